@@ -2,4 +2,17 @@
 //!
 //! This is the only crate of the project with `unsafe` code; each use names what proves it.
 
+pub mod elementwise;
+pub mod gemm;
+pub mod isa;
+pub mod loss;
 pub mod mem;
+pub mod norm;
+pub mod optim;
+mod out;
+pub mod pool;
+pub mod random;
+pub mod rotary;
+mod simd;
+
+pub use isa::Isa;

@@ -1,5 +1,7 @@
-//! Memory that kernels read and write: mapped files.
+//! Memory that kernels read and write: recycled aligned buffers and mapped files.
 
+mod buf;
 mod map;
 
+pub use buf::{Buf, Usage, trim, usage};
 pub use map::MappedFile;

@@ -1,0 +1,167 @@
+//! Element by element: sums, gates, tables.
+
+use crate::{
+    gemm::{Activation, activate, activate_backward},
+    isa::Isa,
+    out::Out,
+    pool,
+    simd::{each, each2, math, simd_fn},
+};
+
+/// `y += x`.
+pub fn add(isa: Isa, y: &mut [f32], x: &[f32]) {
+    axpy(isa, y, 1.0, x);
+}
+
+/// `y += a x`.
+pub fn axpy(isa: Isa, y: &mut [f32], a: f32, x: &[f32]) {
+    assert_eq!(y.len(), x.len());
+    pool::for_chunks(y, pool::SMALL, |i, part| axpy_part(isa, part, a, &x[i * pool::SMALL..][..part.len()]));
+}
+
+simd_fn! {
+    fn axpy_part(s, y: &mut [f32], a: f32, x: &[f32]) {
+        let a = s.splat(a);
+        each2(s, y, x, |y, x| s.fma(a, x, y));
+    }
+}
+
+/// `y *= a`.
+pub fn scale(isa: Isa, y: &mut [f32], a: f32) {
+    pool::for_chunks(y, pool::SMALL, |_, part| scale_part(isa, part, a));
+}
+
+simd_fn! {
+    fn scale_part(s, y: &mut [f32], a: f32) {
+        let a = s.splat(a);
+        each(s, y, |y| s.mul(y, a));
+    }
+}
+
+/// `y *= x`.
+pub fn mul(isa: Isa, y: &mut [f32], x: &[f32]) {
+    assert_eq!(y.len(), x.len());
+    pool::for_chunks(y, pool::SMALL, |i, part| mul_part(isa, part, &x[i * pool::SMALL..][..part.len()]));
+}
+
+simd_fn! {
+    fn mul_part(s, y: &mut [f32], x: &[f32]) {
+        each2(s, y, x, |y, x| s.mul(y, x));
+    }
+}
+
+/// `y = cap · tanh(y / cap)`, as Gemma 2 limits logits.
+pub fn softcap(isa: Isa, y: &mut [f32], cap: f32) {
+    pool::for_chunks(y, pool::SMALL, |_, part| softcap_part(isa, part, cap));
+}
+
+simd_fn! {
+    fn softcap_part(s, y: &mut [f32], cap: f32) {
+        each(s, y, |y| s.mul(s.splat(cap), math::tanh(s, s.mul(y, s.splat(1.0 / cap)))));
+    }
+}
+
+/// `dy *= 1 - (y / cap)²`, the gradient of [`softcap`] from its result `y`.
+pub fn softcap_backward(isa: Isa, dy: &mut [f32], y: &[f32], cap: f32) {
+    assert_eq!(dy.len(), y.len());
+    pool::for_chunks(dy, pool::SMALL, |i, part| {
+        softcap_backward_part(isa, part, &y[i * pool::SMALL..][..part.len()], cap);
+    });
+}
+
+simd_fn! {
+    fn softcap_backward_part(s, dy: &mut [f32], y: &[f32], cap: f32) {
+        let (one, c) = (s.splat(1.0), s.splat(1.0 / (cap * cap)));
+        each2(s, dy, y, |d, y| s.mul(d, s.sub(one, s.mul(s.mul(y, y), c))));
+    }
+}
+
+/// `y[r] = activation(x[r, ..width]) · x[r, width..]` for rows of `2 width`: the gate of GLU variants,
+/// [Shazeer 2020](https://arxiv.org/abs/2002.05202).
+pub fn gated(isa: Isa, activation: Activation, y: &mut [f32], x: &[f32], width: usize) {
+    assert_eq!(x.len(), 2 * y.len());
+    rows_of(y, width, |r, y| {
+        let (gate, up) = x[2 * r * width..2 * (r + 1) * width].split_at(width);
+        y.copy_from_slice(gate);
+        activate(isa, activation, y);
+        mul_part(isa, y, up);
+    });
+}
+
+/// The gradient of [`gated`]: `dx` (overwritten) from `dy` and the input `x`.
+pub fn gated_backward(isa: Isa, activation: Activation, dx: &mut [f32], dy: &[f32], x: &[f32], width: usize) {
+    assert!(dx.len() == 2 * dy.len() && x.len() == dx.len());
+    rows_of(dx, 2 * width, |r, dx| {
+        let (gate, up) = x[2 * r * width..2 * (r + 1) * width].split_at(width);
+        let dy = &dy[r * width..(r + 1) * width];
+        let (d_gate, d_up) = dx.split_at_mut(width);
+        d_up.copy_from_slice(gate);
+        activate(isa, activation, d_up);
+        mul_part(isa, d_up, dy);
+        d_gate.copy_from_slice(dy);
+        mul_part(isa, d_gate, up);
+        activate_backward(isa, activation, d_gate, gate);
+    });
+}
+
+/// `y[t] (+)= table[ids[t]]` for rows of `width`.
+///
+/// # Panics
+/// If an id has no row: callers check ids, with better words.
+pub fn gather(isa: Isa, y: &mut [f32], table: &[f32], ids: &[i32], width: usize, accumulate: bool) {
+    assert_eq!(y.len(), ids.len() * width);
+    rows_of(y, width, |t, y| {
+        let row = &table[ids[t] as usize * width..][..width];
+        if accumulate {
+            axpy_part(isa, y, 1.0, row);
+        } else {
+            y.copy_from_slice(row);
+        }
+    });
+}
+
+/// `table[ids[t]] += dy[t]`, in the order of `t` whatever the threads: each of them takes some columns of all rows.
+pub fn scatter_add(isa: Isa, table: &mut [f32], dy: &[f32], ids: &[i32], width: usize) {
+    assert_eq!(dy.len(), ids.len() * width);
+    const COLUMNS: usize = 128;
+    let out = Out::new(table, width.max(1));
+    let tasks = if ids.len() * width <= pool::SMALL { 1 } else { width.div_ceil(COLUMNS) };
+    let columns = width.div_ceil(tasks.max(1));
+    pool::for_each(tasks, |task| {
+        let (from, to) = (task * columns, ((task + 1) * columns).min(width));
+        for (t, &id) in ids.iter().enumerate() {
+            // SAFETY: these columns are this task's.
+            let row = unsafe { out.row(id as usize, from, to - from) };
+            axpy_part(isa, row, 1.0, &dy[t * width + from..t * width + to]);
+        }
+    });
+}
+
+/// `sums[c] += Σ_r x[r, c]`, as a fixed tree over groups of rows: the gradient of a bias.
+pub fn sum_rows(isa: Isa, sums: &mut [f32], x: &[f32], ld: usize) {
+    let width = sums.len();
+    let rows = if x.is_empty() { 0 } else { (x.len() - width) / ld + 1 };
+    let per_task = (pool::SMALL / width.max(1)).clamp(16, 512);
+    let tasks = rows.div_ceil(per_task);
+    let mut partial = crate::mem::Buf::zeroed(tasks * width);
+    pool::for_chunks(&mut partial, width.max(1), |task, part| {
+        for r in task * per_task..((task + 1) * per_task).min(rows) {
+            axpy_part(isa, part, 1.0, &x[r * ld..r * ld + width]);
+        }
+    });
+    pool::tree_add_rows(&mut partial, width);
+    if tasks > 0 {
+        axpy_part(isa, sums, 1.0, &partial[..width]);
+    }
+}
+
+/// Runs `task(r, row)` for the rows of `y`.
+fn rows_of(y: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    let width = width.max(1);
+    let per_task = (pool::SMALL / width).max(1);
+    pool::for_chunks(y, per_task * width, |i, part| {
+        for (j, row) in part.chunks_mut(width).enumerate() {
+            task(i * per_task + j, row);
+        }
+    });
+}

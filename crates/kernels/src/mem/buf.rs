@@ -1,0 +1,196 @@
+//! Aligned buffers that are recycled instead of returned to the system.
+//!
+//! A training step asks for the same sizes again and again. Memory fresh from the system costs a page fault for every
+//! 4 KiB at its first touch, so freed buffers wait in lists by size for their next use.
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    collections::BTreeMap,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+    ptr::NonNull,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use bytemuck::Pod;
+
+/// A cache line, and a row of an AMX tile.
+const ALIGN: usize = 64;
+/// From here on a buffer starts on a huge page's border, and the system is asked to back it with such pages.
+const HUGE: usize = 2 << 20;
+
+/// A fixed-size slice of plain numbers in memory aligned to 64 bytes, recycled when dropped.
+pub struct Buf<T: Pod> {
+    ptr: NonNull<u8>,
+    len: usize,
+    class: usize,
+    kind: PhantomData<T>,
+}
+
+// SAFETY: a `Buf` owns its memory alone, as a `Vec` of plain numbers does.
+unsafe impl<T: Pod> Send for Buf<T> {}
+// SAFETY: shared access gives only shared slices.
+unsafe impl<T: Pod> Sync for Buf<T> {}
+
+impl<T: Pod> Buf<T> {
+    /// `len` numbers with whatever values an earlier use left there, for those who overwrite them all.
+    pub fn for_overwrite(len: usize) -> Self {
+        let class = class_of(len * size_of::<T>());
+        Self { ptr: take(class), len, class, kind: PhantomData }
+    }
+
+    /// `len` zeros.
+    pub fn zeroed(len: usize) -> Self {
+        let mut buf = Self::for_overwrite(len);
+        bytemuck::fill_zeroes(&mut buf);
+        buf
+    }
+
+    /// A copy of `x`.
+    pub fn copy_of(x: &[T]) -> Self {
+        let mut buf = Self::for_overwrite(x.len());
+        buf.copy_from_slice(x);
+        buf
+    }
+}
+
+impl<T: Pod> Deref for Buf<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `take` gave at least `class >= len * size_of::<T>()` initialised bytes at 64-byte alignment, which
+        // suffices for every number type of at most 64 bytes; `Pod` makes every bit pattern a value.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Pod> DerefMut for Buf<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Pod> Drop for Buf<T> {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(self.class, Relaxed);
+        let mut lists = lists();
+        lists.bytes += self.class;
+        lists.free.entry(self.class).or_default().push(Free(self.ptr));
+    }
+}
+
+/// Bytes held by buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// In use now.
+    pub live: usize,
+    /// The most that was ever in use.
+    pub peak: usize,
+    /// Waiting for their next use.
+    pub recycled: usize,
+}
+
+/// What buffers hold in this process.
+pub fn usage() -> Usage {
+    Usage { live: LIVE.load(Relaxed), peak: PEAK.load(Relaxed), recycled: lists().bytes }
+}
+
+/// Returns all waiting memory to the system.
+pub fn trim() {
+    let mut lists = lists();
+    for (class, list) in std::mem::take(&mut lists.free) {
+        for Free(ptr) in list {
+            // SAFETY: `ptr` came from `alloc_zeroed` with this very layout, and left the list.
+            unsafe { dealloc(ptr.as_ptr(), layout(class)) };
+        }
+    }
+    lists.bytes = 0;
+}
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static LISTS: Mutex<Lists> = Mutex::new(Lists { free: BTreeMap::new(), bytes: 0 });
+
+struct Lists {
+    free: BTreeMap<usize, Vec<Free>>,
+    bytes: usize,
+}
+
+struct Free(NonNull<u8>);
+
+// SAFETY: free memory belongs to whoever takes it from the list.
+unsafe impl Send for Free {}
+
+fn lists() -> MutexGuard<'static, Lists> {
+    // A panic elsewhere cannot leave the lists half changed: no code of others runs under the lock.
+    LISTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The size of memory that serves `bytes`: eight steps from each power of two to the next, so that at most an eighth
+/// is wasted and close sizes share a list.
+fn class_of(bytes: usize) -> usize {
+    let bytes = bytes.max(ALIGN);
+    let step = (bytes.next_power_of_two() / 16).max(ALIGN);
+    bytes.div_ceil(step) * step
+}
+
+fn layout(class: usize) -> Layout {
+    let align = if class >= HUGE { HUGE } else { ALIGN };
+    // Only a size near the whole address space fails here, which no allocation could serve.
+    Layout::from_size_align(class, align).expect("a buffer smaller than the address space")
+}
+
+fn take(class: usize) -> NonNull<u8> {
+    let live = LIVE.fetch_add(class, Relaxed) + class;
+    PEAK.fetch_max(live, Relaxed);
+    {
+        let mut lists = lists();
+        if let Some(Free(ptr)) = lists.free.get_mut(&class).and_then(Vec::pop) {
+            lists.bytes -= class;
+            return ptr;
+        }
+    }
+    let layout = layout(class);
+    // SAFETY: the layout is not empty: the smallest class is `ALIGN`.
+    let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+    #[cfg(target_os = "linux")]
+    if class >= HUGE {
+        // SAFETY: the range was just allocated. The advice changes no contents; refusal costs speed only.
+        unsafe { libc::madvise(ptr.as_ptr().cast(), class, libc::MADV_HUGEPAGE) };
+    }
+    ptr
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligned_and_sized() {
+        for len in [0, 1, 15, 16, 17, 1000, 1 << 20] {
+            let buf = Buf::<f32>::zeroed(len);
+            assert_eq!(buf.len(), len);
+            assert_eq!(buf.as_ptr() as usize % ALIGN, 0);
+            assert!(buf.iter().all(|&x| x == 0.0));
+        }
+    }
+
+    #[test]
+    fn zeroed_after_use() {
+        drop(Buf::copy_of(&[7u32; 100]));
+        assert!(Buf::<u32>::zeroed(100).iter().all(|&x| x == 0));
+    }
+
+    #[test]
+    fn classes_waste_at_most_an_eighth() {
+        for bytes in (1..100_000).chain([1 << 30, (1 << 30) + 1]) {
+            let class = class_of(bytes);
+            assert!(class >= bytes && class % ALIGN == 0 && class_of(class) == class, "{bytes}");
+            assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
+        }
+    }
+}

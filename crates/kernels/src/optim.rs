@@ -1,0 +1,134 @@
+//! The optimizer's arithmetic.
+
+use crate::{
+    isa::Isa,
+    out::Out,
+    pool,
+    simd::{Simd, simd_fn},
+};
+
+/// One step of AdamW, [Loshchilov & Hutter 2017](https://arxiv.org/abs/1711.05101), as PyTorch computes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate of this step.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled: `w -= lr · weight_decay · w`.
+    pub weight_decay: f32,
+    /// Number of this step, from 1 on.
+    pub step: u64,
+    /// Gradients are multiplied by this first (clipping).
+    pub grad_scale: f32,
+}
+
+/// Updates `w` and the moments `m`, `v` from the gradient `g`.
+pub fn adamw(isa: Isa, options: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+    let n = w.len();
+    assert!(g.len() == n && m.len() == n && v.len() == n);
+    let chunk = 4 * pool::SMALL;
+    let (w, m, v) = (Out::new(w, 1), Out::new(m, 1), Out::new(v, 1));
+    pool::for_each(n.div_ceil(chunk), |task| {
+        let (start, len) = (task * chunk, chunk.min(n - task * chunk));
+        // SAFETY: each part is one task's.
+        let (w, m, v) = unsafe { (w.row(start, 0, len), m.row(start, 0, len), v.row(start, 0, len)) };
+        adamw_part(isa, options, w, &g[start..start + len], m, v);
+    });
+}
+
+simd_fn! {
+    fn adamw_part(s, o: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+        // The corrections in double precision: 1 - beta^step loses digits in single.
+        let step = i32::try_from(o.step).unwrap_or(i32::MAX);
+        let correct1 = 1.0 - (o.beta1 as f64).powi(step);
+        let correct2 = 1.0 - (o.beta2 as f64).powi(step);
+        let size = s.splat(-(o.lr as f64 / correct1) as f32);
+        let root = s.splat((1.0 / correct2.sqrt()) as f32);
+        let (b1, b2) = (s.splat(o.beta1), s.splat(o.beta2));
+        let (a1, a2) = (s.splat(1.0 - o.beta1), s.splat(1.0 - o.beta2));
+        let (eps, decay, scale) = (s.splat(o.eps), s.splat(1.0 - o.lr * o.weight_decay), s.splat(o.grad_scale));
+        let f = |w: S::V, g: S::V, m: S::V, v: S::V| {
+            let g = s.mul(g, scale);
+            let m = s.fma(a1, g, s.mul(b1, m));
+            let v = s.fma(s.mul(a2, g), g, s.mul(b2, v));
+            let d = s.fma(s.sqrt(v), root, eps);
+            (s.fma(size, s.div(m, d), s.mul(w, decay)), m, v)
+        };
+        let mut i = 0;
+        while i + S::LANES <= w.len() {
+            let (a, b, c) = f(s.load(&w[i..]), s.load(&g[i..]), s.load(&m[i..]), s.load(&v[i..]));
+            s.store(&mut w[i..], a);
+            s.store(&mut m[i..], b);
+            s.store(&mut v[i..], c);
+            i += S::LANES;
+        }
+        if i < w.len() {
+            let (a, b, c) = f(s.load_part(&w[i..]), s.load_part(&g[i..]), s.load_part(&m[i..]), s.load_part(&v[i..]));
+            s.store_part(&mut w[i..], a);
+            s.store_part(&mut m[i..], b);
+            s.store_part(&mut v[i..], c);
+        }
+    }
+}
+
+/// `Σ x²` in double precision, as a fixed tree over parts.
+pub fn sum_squares(isa: Isa, x: &[f32]) -> f64 {
+    let chunk = pool::SMALL;
+    pool::sum(x.len().div_ceil(chunk), |i| {
+        let part = &x[i * chunk..((i + 1) * chunk).min(x.len())];
+        // Short runs in single precision, their sum in double.
+        part.chunks(1024).map(|run| squares(isa, run) as f64).sum()
+    })
+}
+
+simd_fn! {
+    fn squares(s, x: &[f32]) -> f32 {
+        crate::simd::dot(s, x, x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_match_the_formula() {
+        let o = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 1, grad_scale: 0.5 };
+        for isa in Isa::available() {
+            for n in [1, 15, 16, 37] {
+                let start: Vec<f32> = (0..n).map(|i| i as f32 / 7.0 - 2.0).collect();
+                let (mut w, mut m, mut v) = (start.clone(), vec![0.0; n], vec![0.0; n]);
+                let (mut w64, mut m64, mut v64): (Vec<f64>, _, _) =
+                    (start.iter().map(|&x| x as f64).collect(), vec![0.0; n], vec![0.0; n]);
+                for step in 1..=5 {
+                    let g: Vec<f32> = (0..n).map(|i| ((i * 7 + step * 3) % 11) as f32 - 5.0).collect();
+                    adamw(isa, AdamW { step: step as u64, ..o }, &mut w, &g, &mut m, &mut v);
+                    for i in 0..n {
+                        let g = g[i] as f64 * 0.5;
+                        m64[i] = 0.9 * m64[i] + 0.1 * g;
+                        v64[i] = 0.95 * v64[i] + 0.05 * g * g;
+                        let (c1, c2) = (1.0 - 0.9f64.powi(step as i32), 1.0 - 0.95f64.powi(step as i32));
+                        w64[i] -= 1e-2 * 0.1 * w64[i];
+                        w64[i] -= 1e-2 / c1 * m64[i] / ((v64[i] / c2).sqrt() + 1e-8);
+                        assert!((w[i] as f64 - w64[i]).abs() < 1e-5, "{isa} {n} {i}: {} {}", w[i], w64[i]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn squares_sum() {
+        for isa in Isa::available() {
+            for n in [0, 1, 1000, 50_000] {
+                let x: Vec<f32> = (0..n).map(|i| (i % 5) as f32).collect();
+                let want: f64 = x.iter().map(|&x| (x * x) as f64).sum();
+                assert_eq!(sum_squares(isa, &x), want);
+            }
+        }
+    }
+}

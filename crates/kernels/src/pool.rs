@@ -1,0 +1,96 @@
+//! The one thread pool: kernels, loaders and tokenizers share rayon's.
+//!
+//! Work is cut into tasks by shape, never by the number of threads, and each task writes its own part of the result.
+//! Sums over tasks go through a fixed binary tree. So any number of threads gives the same bits.
+
+use rayon::prelude::*;
+
+/// Below this many numbers a simple elementwise kernel is faster on one thread than it is to share.
+pub const SMALL: usize = 16 * 1024;
+
+/// Sets how many threads the process uses, once and before any other use; `None` means one for each core.
+///
+/// An error if the pool is already running.
+pub fn set_threads(threads: Option<usize>) -> Result<(), String> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global().map_err(|e| e.to_string())
+}
+
+/// The number of threads in use.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Runs `f` on a pool of its own with `threads` threads: for tests that compare numbers of threads.
+pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> Result<R, String> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| e.to_string())?;
+    Ok(pool.install(f))
+}
+
+/// Runs `task(i)` for `i` in `0..n` on all threads.
+pub fn for_each(n: usize, task: impl Fn(usize) + Send + Sync) {
+    match n {
+        0 => {}
+        1 => task(0),
+        _ => (0..n).into_par_iter().for_each(task),
+    }
+}
+
+/// Cuts `y` into parts of `chunk` numbers and runs `task(i, part)` on all threads; one thread where `y` is small.
+pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, task: impl Fn(usize, &mut [T]) + Send + Sync) {
+    if y.len() <= SMALL.min(chunk) || y.len() <= chunk {
+        y.chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part));
+    } else {
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part));
+    }
+}
+
+/// Sums `f(i)` over `i` in `0..n` in a fixed binary tree, in double precision.
+pub fn sum(n: usize, f: impl Fn(usize) -> f64 + Send + Sync) -> f64 {
+    let parts: Vec<f64> = (0..n).into_par_iter().map(f).collect();
+    tree_sum(&parts)
+}
+
+/// The sum of `x` as a binary tree over its indices.
+pub fn tree_sum(x: &[f64]) -> f64 {
+    match x {
+        [] => 0.0,
+        [a] => *a,
+        _ => {
+            let (a, b) = x.split_at(x.len().next_power_of_two() / 2);
+            tree_sum(a) + tree_sum(b)
+        }
+    }
+}
+
+/// Adds the rows of `parts` (`n` rows of `width`) into the first one, as a binary tree over the rows.
+pub fn tree_add_rows(parts: &mut [f32], width: usize) {
+    let n = if width == 0 { 0 } else { parts.len() / width };
+    let mut step = 1;
+    while step < n {
+        for i in (0..n - step).step_by(2 * step) {
+            let (a, b) = parts[i * width..].split_at_mut(step * width);
+            for (a, b) in a[..width].iter_mut().zip(&b[..width]) {
+                *a += b;
+            }
+        }
+        step *= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_sum_everything() {
+        for n in 0..40 {
+            let x: Vec<f64> = (0..n).map(|i| i as f64).collect();
+            let want = (n * (n.max(1) - 1) / 2) as f64;
+            assert_eq!(tree_sum(&x), want);
+            assert_eq!(sum(n, |i| i as f64), want);
+            let mut rows: Vec<f32> = (0..n * 3).map(|i| (i / 3) as f32).collect();
+            tree_add_rows(&mut rows, 3);
+            assert!(n == 0 || rows[..3].iter().all(|&x| f64::from(x) == want), "{n}");
+        }
+    }
+}

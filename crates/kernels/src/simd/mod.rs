@@ -1,0 +1,155 @@
+//! One way to write a vector kernel for every instruction set.
+//!
+//! A kernel is written once over [`Simd`], the operations on a vector of `f32`; [`simd_fn!`] compiles it for AVX-512,
+//! AVX2 and plain Rust, and picks by the caller's [`Isa`](crate::isa::Isa). Sums go over lanes, so results differ between
+//! instruction sets in the last bits, and never within one.
+
+pub(crate) mod math;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use portable::Portable;
+
+use half::bf16;
+
+/// Operations on one vector register of `f32`. Implemented by tokens that prove the instructions.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of [`Self::LANES`] numbers.
+    type V: Copy;
+    /// Numbers a vector.
+    const LANES: usize;
+    /// The register tile of a matrix product: `MR` rows of `NV` vectors, as many accumulators as the registers hold
+    /// beside the operands.
+    const MR: usize;
+    /// Vectors in a row of the register tile.
+    const NV: usize;
+    /// [`tile`](crate::gemm::tile) at that size.
+    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool);
+
+    fn splat(self, x: f32) -> Self::V;
+    /// The first [`Self::LANES`] numbers of `x`.
+    fn load(self, x: &[f32]) -> Self::V;
+    fn store(self, y: &mut [f32], v: Self::V);
+    /// The first `x.len()` lanes from `x`, zeros behind them; `x` is shorter than a vector.
+    fn load_part(self, x: &[f32]) -> Self::V;
+    /// The first `y.len()` lanes; `y` is shorter than a vector.
+    fn store_part(self, y: &mut [f32], v: Self::V);
+    fn load_bf16(self, x: &[bf16]) -> Self::V;
+    /// Rounds to nearest even.
+    fn store_bf16(self, y: &mut [bf16], v: Self::V);
+
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the instructions have it.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
+    fn abs(self, a: Self::V) -> Self::V;
+    /// The sign of `sign` on the magnitude of `a`.
+    fn copysign(self, a: Self::V, sign: Self::V) -> Self::V;
+    /// To the nearest integer, halves to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `2^n` of integers `n` in -126..=127, given as f32.
+    fn exp2_int(self, n: Self::V) -> Self::V;
+    /// Lane by lane: `a < b ? yes : no`.
+    fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// The sum of the lanes, in a fixed order.
+    fn sum(self, a: Self::V) -> f32;
+    /// The largest lane.
+    fn max_lane(self, a: Self::V) -> f32;
+
+    fn zero(self) -> Self::V {
+        self.splat(0.0)
+    }
+}
+
+/// Defines `fn name(isa, args…)` from a body over a [`Simd`] token, compiled once for each instruction set.
+macro_rules! simd_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($s:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(unused_mut)]
+        $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn body<S: $crate::simd::Simd>($s: S, $($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+                fn avx512(s: $crate::isa::Avx512, $($arg: $ty),*) $(-> $ret)? {
+                    body(s, $($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma,f16c")]
+                fn avx2(s: $crate::isa::Avx2, $($arg: $ty),*) $(-> $ret)? {
+                    body(s, $($arg),*)
+                }
+                if let Some(s) = isa.avx512() {
+                    // SAFETY: the token proves that the features are present.
+                    return unsafe { avx512(s, $($arg),*) };
+                }
+                if let Some(s) = isa.avx2() {
+                    // SAFETY: the token proves that the features are present.
+                    return unsafe { avx2(s, $($arg),*) };
+                }
+            }
+            let _ = isa;
+            body($crate::simd::Portable, $($arg),*)
+        }
+    };
+}
+pub(crate) use simd_fn;
+
+/// `y[i] = f(y[i])`.
+#[inline(always)]
+pub(crate) fn each<S: Simd>(s: S, y: &mut [f32], f: impl Fn(S::V) -> S::V) {
+    let mut ys = y.chunks_exact_mut(S::LANES);
+    for y in &mut ys {
+        let v = f(s.load(y));
+        s.store(y, v);
+    }
+    let y = ys.into_remainder();
+    let v = f(s.load_part(y));
+    s.store_part(y, v);
+}
+
+/// `y[i] = f(y[i], x[i])`.
+#[inline(always)]
+pub(crate) fn each2<S: Simd>(s: S, y: &mut [f32], x: &[f32], f: impl Fn(S::V, S::V) -> S::V) {
+    let (mut ys, mut xs) = (y.chunks_exact_mut(S::LANES), x.chunks_exact(S::LANES));
+    for (y, x) in (&mut ys).zip(&mut xs) {
+        let v = f(s.load(y), s.load(x));
+        s.store(y, v);
+    }
+    let (y, x) = (ys.into_remainder(), xs.remainder());
+    let v = f(s.load_part(y), s.load_part(x));
+    s.store_part(y, v);
+}
+
+/// The sum of `x`, over lanes and then across them.
+#[inline(always)]
+pub(crate) fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut acc = s.zero();
+    let mut chunks = x.chunks_exact(S::LANES);
+    for c in &mut chunks {
+        acc = s.add(acc, s.load(c));
+    }
+    acc = s.add(acc, s.load_part(chunks.remainder()));
+    s.sum(acc)
+}
+
+/// The sum of `a[i] * b[i]`.
+#[inline(always)]
+pub(crate) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
+    let (mut acc, n) = (s.zero(), a.len().min(b.len()));
+    let (a, b) = (&a[..n], &b[..n]);
+    let mut i = 0;
+    while i + S::LANES <= n {
+        acc = s.fma(s.load(&a[i..]), s.load(&b[i..]), acc);
+        i += S::LANES;
+    }
+    acc = s.fma(s.load_part(&a[i..]), s.load_part(&b[i..]), acc);
+    s.sum(acc)
+}

@@ -1,0 +1,288 @@
+//! AVX2 and AVX-512. Every intrinsic below is called behind the token that proves its features.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use super::Simd;
+use crate::{
+    gemm::tile,
+    isa::{Avx2, Avx512},
+};
+
+/// The call of an intrinsic, proven by the token `self`.
+macro_rules! proven {
+    ($e:expr) => {
+        // SAFETY: the token proves the features; loads and stores are of slices checked to be long enough.
+        unsafe { $e }
+    };
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+
+    const MR: usize = 12;
+    const NV: usize = 2;
+
+    #[inline(always)]
+    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool) {
+        tile::<Self, 12, 2>(self, a, b, acc, start);
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        proven!(_mm512_set1_ps(x))
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> __m512 {
+        let x = &x[..16];
+        proven!(_mm512_loadu_ps(x.as_ptr()))
+    }
+    #[inline(always)]
+    fn store(self, y: &mut [f32], v: __m512) {
+        let y = &mut y[..16];
+        proven!(_mm512_storeu_ps(y.as_mut_ptr(), v))
+    }
+    #[inline(always)]
+    fn load_part(self, x: &[f32]) -> __m512 {
+        debug_assert!(x.len() < 16);
+        // The mask keeps the load inside `x`.
+        proven!(_mm512_maskz_loadu_ps(first(x.len()), x.as_ptr()))
+    }
+    #[inline(always)]
+    fn store_part(self, y: &mut [f32], v: __m512) {
+        debug_assert!(y.len() < 16);
+        proven!(_mm512_mask_storeu_ps(y.as_mut_ptr(), first(y.len()), v))
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[bf16]) -> __m512 {
+        let x = &x[..16];
+        proven!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
+            x.as_ptr().cast()
+        )))))
+    }
+    #[inline(always)]
+    fn store_bf16(self, y: &mut [bf16], v: __m512) {
+        let y = &mut y[..16];
+        proven!({
+            // Round to nearest even: add half of the last place that stays, less one where that place is even.
+            let bits = _mm512_castps_si512(v);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            // What is not a number keeps its upper half, with the quiet bit set so that it stays one.
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            let bits = _mm512_mask_mov_epi32(rounded, nan, quiet);
+            _mm256_storeu_si256(y.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(bits)))
+        })
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        proven!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        proven!(_mm512_sqrt_ps(a))
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        proven!(_mm512_abs_ps(a))
+    }
+    #[inline(always)]
+    fn copysign(self, a: __m512, sign: __m512) -> __m512 {
+        proven!({
+            let bit = _mm512_set1_ps(-0.0);
+            _mm512_or_ps(_mm512_andnot_ps(bit, a), _mm512_and_ps(bit, sign))
+        })
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        proven!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+    #[inline(always)]
+    fn exp2_int(self, n: __m512) -> __m512 {
+        proven!({
+            let e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(e))
+        })
+    }
+    #[inline(always)]
+    fn select_lt(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        proven!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
+    }
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
+        proven!({
+            let half = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            sum_256(half)
+        })
+    }
+    #[inline(always)]
+    fn max_lane(self, a: __m512) -> f32 {
+        proven!(_mm512_reduce_max_ps(a))
+    }
+}
+
+/// The mask of the first `n` of 16 lanes.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
+
+/// # Safety
+/// AVX2 must be present.
+#[inline(always)]
+unsafe fn sum_256(a: __m256) -> f32 {
+    // SAFETY: the caller proves AVX2.
+    unsafe {
+        let q = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+        let d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+        _mm_cvtss_f32(_mm_add_ss(d, _mm_movehdup_ps(d)))
+    }
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    const LANES: usize = 8;
+
+    const MR: usize = 6;
+    const NV: usize = 2;
+
+    #[inline(always)]
+    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool) {
+        tile::<Self, 6, 2>(self, a, b, acc, start);
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        proven!(_mm256_set1_ps(x))
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> __m256 {
+        let x = &x[..8];
+        proven!(_mm256_loadu_ps(x.as_ptr()))
+    }
+    #[inline(always)]
+    fn store(self, y: &mut [f32], v: __m256) {
+        let y = &mut y[..8];
+        proven!(_mm256_storeu_ps(y.as_mut_ptr(), v))
+    }
+    #[inline(always)]
+    fn load_part(self, x: &[f32]) -> __m256 {
+        let mut v = [0.0; 8];
+        v[..x.len()].copy_from_slice(x);
+        self.load(&v)
+    }
+    #[inline(always)]
+    fn store_part(self, y: &mut [f32], v: __m256) {
+        let mut all = [0.0; 8];
+        self.store(&mut all, v);
+        y.copy_from_slice(&all[..y.len()]);
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[bf16]) -> __m256 {
+        let x = &x[..8];
+        proven!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast())))))
+    }
+    #[inline(always)]
+    fn store_bf16(self, y: &mut [bf16], v: __m256) {
+        let mut all = [0.0; 8];
+        self.store(&mut all, v);
+        for (y, v) in y[..8].iter_mut().zip(all) {
+            *y = bf16::from_f32(v);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        proven!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        proven!(_mm256_sqrt_ps(a))
+    }
+    #[inline(always)]
+    fn abs(self, a: __m256) -> __m256 {
+        proven!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), a))
+    }
+    #[inline(always)]
+    fn copysign(self, a: __m256, sign: __m256) -> __m256 {
+        proven!({
+            let bit = _mm256_set1_ps(-0.0);
+            _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign))
+        })
+    }
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        proven!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+    #[inline(always)]
+    fn exp2_int(self, n: __m256) -> __m256 {
+        proven!({
+            let e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(e))
+        })
+    }
+    #[inline(always)]
+    fn select_lt(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
+        proven!(_mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)))
+    }
+    #[inline(always)]
+    fn sum(self, a: __m256) -> f32 {
+        proven!(sum_256(a))
+    }
+    #[inline(always)]
+    fn max_lane(self, a: __m256) -> f32 {
+        proven!({
+            let q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let d = _mm_max_ps(q, _mm_movehl_ps(q, q));
+            _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)))
+        })
+    }
+}
