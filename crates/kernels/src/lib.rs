@@ -2,6 +2,7 @@
 //!
 //! This is the only crate of the project with `unsafe` code; each use names what proves it.
 
+pub mod attention;
 pub mod elementwise;
 pub mod gemm;
 pub mod isa;

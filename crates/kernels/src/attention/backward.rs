@@ -1,0 +1,196 @@
+//! The backward pass: scores are computed again, block by block.
+
+use super::{Attention, BK, BQ, Heads, Layout, Transposed, product::Product, scores::padding};
+use crate::{
+    isa::Isa,
+    mem::Buf,
+    out::Out,
+    pool,
+    random::drop_row,
+    simd::{dot, each, math, simd_fn},
+};
+
+/// Gradients that [`attention_backward`] writes. Queries, keys and values may lie in one tensor or in three.
+pub struct AttentionGrads<'a> {
+    /// Holds the gradients of the queries.
+    pub dq: &'a mut [f32],
+    /// Where in `dq`.
+    pub q: Layout,
+    /// Holds the gradients of keys and values; `None` if `dq` holds these too.
+    pub dkv: Option<&'a mut [f32]>,
+    /// Where the keys' are.
+    pub k: Layout,
+    /// Where the values' are.
+    pub v: Layout,
+    /// `[heads, tq, tk]`, added to.
+    pub dbias: Option<&'a mut [f32]>,
+}
+
+/// The gradients of [`attention`](super::attention); those of queries, keys and values are overwritten.
+///
+/// `dout` and `out` are `[b, tq, heads · d]`; `lse` is what the forward pass kept.
+pub fn attention_backward(
+    isa: Isa,
+    a: &Attention<'_>,
+    grads: AttentionGrads<'_>,
+    dout: &[f32],
+    out: &[f32],
+    lse: &[f32],
+    q: Heads<'_>,
+    k: Heads<'_>,
+    v: Heads<'_>,
+) {
+    a.check(&q.layout(), q.data.len(), &k, &v);
+    let width = a.heads * a.d;
+    assert!(dout.len() >= a.b * a.tq * width && out.len() >= dout.len() && lse.len() >= a.b * a.heads * a.tq);
+    let AttentionGrads { dq, q: q_layout, dkv, k: k_layout, v: v_layout, dbias } = grads;
+    q_layout.check("gradients of queries", dq.len(), a.b, a.tq, a.heads, a.d);
+    let kv_len = dkv.as_ref().map_or(dq.len(), |x| x.len());
+    k_layout.check("gradients of keys", kv_len, a.b, a.tk, a.kv_heads, a.d);
+    v_layout.check("gradients of values", kv_len, a.b, a.tk, a.kv_heads, a.d);
+    assert!(dbias.as_ref().is_none_or(|x| x.len() >= a.heads * a.tq * a.tk));
+    if a.b * a.heads * a.d == 0 {
+        return;
+    }
+    let dq = Out::new(dq, 1);
+    let dkv = dkv.map_or(dq, |x| Out::new(x, 1));
+    let task = Task {
+        a,
+        dq,
+        q_layout,
+        dkv,
+        k_layout,
+        v_layout,
+        dbias: dbias.map(|x| Out::new(x, a.tk)),
+        dout,
+        out,
+        lse,
+        q,
+        k,
+        keys: &Transposed::new(&k, a),
+        values: &Transposed::new(&v, a),
+    };
+    // The heads of a group share the gradients of their keys, and all sequences share the bias: each sum is one task's,
+    // in a fixed order.
+    let sequences = if task.dbias.is_some() { 1 } else { a.b };
+    pool::for_each(sequences * a.kv_heads, |unit| {
+        let (b, kv) = (unit / a.kv_heads, unit % a.kv_heads);
+        let mut scratch = Buf::for_overwrite(2 * BQ * BK);
+        for b in if task.dbias.is_some() { 0..a.b } else { b..b + 1 } {
+            let padding = padding(a, b);
+            key_head(isa, &task, b, kv, padding.as_deref(), &mut scratch);
+        }
+    });
+}
+
+struct Task<'a> {
+    a: &'a Attention<'a>,
+    dq: Out<'a>,
+    q_layout: Layout,
+    dkv: Out<'a>,
+    k_layout: Layout,
+    v_layout: Layout,
+    dbias: Option<Out<'a>>,
+    dout: &'a [f32],
+    out: &'a [f32],
+    lse: &'a [f32],
+    q: Heads<'a>,
+    k: Heads<'a>,
+    keys: &'a Transposed,
+    values: &'a Transposed,
+}
+
+simd_fn! {
+    /// All queries that see one head of keys of one sequence.
+    fn key_head(s, task: &Task<'_>, b: usize, kv: usize, padding: Option<&[f32]>, scratch: &mut [f32]) {
+        let a = task.a;
+        let (d, width, unit) = (a.d, a.heads * a.d, b * a.kv_heads + kv);
+        let (dk_start, dv_start) = (task.k_layout.start(b, kv, d), task.v_layout.start(b, kv, d));
+        for t in 0..a.tk {
+            // SAFETY: the gradients of this head of keys and values are this task's.
+            unsafe {
+                task.dkv.row(dk_start + t * task.k_layout.token, 0, d).fill(0.0);
+                task.dkv.row(dv_start + t * task.v_layout.token, 0, d).fill(0.0);
+            }
+        }
+        let (probabilities, slopes) = scratch.split_at_mut(BQ * BK);
+        let k_start = task.k.layout().start(b, kv, d);
+        for h in kv * a.group()..(kv + 1) * a.group() {
+            let q_start = task.q.layout().start(b, h, d);
+            let dq_start = task.q_layout.start(b, h, d);
+            for q0 in (0..a.tq).step_by(BQ) {
+                let rows = BQ.min(a.tq - q0);
+                let queries = &task.q.data[q_start + q0 * task.q.token..];
+                let at = (b * a.tq + q0) * width + h * d;
+                let (dout, out) = (&task.dout[at..], &task.out[at..]);
+                let mut delta = [0.0; BQ];
+                for r in 0..rows {
+                    delta[r] = dot(s, &dout[r * width..r * width + d], &out[r * width..r * width + d]);
+                    // SAFETY: the gradients of this head's queries are this task's.
+                    unsafe { task.dq.row(dq_start + (q0 + r) * task.q_layout.token, 0, d).fill(0.0) };
+                }
+                for (k0, n) in Attention::key_blocks(a.keys(q0, q0 + rows)) {
+                    let columns = n.next_multiple_of(16).min(task.keys.padded - k0);
+                    let products = Product {
+                        m: rows, n: columns, k: d, a: queries, a_row: task.q.token, a_col: 1,
+                        b: &task.keys.of(unit)[k0..], ldb: task.keys.padded, accumulate: false,
+                    };
+                    let slope_products = Product {
+                        a: dout, a_row: width, b: &task.values.of(unit)[k0..], ..products
+                    };
+                    // SAFETY: the scratch is this task's.
+                    unsafe {
+                        products.run(s, &Out::new(probabilities, 1), 0, BK);
+                        slope_products.run(s, &Out::new(slopes, 1), 0, BK);
+                    }
+                    for r in 0..rows {
+                        let p = &mut probabilities[r * BK..r * BK + n];
+                        let dp = &mut slopes[r * BK..r * BK + n];
+                        let i = q0 + r;
+                        a.score(s, p, h, i, k0, padding);
+                        // The derivative of the cap needs the scores, which the probabilities are about to replace.
+                        let mut cap = [1.0; BK];
+                        if let Some(c) = a.softcap {
+                            for (f, &x) in cap.iter_mut().zip(p.iter()) {
+                                *f = if x == f32::NEG_INFINITY { 0.0 } else { 1.0 - (x / c) * (x / c) };
+                            }
+                        }
+                        let lse = s.splat(task.lse[(b * a.heads + h) * a.tq + i]);
+                        each(s, p, |x| math::exp(s, s.sub(x, lse)));
+                        if let Some(dropout) = a.dropout {
+                            drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, dp);
+                        }
+                        for ((dp, &p), &f) in dp.iter_mut().zip(p.iter()).zip(&cap) {
+                            *dp = p * (*dp - delta[r]) * f;
+                        }
+                        if let Some(dbias) = &task.dbias {
+                            // SAFETY: with a bias, one task has all sequences of this head.
+                            let to = unsafe { dbias.row(h * a.tq + i, k0, n) };
+                            to.iter_mut().zip(dp.iter()).for_each(|(to, d)| *to += d);
+                        }
+                        let scale = s.splat(a.scale);
+                        each(s, dp, |x| s.mul(x, scale));
+                        if let Some(dropout) = a.dropout {
+                            drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, p);
+                        }
+                    }
+                    let dv = Product {
+                        m: n, n: d, k: rows, a: probabilities, a_row: 1, a_col: BK, b: dout, ldb: width,
+                        accumulate: true,
+                    };
+                    let dk = Product { a: slopes, b: queries, ldb: task.q.token, ..dv };
+                    let dq = Product {
+                        m: rows, n: d, k: n, a: slopes, a_row: BK, a_col: 1,
+                        b: &task.k.data[k_start + k0 * task.k.token..], ldb: task.k.token, accumulate: true,
+                    };
+                    // SAFETY: as for the zeros above.
+                    unsafe {
+                        dv.run(s, &task.dkv, dv_start + k0 * task.v_layout.token, task.v_layout.token);
+                        dk.run(s, &task.dkv, dk_start + k0 * task.k_layout.token, task.k_layout.token);
+                        dq.run(s, &task.dq, dq_start + q0 * task.q_layout.token, task.q_layout.token);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Fused attention: `softmax(scale · Q Kᵀ + bias, masked) V` without the matrix of scores.
+//!
+//! Scores exist a block of queries by a block of keys at a time; the softmax is kept running over the blocks, as in
+//! [Milakov & Gimelshein 2018](https://arxiv.org/abs/1805.02867) and [Dao et al. 2022](https://arxiv.org/abs/2205.14135),
+//! and the backward pass computes the blocks again from one number a query, the logarithm of its softmax' sum.
+
+mod backward;
+mod forward;
+mod product;
+mod scores;
+
+pub use backward::{AttentionGrads, attention_backward};
+pub use forward::attention;
+
+use crate::{mem::Buf, out::Out, pool, random::Dropout};
+
+/// Shape and options of an attention.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention<'a> {
+    /// Sequences.
+    pub b: usize,
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of keys and values; each serves `heads / kv_heads` query heads in turn,
+    /// [Ainslie et al. 2023](https://arxiv.org/abs/2305.13245).
+    pub kv_heads: usize,
+    /// Queries a sequence.
+    pub tq: usize,
+    /// Keys a sequence.
+    pub tk: usize,
+    /// Width of a head.
+    pub d: usize,
+    /// Multiplies the products of queries and keys.
+    pub scale: f32,
+    /// Query `i` sees keys up to `i + tk - tq` only.
+    pub causal: bool,
+    /// Query `i` sees only this many keys up to its own, itself included (and, where not causal, as many after it).
+    pub window: Option<usize>,
+    /// Scores are `cap · tanh(score / cap)`.
+    pub softcap: Option<f32>,
+    /// `[b, tk]`: 0 for keys that nobody sees (padding).
+    pub mask: Option<&'a [u8]>,
+    /// `[heads, tq, tk]`, added to the scores of every sequence.
+    pub bias: Option<&'a [f32]>,
+    /// Of the probabilities; rows of the mask are `head · tq + query`.
+    pub dropout: Option<Dropout>,
+}
+
+/// Where the heads of queries, keys or values lie: head `h` of token `t` of sequence `b` starts at
+/// `b · batch + t · token + first + h · d`.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads<'a> {
+    /// The numbers.
+    pub data: &'a [f32],
+    /// From sequence to sequence.
+    pub batch: usize,
+    /// From token to token.
+    pub token: usize,
+    /// Start of head 0 within a token.
+    pub first: usize,
+}
+
+/// Where gradients of heads go, laid out like [`Heads`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// From sequence to sequence.
+    pub batch: usize,
+    /// From token to token.
+    pub token: usize,
+    /// Start of head 0 within a token.
+    pub first: usize,
+}
+
+impl Layout {
+    /// Where head `h` of sequence `b` starts.
+    fn start(&self, b: usize, h: usize, d: usize) -> usize {
+        b * self.batch + self.first + h * d
+    }
+
+    fn check(&self, what: &str, len: usize, b: usize, t: usize, heads: usize, d: usize) {
+        let end = if b * t * heads == 0 { 0 } else { self.start(b - 1, heads, d) + (t - 1) * self.token };
+        assert!(len >= end, "{what}: got {len} numbers, wanted {end}");
+    }
+}
+
+impl Heads<'_> {
+    /// The layout alone.
+    pub fn layout(&self) -> Layout {
+        Layout { batch: self.batch, token: self.token, first: self.first }
+    }
+}
+
+/// Queries a block.
+const BQ: usize = 64;
+/// Keys a block.
+const BK: usize = 128;
+
+impl Attention<'_> {
+    /// Query heads a head of keys serves.
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// The keys that any of the queries `q0..q1` sees, before padding.
+    fn keys(&self, q0: usize, q1: usize) -> std::ops::Range<usize> {
+        let (from, _) = self.row(q0);
+        let (_, to) = self.row(q1 - 1);
+        from..to.max(from)
+    }
+
+    /// First and end of the keys that query `i` sees, before padding.
+    #[inline(always)]
+    fn row(&self, i: usize) -> (usize, usize) {
+        // The last query stands at the last key, so caches need no other positions.
+        let at = (i + self.tk) as isize - self.tq as isize;
+        let (mut from, mut to) = (0, self.tk as isize);
+        if self.causal {
+            to = to.min(at + 1);
+        }
+        if let Some(w) = self.window {
+            from = from.max(at + 1 - w as isize);
+            to = to.min(at + w as isize);
+        }
+        (from.max(0) as usize, to.max(0) as usize)
+    }
+
+    fn check(&self, q: &Layout, q_len: usize, k: &Heads<'_>, v: &Heads<'_>) {
+        assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads), "{self:?}");
+        q.check("queries", q_len, self.b, self.tq, self.heads, self.d);
+        k.layout().check("keys", k.data.len(), self.b, self.tk, self.kv_heads, self.d);
+        v.layout().check("values", v.data.len(), self.b, self.tk, self.kv_heads, self.d);
+        assert!(self.mask.is_none_or(|m| m.len() >= self.b * self.tk), "mask");
+        assert!(self.bias.is_none_or(|x| x.len() >= self.heads * self.tq * self.tk), "bias");
+    }
+}
+
+/// Keys (or values) of every sequence and head, transposed: `[b, kv_heads, d, padded]`, zeros beyond `tk`.
+struct Transposed {
+    data: Buf<f32>,
+    /// Columns: `tk` rounded up so that blocks need no partial vectors.
+    padded: usize,
+    each: usize,
+}
+
+impl Transposed {
+    fn new(x: &Heads<'_>, a: &Attention<'_>) -> Self {
+        let padded = a.tk.next_multiple_of(32);
+        let each = padded * a.d;
+        let mut data = Buf::for_overwrite(a.b * a.kv_heads * each);
+        let out = Out::new(&mut data, 1);
+        pool::for_each(a.b * a.kv_heads, |unit| {
+            let (b, h) = (unit / a.kv_heads, unit % a.kv_heads);
+            // SAFETY: each unit is one task's.
+            let to = unsafe { out.row(unit * each, 0, each) };
+            let start = x.layout().start(b, h, a.d);
+            // Sixteen columns at a time, so that the written lines are filled while they are in the cache.
+            for t0 in (0..padded).step_by(16) {
+                for i in 0..a.d {
+                    let to = &mut to[i * padded + t0..i * padded + t0 + 16];
+                    for (j, y) in to.iter_mut().enumerate() {
+                        *y = if t0 + j < a.tk { x.data[start + (t0 + j) * x.token + i] } else { 0.0 };
+                    }
+                }
+            }
+        });
+        Transposed { data, padded, each }
+    }
+
+    fn of(&self, unit: usize) -> &[f32] {
+        &self.data[unit * self.each..(unit + 1) * self.each]
+    }
+}
+
+#[cfg(test)]
+mod tests;
