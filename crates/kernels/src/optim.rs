@@ -1,11 +1,6 @@
 //! The optimizer's arithmetic.
 
-use crate::{
-    isa::Isa,
-    out::Out,
-    pool,
-    simd::{Simd, simd_fn},
-};
+use crate::{isa::Isa, out::Out, pool, simd::simd_fn};
 
 /// One step of AdamW, [Loshchilov & Hutter 2017](https://arxiv.org/abs/1711.05101), as PyTorch computes it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -64,7 +64,7 @@ pub fn tree_sum(x: &[f64]) -> f64 {
 
 /// Adds the rows of `parts` (`n` rows of `width`) into the first one, as a binary tree over the rows.
 pub fn tree_add_rows(parts: &mut [f32], width: usize) {
-    let n = if width == 0 { 0 } else { parts.len() / width };
+    let n = parts.len().checked_div(width).unwrap_or(0);
     let mut step = 1;
     while step < n {
         for i in (0..n - step).step_by(2 * step) {

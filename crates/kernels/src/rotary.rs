@@ -1,12 +1,6 @@
 //! Rotary position embeddings, [Su et al. 2021](https://arxiv.org/abs/2104.09864).
 
-use crate::{
-    isa::Isa,
-    norm::Rows,
-    out::Out,
-    pool,
-    simd::{Simd, simd_fn},
-};
+use crate::{isa::Isa, norm::Rows, out::Out, pool, simd::simd_fn};
 
 /// Cosines and sines by position: `[positions, half]` each.
 #[derive(Clone, Copy, Debug)]

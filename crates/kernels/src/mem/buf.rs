@@ -189,7 +189,7 @@ mod tests {
     fn classes_waste_at_most_an_eighth() {
         for bytes in (1..100_000).chain([1 << 30, (1 << 30) + 1]) {
             let class = class_of(bytes);
-            assert!(class >= bytes && class % ALIGN == 0 && class_of(class) == class, "{bytes}");
+            assert!(class >= bytes && class.is_multiple_of(ALIGN) && class_of(class) == class, "{bytes}");
             assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
         }
     }

@@ -11,8 +11,6 @@ mod x86;
 
 pub(crate) use portable::Portable;
 
-use half::bf16;
-
 /// Operations on one vector register of `f32`. Implemented by tokens that prove the instructions.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector of [`Self::LANES`] numbers.
@@ -35,9 +33,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_part(self, x: &[f32]) -> Self::V;
     /// The first `y.len()` lanes; `y` is shorter than a vector.
     fn store_part(self, y: &mut [f32], v: Self::V);
-    fn load_bf16(self, x: &[bf16]) -> Self::V;
-    /// Rounds to nearest even.
-    fn store_bf16(self, y: &mut [bf16], v: Self::V);
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;

@@ -1,7 +1,5 @@
 //! Plain Rust: vectors are arrays, which the compiler turns into what its target has.
 
-use half::bf16;
-
 use super::Simd;
 use crate::gemm::tile;
 
@@ -55,17 +53,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn store_part(self, y: &mut [f32], v: V) {
         y.copy_from_slice(&v[..y.len()]);
-    }
-    #[inline(always)]
-    fn load_bf16(self, x: &[bf16]) -> V {
-        let x = &x[..N];
-        std::array::from_fn(|i| f32::from_bits((x[i].to_bits() as u32) << 16))
-    }
-    #[inline(always)]
-    fn store_bf16(self, y: &mut [bf16], v: V) {
-        for (y, v) in y[..N].iter_mut().zip(v) {
-            *y = bf16::from_f32(v);
-        }
     }
     #[inline(always)]
     fn add(self, a: V, b: V) -> V {

@@ -2,8 +2,6 @@
 
 use std::arch::x86_64::*;
 
-use half::bf16;
-
 use super::Simd;
 use crate::{
     gemm::tile,
@@ -53,28 +51,6 @@ impl Simd for Avx512 {
     fn store_part(self, y: &mut [f32], v: __m512) {
         debug_assert!(y.len() < 16);
         proven!(_mm512_mask_storeu_ps(y.as_mut_ptr(), first(y.len()), v))
-    }
-    #[inline(always)]
-    fn load_bf16(self, x: &[bf16]) -> __m512 {
-        let x = &x[..16];
-        proven!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
-            x.as_ptr().cast()
-        )))))
-    }
-    #[inline(always)]
-    fn store_bf16(self, y: &mut [bf16], v: __m512) {
-        let y = &mut y[..16];
-        proven!({
-            // Round to nearest even: add half of the last place that stays, less one where that place is even.
-            let bits = _mm512_castps_si512(v);
-            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-            let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-            // What is not a number keeps its upper half, with the quiet bit set so that it stays one.
-            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
-            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
-            let bits = _mm512_mask_mov_epi32(rounded, nan, quiet);
-            _mm256_storeu_si256(y.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(bits)))
-        })
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -201,19 +177,6 @@ impl Simd for Avx2 {
         let mut all = [0.0; 8];
         self.store(&mut all, v);
         y.copy_from_slice(&all[..y.len()]);
-    }
-    #[inline(always)]
-    fn load_bf16(self, x: &[bf16]) -> __m256 {
-        let x = &x[..8];
-        proven!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast())))))
-    }
-    #[inline(always)]
-    fn store_bf16(self, y: &mut [bf16], v: __m256) {
-        let mut all = [0.0; 8];
-        self.store(&mut all, v);
-        for (y, v) in y[..8].iter_mut().zip(all) {
-            *y = bf16::from_f32(v);
-        }
     }
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {

@@ -1,0 +1,133 @@
+//! Gradients while they are collected.
+
+use bedstone_kernels::{elementwise, mem::Buf};
+
+use crate::{Env, ParamId, Params, Result, Shape, Tensor, TensorError, Var};
+
+/// Gradients of parameters, and of intermediate results on their way.
+///
+/// Each is written once and then added to, in place.
+#[derive(Debug, Default)]
+pub struct Grads {
+    vars: Vec<Option<Tensor>>,
+    params: Vec<Option<Tensor>>,
+}
+
+impl Grads {
+    /// None yet, for all of `params`.
+    pub fn new(params: &Params) -> Self {
+        Grads { vars: Vec::new(), params: vec![None; params.len()] }
+    }
+
+    pub(crate) fn start(&mut self, vars: usize) {
+        self.vars.clear();
+        self.vars.resize(vars, None);
+    }
+
+    pub(crate) fn take(&mut self, var: Var) -> Option<Tensor> {
+        self.vars[var.0].take()
+    }
+
+    /// Adds `grad` to the gradient of an input; nothing happens where it is not wanted.
+    pub fn add(&mut self, var: Option<Var>, grad: Tensor, env: &Env<'_>) {
+        let Some(var) = var else { return };
+        match &mut self.vars[var.0] {
+            Some(sum) => elementwise::add(env.isa, sum.f32s_mut(), grad.f32s()),
+            // Whatever is shared is copied when someone writes to it.
+            empty => *empty = Some(grad.with_var(None)),
+        }
+    }
+
+    /// Lets `write(slice, accumulate)` write the gradient of an input, or add to it where there is one already.
+    pub fn write(&mut self, var: Option<Var>, shape: Shape, write: impl FnOnce(&mut [f32], bool)) {
+        let Some(var) = var else { return };
+        write_or_add(&mut self.vars[var.0], shape, write);
+    }
+
+    /// Takes out the gradient of an input for writing, or memory for it; [`Self::finish`] puts it back.
+    pub fn begin(&mut self, var: Option<Var>, shape: Shape) -> Partial {
+        let held = var.and_then(|var| self.vars[var.0].take());
+        let accumulate = held.is_some();
+        let fresh = || Tensor::from_buf(Buf::<f32>::for_overwrite(shape.numel()), shape);
+        Partial { tensor: held.unwrap_or_else(fresh), accumulate }
+    }
+
+    /// Puts a gradient back; it is dropped where it is not wanted.
+    pub fn finish(&mut self, var: Option<Var>, partial: Partial) {
+        if let Some(var) = var {
+            self.vars[var.0] = Some(partial.tensor);
+        }
+    }
+
+    /// Lets `write(slice, accumulate)` write the gradient of a parameter, or add to it; nothing where it is frozen.
+    pub fn write_param(&mut self, id: ParamId, env: &Env<'_>, write: impl FnOnce(&mut [f32], bool)) {
+        let param = env.params.get(id);
+        if param.trainable {
+            write_or_add(&mut self.params[id.index()], param.value.shape(), write);
+        }
+    }
+
+    /// The same for those that only add: the gradient starts as zeros.
+    pub fn add_param(&mut self, id: ParamId, env: &Env<'_>, add: impl FnOnce(&mut [f32])) {
+        self.write_param(id, env, |g, accumulate| {
+            if !accumulate {
+                g.fill(0.0);
+            }
+            add(g);
+        });
+    }
+
+    /// The gradient of a parameter, if it has one.
+    pub fn param(&self, id: ParamId) -> Option<&Tensor> {
+        self.params[id.index()].as_ref()
+    }
+
+    /// The gradient of a parameter, for changing it.
+    pub fn param_mut(&mut self, id: ParamId) -> Option<&mut Tensor> {
+        self.params[id.index()].as_mut()
+    }
+
+    /// Adds the gradients of another part of the same step.
+    pub fn merge(&mut self, other: Grads, env: &Env<'_>) {
+        for (to, from) in self.params.iter_mut().zip(other.params) {
+            match (to, from) {
+                (Some(to), Some(from)) => elementwise::add(env.isa, to.f32s_mut(), from.f32s()),
+                (to @ None, from) => *to = from,
+                (Some(_), None) => {}
+            }
+        }
+    }
+
+    /// An error that names the first trainable parameter without a gradient, unless `unused` says that the objective
+    /// leaves it out.
+    pub fn check_complete(&self, params: &Params, unused: impl Fn(&str) -> bool) -> Result<()> {
+        for (id, param) in params.iter() {
+            if param.trainable && self.param(id).is_none() && !unused(&param.name) {
+                return Err(TensorError::NoGradient {
+                    name: param.name.clone(),
+                    hint: "the loss does not depend on it: freeze it, or let the objective declare it unused",
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A gradient taken out of [`Grads`] for writing.
+pub struct Partial {
+    /// What is there so far, or memory for it.
+    pub tensor: Tensor,
+    /// Whether there is something to add to.
+    pub accumulate: bool,
+}
+
+fn write_or_add(slot: &mut Option<Tensor>, shape: Shape, write: impl FnOnce(&mut [f32], bool)) {
+    match slot {
+        Some(grad) => write(grad.f32s_mut(), true),
+        None => {
+            let mut grad = Buf::for_overwrite(shape.numel());
+            write(&mut grad, false);
+            *slot = Some(Tensor::from_buf(grad, shape));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Rows of tables.
+
+use bedstone_kernels::{elementwise as kernel, mem::Buf};
+
+use crate::{Backward, Ctx, Env, Grads, ParamId, Result, Shape, Tensor, TensorError};
+
+/// The sum over tables of `table[ids]`: ids `[.., T]` of i32, tables `[V, C]`, to `[.., T, C]`.
+///
+/// Tables and ids come in pairs: words, positions, segments.
+pub fn embedding(tables: &[(ParamId, &Tensor)], ctx: &mut Ctx<'_>) -> Result<Tensor> {
+    let op = "embedding";
+    let Some(&(first, ids)) = tables.first() else {
+        return Err(TensorError::Unsupported { op, what: "no table".into() });
+    };
+    let [_, width] = ctx.param(first).dims(op)?;
+    let mut sizes = ids.shape().to_vec();
+    sizes.push(width);
+    let shape = Shape::from(&sizes[..]);
+    let mut out = Buf::for_overwrite(shape.numel());
+    for (i, &(table, x)) in tables.iter().enumerate() {
+        let [rows, columns] = ctx.param(table).dims(op)?;
+        if x.shape() != ids.shape() || columns != width {
+            let wanted = format!("ids {} and a table of rows of {width}", ids.shape());
+            return Err(TensorError::Shape { op, got: x.shape(), wanted });
+        }
+        let x = x.data::<i32>(op)?;
+        if let Some(place) = x.iter().position(|&id| usize::try_from(id).map_or(true, |id| id >= rows)) {
+            return Err(TensorError::Id { op, id: x[place] as i64, place, limit: rows });
+        }
+        kernel::gather(ctx.isa, &mut out, ctx.param(table).f32s(), x, width, i > 0);
+    }
+    let params: Vec<ParamId> = tables.iter().map(|t| t.0).collect();
+    let out = Tensor::from_buf(out, shape);
+    Ok(ctx.record(out, &[], &params, || EmbeddingBackward {
+        tables: tables.iter().map(|&(table, ids)| (table, ids.clone())).collect(),
+    }))
+}
+
+struct EmbeddingBackward {
+    tables: Vec<(ParamId, Tensor)>,
+}
+
+impl Backward for EmbeddingBackward {
+    fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+        let width = grad.shape().width();
+        for (table, ids) in &self.tables {
+            let ids = ids.data::<i32>("embedding")?;
+            grads.add_param(*table, env, |dw| kernel::scatter_add(env.isa, dw, grad.f32s(), ids, width));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradcheck::check;
+
+    #[test]
+    fn gradients() {
+        let ids = Tensor::from_slice(&[3i32, 0, 3, 3, 1, 4], [2, 3]);
+        let places = Tensor::from_slice(&[0i32, 1, 2, 0, 1, 2], [2, 3]);
+        for width in [1, 9, 300] {
+            check("embedding", &[[5, width].into(), [3, width].into()], |p, ctx| {
+                embedding(&[(p[0], &ids), (p[1], &places)], ctx)
+            });
+        }
+    }
+
+    #[test]
+    fn an_id_beyond_the_table_is_named() {
+        let mut params = crate::Params::default();
+        let table = params.add("t".into(), Tensor::zeros::<f32>([5, 2])).unwrap();
+        let env = Env { isa: crate::Isa::PORTABLE, precision: Default::default(), params: &params };
+        for id in [5, -1] {
+            let ids = Tensor::from_slice(&[0i32, id], [1, 2]);
+            let error = embedding(&[(table, &ids)], &mut Ctx::inference(env)).unwrap_err();
+            assert_eq!(error, TensorError::Id { op: "embedding", id: id as i64, place: 1, limit: 5 });
+        }
+    }
+}
