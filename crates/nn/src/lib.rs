@@ -1,1 +1,22 @@
-//! nn
+//! Layers: operations with their parameters.
+//!
+//! A layer is made by a [`Builder`], which names its parameters and takes their weights from a [`Source`]: random
+//! numbers or a checkpoint. What it holds are ids; weights and everything that changes come with the context.
+
+mod attention;
+mod block;
+mod builder;
+mod embedding;
+mod linear;
+mod mlp;
+mod norm;
+mod rotary;
+
+pub use attention::{Attention, AttentionInput, AttentionSpec};
+pub use block::{Block, PreNormBlock};
+pub use builder::{Builder, Init, NnError, Random, Result, Source};
+pub use embedding::Embedding;
+pub use linear::{Linear, LinearSpec};
+pub use mlp::Mlp;
+pub use norm::Norm;
+pub use rotary::{Rope, RopeScaling, Rotation};

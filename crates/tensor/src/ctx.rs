@@ -74,6 +74,11 @@ impl<'p> Ctx<'p> {
         self.tape.is_some()
     }
 
+    /// Whether dropout acts.
+    pub fn is_training(&self) -> bool {
+        self.training.is_some()
+    }
+
     /// Operations recorded so far.
     pub fn recorded(&self) -> usize {
         self.tape.as_ref().map_or(0, Tape::len)

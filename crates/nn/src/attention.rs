@@ -1,0 +1,143 @@
+//! The attention layer.
+
+use bedstone_tensor::{
+    Ctx, Result as OpResult, Tensor,
+    ops::{self, AttentionArgs, HeadNorm, LinearArgs, Part},
+};
+
+use crate::{Linear, NnError, Norm, Result, Rotation};
+
+/// Multi-head attention, [Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), with grouped keys, a window, norms of
+/// queries and keys, and a cache.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// One map to queries, keys and values, or one for each.
+    projections: Vec<Linear>,
+    out: Linear,
+    norms: Option<[Norm; 2]>,
+    spec: AttentionSpec,
+}
+
+/// Sizes and options of an [`Attention`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionSpec {
+    /// Its place among the layers, which names its part of the cache.
+    pub layer: usize,
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Multiplies the scores.
+    pub scale: f32,
+    /// No query sees a later key.
+    pub causal: bool,
+    /// Keys a query sees, its own included.
+    pub window: Option<usize>,
+    /// Scores are `cap · tanh(score / cap)`.
+    pub softcap: Option<f32>,
+    /// Dropout of the probabilities.
+    pub dropout: f32,
+    /// Dropout of the output, before it joins the residual stream.
+    pub out_dropout: f32,
+}
+
+impl AttentionSpec {
+    /// An error unless the heads can be grouped.
+    pub fn check(&self) -> Result<()> {
+        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(NnError::Config {
+                what: "num_attention_heads".into(),
+                got: self.heads.to_string(),
+                wanted: format!("a multiple of num_key_value_heads ({})", self.kv_heads),
+            });
+        }
+        Ok(())
+    }
+
+    /// Columns of queries.
+    pub fn q_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Columns of keys, and of values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+}
+
+/// What an attention gets beside its input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AttentionInput<'a> {
+    /// Angles of the positions.
+    pub rotation: Option<&'a Rotation>,
+    /// `[B, keys]` of u8, 0 for padding; with a cache, of all keys from its start.
+    pub mask: Option<&'a Tensor>,
+}
+
+impl Attention {
+    /// From its maps; `norms` are those of queries and keys.
+    pub fn new(spec: AttentionSpec, projections: Vec<Linear>, out: Linear, norms: Option<[Norm; 2]>) -> Result<Self> {
+        spec.check()?;
+        Ok(Attention { projections, out, norms, spec })
+    }
+
+    /// `x: [B, T, C]` to `[B, T, C]`.
+    pub fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let y = self.heads(x, input, ctx)?;
+        self.out.forward(&y, ctx)
+    }
+
+    /// `residual + dropout(attention(x))`.
+    pub fn forward_residual(
+        &self,
+        x: &Tensor,
+        input: AttentionInput<'_>,
+        residual: &Tensor,
+        ctx: &mut Ctx<'_>,
+    ) -> OpResult<Tensor> {
+        let y = self.heads(x, input, ctx)?;
+        self.out.forward_residual(&y, self.spec.out_dropout, residual, ctx)
+    }
+
+    /// The heads' outputs, `[B, T, heads · head_dim]`.
+    fn heads(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let s = &self.spec;
+        let (k_first, v_first) = (s.q_width(), s.q_width() + s.kv_width());
+        let maps: Vec<ops::Linear> = self.projections.iter().map(|p| p.op).collect();
+        let mut qkv = ops::linear(x, &maps, LinearArgs::default(), ctx)?;
+        if let Some([q, k]) = self.norms {
+            let norms = [
+                HeadNorm { first: 0, heads: s.heads, args: q.args },
+                HeadNorm { first: k_first, heads: s.kv_heads, args: k.args },
+            ];
+            qkv = ops::norm_heads(&qkv, s.head_dim, &norms, ctx)?;
+        }
+        if let Some(rotation) = input.rotation {
+            // Queries and keys lie side by side, and values after them.
+            qkv = rotation.apply(qkv, s.heads + s.kv_heads, s.head_dim, ctx)?;
+        }
+        let [_, t, _] = qkv.dims("attention")?;
+        let mut args = AttentionArgs {
+            heads: s.heads,
+            kv_heads: s.kv_heads,
+            head_dim: s.head_dim,
+            keys: None,
+            scale: s.scale,
+            causal: s.causal,
+            window: s.window,
+            softcap: s.softcap,
+            mask: input.mask,
+            bias: None,
+            dropout: ctx.dropout(s.dropout),
+        };
+        let q = Part { x: &qkv, first: 0 };
+        if let Some(cache) = &mut ctx.cache {
+            args.keys = Some(cache.len() + t);
+            let (keys, values) = cache.store(s.layer, &qkv, k_first, v_first, s.kv_width())?;
+            return ops::attention(q, Part { x: &keys, first: 0 }, Part { x: &values, first: 0 }, args, ctx);
+        }
+        ops::attention(q, Part { x: &qkv, first: k_first }, Part { x: &qkv, first: v_first }, args, ctx)
+    }
+}

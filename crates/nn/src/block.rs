@@ -1,0 +1,33 @@
+//! Blocks: attention and feed-forward network around a residual stream.
+
+use bedstone_tensor::{Ctx, Result as OpResult, Tensor};
+
+use crate::{Attention, AttentionInput, Mlp, Norm};
+
+/// One layer of a stack.
+pub trait Block: Send + Sync {
+    /// `x: [B, T, C]` to `[B, T, C]`.
+    fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor>;
+}
+
+/// `h = x + attn(norm(x)); y = h + mlp(norm(h))`, as GPT-2, Llama and most since.
+#[derive(Clone, Debug)]
+pub struct PreNormBlock {
+    /// Before the attention.
+    pub attn_norm: Norm,
+    /// The attention.
+    pub attn: Attention,
+    /// Before the feed-forward network.
+    pub mlp_norm: Norm,
+    /// The feed-forward network.
+    pub mlp: Mlp,
+    /// Dropout of the feed-forward network's output.
+    pub dropout: f32,
+}
+
+impl Block for PreNormBlock {
+    fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let x = self.attn.forward_residual(&self.attn_norm.forward(x, ctx)?, input, x, ctx)?;
+        self.mlp.forward_residual(&self.mlp_norm.forward(&x, ctx)?, self.dropout, &x, ctx)
+    }
+}

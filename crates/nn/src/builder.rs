@@ -1,0 +1,135 @@
+//! How layers get their parameters.
+
+use bedstone_kernels::random::{Draw, key};
+use bedstone_tensor::{ParamId, Params, Shape, Tensor, TensorError};
+
+/// The result of making a layer.
+pub type Result<T, E = NnError> = std::result::Result<T, E>;
+
+/// Why a layer could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NnError {
+    /// The parameters' own objections.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The source has no fitting weights.
+    #[error(transparent)]
+    Source(Box<dyn std::error::Error + Send + Sync>),
+    /// Sizes that do not go together.
+    #[error("{what}: got {got}, wanted {wanted}")]
+    Config {
+        /// Which setting.
+        what: String,
+        /// Its value.
+        got: String,
+        /// What it has to be.
+        wanted: String,
+    },
+}
+
+/// How a parameter starts where nothing was trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All the same.
+    Constant(f32),
+    /// Normal numbers of mean zero.
+    Normal {
+        /// Their standard deviation.
+        std: f32,
+    },
+}
+
+/// Where weights come from.
+pub trait Source {
+    /// The f32 weights of the parameter `name`, of exactly `shape`.
+    fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor>;
+}
+
+/// Fresh weights: each parameter draws from its own stream, named by the seed and its name, so neither order nor
+/// neighbours change it.
+#[derive(Clone, Copy, Debug)]
+pub struct Random {
+    /// Equal seeds give equal weights.
+    pub seed: u64,
+}
+
+impl Source for Random {
+    fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor> {
+        let mut tensor = Tensor::zeros::<f32>(shape);
+        let x = tensor.f32s_mut();
+        match init {
+            Init::Constant(c) => x.fill(c),
+            Init::Normal { std } => {
+                Draw { key: key(self.seed, fnv1a(name)), sample: 0, place: 0 }.normal(x);
+                x.iter_mut().for_each(|x| *x *= std);
+            }
+        }
+        Ok(tensor)
+    }
+}
+
+/// A 64-bit hash that is the same everywhere and always (FNV-1a).
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Makes parameters under a common prefix.
+pub struct Builder<'a> {
+    params: &'a mut Params,
+    source: &'a mut dyn Source,
+    prefix: String,
+}
+
+impl<'a> Builder<'a> {
+    /// At the root of names.
+    pub fn new(params: &'a mut Params, source: &'a mut dyn Source) -> Self {
+        Builder { params, source, prefix: String::new() }
+    }
+
+    /// Below `name`, which may have several parts.
+    pub fn at(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
+        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
+        Builder { params: self.params, source: self.source, prefix }
+    }
+
+    /// Makes the parameter `name` below the prefix.
+    pub fn param(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<ParamId> {
+        let name = self.at(name).prefix;
+        let weights = self.source.weights(&name, shape.into(), init)?;
+        Ok(self.params.add(name, weights)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_starts_the_same_wherever_it_stands() {
+        let make = |names: &[&str]| {
+            let mut params = Params::default();
+            let mut source = Random { seed: 5 };
+            let mut b = Builder::new(&mut params, &mut source);
+            for name in names {
+                b.at("layer").at(0).param(name, [3, 4], Init::Normal { std: 0.5 }).unwrap();
+            }
+            params
+        };
+        let (a, b) = (make(&["x", "y"]), make(&["y", "x"]));
+        for name in ["layer.0.x", "layer.0.y"] {
+            let value = |p: &Params| p.get(p.id(name).unwrap()).value.f32s().to_vec();
+            assert_eq!(value(&a), value(&b));
+        }
+        let value = |name| a.get(a.id(name).unwrap()).value.f32s().to_vec();
+        assert_ne!(value("layer.0.x"), value("layer.0.y"));
+    }
+
+    #[test]
+    fn a_name_is_made_once() {
+        let mut params = Params::default();
+        let mut source = Random { seed: 5 };
+        let mut b = Builder::new(&mut params, &mut source);
+        b.param("w", [1], Init::Constant(1.0)).unwrap();
+        assert_eq!(b.param("w", [1], Init::Constant(1.0)).unwrap_err().to_string(), "parameter: `w` is made twice");
+    }
+}
