@@ -17,6 +17,7 @@
 //! Some combinations of creature, thing worn and background never occur in the training split, see [`held_out`].
 
 mod caption;
+mod export;
 mod grammar;
 pub mod lexicon;
 mod rng;
@@ -24,6 +25,7 @@ mod scene;
 mod split;
 mod story;
 
+pub use export::{Counts, ExportError, ExportReport, ExportedFile, Kind, UnknownKind, export};
 pub use scene::{Clothing, Object, Placement, Scene};
 pub use split::{Split, held_out};
 pub use story::Story;
