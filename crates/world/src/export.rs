@@ -1,0 +1,347 @@
+//! Writing a part of the world to disk in a standard format.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use crate::{Split, World};
+
+/// What can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// English short stories as JSON lines, `{"text": …}` in every row.
+    Stories,
+    /// Captions of scenes as tab-separated values with the columns `en` and `zh`.
+    Captions,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Stories, Self::Captions];
+
+    /// The name that [`Kind::from_str`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stories => "stories",
+            Self::Captions => "captions",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Stories => "jsonl",
+            Self::Captions => "tsv",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownKind { got: name.to_owned() })
+    }
+}
+
+/// A name that is no [`Kind`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the World has no kind `{got}`, it has {}", Kind::ALL.map(Kind::name).join(" and "))]
+pub struct UnknownKind {
+    /// What was asked for.
+    pub got: String,
+}
+
+/// How many rows each split gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows to learn from.
+    pub train: u64,
+    /// Rows to measure with.
+    pub validation: u64,
+}
+
+impl Counts {
+    fn of(self, split: Split) -> u64 {
+        match split {
+            Split::Train => self.train,
+            Split::Validation => self.validation,
+        }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportReport {
+    /// The data files, training first.
+    pub files: Vec<ExportedFile>,
+}
+
+/// One data file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportedFile {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// The split it holds.
+    pub split: Split,
+    /// Its rows, without a header.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The directory holds something already.
+    #[error("{}: the directory is not empty; hint: name one that does not exist yet", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The path is `.`, `..` or the root, which cannot be put in place by renaming.
+    #[error("{}: the path does not end in a name; hint: name a directory that does not exist yet", path.display())]
+    NoName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{}: {doing}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+/// Writes `train` and `validation` files of `kind` and a `README.md` into the new directory `out`.
+///
+/// The directory appears whole or not at all: it is written beside its place under a hidden name and renamed. An
+/// empty directory in its place is replaced.
+///
+/// # Errors
+///
+/// [`ExportError`] if `out` holds something, is a file, or cannot be written; nothing is left behind then.
+pub fn export(kind: Kind, seed: u64, counts: Counts, out: &Path) -> Result<ExportReport, ExportError> {
+    let name = out.file_name().ok_or_else(|| ExportError::NoName { path: out.to_owned() })?;
+    refuse_used(out)?;
+    let parent = match out.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(io_error(parent, "cannot create the directory"))?;
+    let staging = Staging::create(parent, &name.to_string_lossy())?;
+
+    let world = World::new(seed);
+    let mut files = Vec::new();
+    for split in Split::ALL {
+        let file_name = format!("{}.{}", split.name(), kind.extension());
+        let rows = counts.of(split);
+        let bytes = write_file(&staging.path.join(&file_name), |to| write_rows(kind, &world, split, rows, to))?;
+        files.push(ExportedFile { path: out.join(file_name), split, rows, bytes });
+    }
+    write_file(&staging.path.join("README.md"), |to| to.write_all(readme(kind, seed, counts).as_bytes()))?;
+    staging.put_in_place(out)?;
+    Ok(ExportReport { files })
+}
+
+fn refuse_used(out: &Path) -> Result<(), ExportError> {
+    match fs::read_dir(out) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(ExportError::NotEmpty { path: out.to_owned() }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error(out, "cannot be used as the output directory")(error)),
+    }
+}
+
+fn write_rows(kind: Kind, world: &World, split: Split, rows: u64, to: &mut dyn Write) -> io::Result<()> {
+    match kind {
+        Kind::Stories => {
+            for story in world.stories(split, rows) {
+                to.write_all(b"{\"text\":")?;
+                serde_json::to_writer(&mut *to, &story)?;
+                to.write_all(b"}\n")?;
+            }
+        }
+        Kind::Captions => {
+            to.write_all(b"en\tzh\n")?;
+            for index in 0..rows {
+                let scene = world.scene(split, index);
+                writeln!(to, "{}\t{}", scene.caption_en(), scene.caption_zh())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes and syncs a file; gives its size.
+fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u64, ExportError> {
+    let file = File::create_new(path).map_err(io_error(path, "cannot create the file"))?;
+    let mut to = BufWriter::with_capacity(1 << 16, file);
+    let written = write(&mut to).and_then(|()| to.flush()).and_then(|()| {
+        to.get_ref().sync_all()?;
+        Ok(to.get_ref().metadata()?.len())
+    });
+    written.map_err(io_error(path, "cannot write the file"))
+}
+
+fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
+    let (what, format) = match kind {
+        Kind::Stories => (
+            "Short English stories",
+            "JSON lines; every row is one document: `{\"text\": \"…\"}`. UTF-8, ends of lines `\\n`.",
+        ),
+        Kind::Captions => (
+            "Captions of scenes in English and Chinese",
+            "Tab-separated values with a header, columns `en` and `zh`. UTF-8, ends of lines `\\n`, no quoting.",
+        ),
+    };
+    let extension = kind.extension();
+    let Counts { train, validation } = counts;
+    format!(
+        "# {what} from the World of Bedstone\n\n\
+        Made by the generator of `bedstone-world`, kind `{name}`, seed {seed}. The same seed gives the same bytes on every \
+        platform.\n\n\
+        - `train.{extension}`: {train} rows\n\
+        - `validation.{extension}`: {validation} rows\n\n\
+        {format}\n\n\
+        ## Held-out combinations\n\n\
+        Some combinations of a creature, a thing worn and a background never occur in the training split; a cat in a \
+        spacesuit on the moon is one. In the validation split every row of even number, counted from 0, holds such a \
+        combination, and no other row does. Comparing the two halves shows how well a model composes what it has \
+        never seen together.\n\n\
+        ## Licence\n\n\
+        The text is invented by the generator and holds no text of third parties. It comes under the licence of \
+        Bedstone, Apache-2.0.\n",
+        name = kind.name(),
+    )
+}
+
+/// A hidden directory beside the final one, removed unless it is put in place.
+struct Staging {
+    path: PathBuf,
+}
+
+impl Staging {
+    fn create(parent: &Path, name: &str) -> Result<Self, ExportError> {
+        // The number keeps out of the way of another export and of what a killed one left.
+        let mut number = 0_u32;
+        loop {
+            let path = parent.join(format!(".{name}.partial-{number}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 1000 => number += 1,
+                Err(error) => return Err(io_error(&path, "cannot create the directory")(error)),
+            }
+        }
+    }
+
+    fn put_in_place(self, out: &Path) -> Result<(), ExportError> {
+        // Only an empty directory can be removed this way; if somebody filled it meanwhile, renaming is not reached.
+        match fs::remove_dir(out) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error(out, "cannot replace the empty directory")(error)),
+        }
+        fs::rename(&self.path, out).map_err(io_error(out, "cannot rename the finished directory to this"))
+        // Dropping `self` now finds nothing to remove.
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Already gone after success; after a failure the first error is the one worth reporting.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ExportError {
+    let path = path.to_owned();
+    move |source| ExportError::Io { path, doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTS: Counts = Counts { train: 20, validation: 5 };
+
+    #[track_caller]
+    fn entries(path: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn stories_are_one_json_object_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("new/stories");
+        let report = export(Kind::Stories, 3, COUNTS, &out).unwrap();
+        assert_eq!(entries(&out), ["README.md", "train.jsonl", "validation.jsonl"]);
+        assert_eq!(entries(out.parent().unwrap()), ["stories"]);
+        let world = World::new(3);
+        for file in &report.files {
+            let text = fs::read_to_string(&file.path).unwrap();
+            assert_eq!((text.len() as u64, text.lines().count() as u64), (file.bytes, file.rows));
+            for (row, story) in text.lines().zip(world.stories(file.split, file.rows)) {
+                let row: serde_json::Value = serde_json::from_str(row).unwrap();
+                assert_eq!(row, serde_json::json!({ "text": story }));
+            }
+        }
+        assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("seed 3"));
+    }
+
+    #[test]
+    fn captions_have_two_columns() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("captions");
+        export(Kind::Captions, 0, COUNTS, &out).unwrap();
+        let text = fs::read_to_string(out.join("train.tsv")).unwrap();
+        assert_eq!(text.lines().count(), 21);
+        assert!(text.lines().all(|line| line.split('\t').count() == 2), "{text}");
+    }
+
+    #[test]
+    fn an_empty_directory_is_replaced_and_a_used_one_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path()).unwrap();
+        let again = export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path());
+        assert!(matches!(again, Err(ExportError::NotEmpty { .. })), "{again:?}");
+        fs::create_dir(dir.path().join("b")).unwrap();
+        export(Kind::Stories, 0, COUNTS, dir.path().join("b").as_path()).unwrap();
+        fs::write(dir.path().join("file"), "kept").unwrap();
+        let file = export(Kind::Stories, 0, COUNTS, dir.path().join("file").as_path());
+        assert!(matches!(file, Err(ExportError::Io { .. })), "{file:?}");
+        let none = export(Kind::Stories, 0, COUNTS, Path::new(".."));
+        assert!(matches!(none, Err(ExportError::NoName { .. })), "{none:?}");
+        assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "kept");
+        assert_eq!(entries(dir.path()), ["a", "b", "file"]);
+    }
+
+    /// What a killed export left does not stand in the way, and is not taken for data.
+    #[test]
+    fn leftovers_are_stepped_over() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".a.partial-0")).unwrap();
+        export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path()).unwrap();
+        assert_eq!(entries(dir.path()), [".a.partial-0", "a"]);
+    }
+
+    #[test]
+    fn kinds_are_read_by_name() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        let error = "tales".parse::<Kind>().unwrap_err().to_string();
+        assert_eq!(error, "the World has no kind `tales`, it has stories and captions");
+    }
+}
