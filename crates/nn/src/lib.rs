@@ -19,4 +19,4 @@ pub use embedding::Embedding;
 pub use linear::{Linear, LinearSpec};
 pub use mlp::Mlp;
 pub use norm::Norm;
-pub use rotary::{Rope, RopeScaling, Rotation};
+pub use rotary::{Rope, RopeKind, RopeParameters, Rotation};

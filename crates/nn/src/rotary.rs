@@ -2,78 +2,94 @@
 
 use bedstone_tensor::{Ctx, Result as OpResult, Tensor, TensorError, ops};
 
-/// A rotary embedding, [Su et al. 2021](https://arxiv.org/abs/2104.09864), and how it is stretched.
+/// The rotary parameters of one type of layer, as `config.json` gives them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rope {
-    /// Base of the frequencies.
+pub struct RopeParameters {
+    /// The base of the frequencies, `theta^(-2i/d)`.
     pub theta: f64,
-    /// Numbers of a head that are rotated.
-    pub dim: usize,
-    /// How long sequences are served.
-    pub scaling: RopeScaling,
+    /// How frequencies change for contexts longer than those trained on.
+    pub kind: RopeKind,
+    /// The part of each head that is rotated, in (0, 1].
+    pub partial_rotary_factor: f64,
 }
 
-/// Ways to serve sequences longer than those trained on.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// None.
+/// How the frequencies of rotary embeddings are scaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeKind {
+    /// Not at all. [Su et al. 2021](https://arxiv.org/abs/2104.09864).
     Default,
-    /// Positions divided by a factor, [Chen et al. 2023](https://arxiv.org/abs/2306.15595).
-    Linear {
-        /// The factor.
-        factor: f64,
-    },
-    /// The base grows with the sequence beyond the trained length ("dynamic NTK").
-    Dynamic {
-        /// The factor.
-        factor: f64,
-        /// The trained length.
-        max_position_embeddings: usize,
-    },
-    /// Low frequencies divided by a factor, high ones kept, blended between, as in Llama 3.1.
-    Llama3 {
-        /// The factor.
-        factor: f64,
-        /// Wavelengths above `original / low_freq_factor` are stretched in full.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` are kept.
-        high_freq_factor: f64,
-        /// The trained length.
-        original_max_position_embeddings: usize,
-    },
-    /// Frequencies blended by how often they turn in the trained length, and warmer attention,
-    /// [Peng et al. 2023](https://arxiv.org/abs/2309.00071).
+    /// All divided by `factor`. [Chen et al. 2023](https://arxiv.org/abs/2306.15595).
+    #[allow(missing_docs)]
+    Linear { factor: f64 },
+    /// A base that grows with the sequence beyond the configuration's `max_position_embeddings`.
+    #[allow(missing_docs)]
+    Dynamic { factor: f64 },
+    /// Low frequencies divided by `factor`, high ones kept, a ramp between. [Llama 3](https://arxiv.org/abs/2407.21783).
+    #[allow(missing_docs)]
+    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_max_position_embeddings: usize },
+    /// YaRN, [Peng et al. 2023](https://arxiv.org/abs/2309.00071).
     Yarn {
-        /// The factor.
+        /// How much longer the context is than the one trained on.
         factor: f64,
-        /// Multiplies cosines and sines.
-        attention_factor: f64,
-        /// Frequencies that turn more often than this are kept.
+        /// The scale of cosines and sines; without it, it follows from `factor` and the two `mscale`s.
+        attention_factor: Option<f64>,
+        /// Rotations within the original context above which a frequency is kept.
         beta_fast: f64,
-        /// Frequencies that turn less often than this are divided by the factor.
+        /// Rotations below which a frequency is divided by `factor`.
         beta_slow: f64,
-        /// Whether the ends of the blend are rounded to whole frequencies.
+        /// Counts only together with `mscale_all_dim`.
+        mscale: Option<f64>,
+        /// Counts only together with `mscale`.
+        mscale_all_dim: Option<f64>,
+        /// Whether the ends of the ramp are rounded to whole dimensions.
         truncate: bool,
-        /// The trained length.
+        /// The context trained on.
         original_max_position_embeddings: usize,
     },
+}
+
+/// A rotary embedding for heads of one width, [Su et al. 2021](https://arxiv.org/abs/2104.09864).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    theta: f64,
+    kind: RopeKind,
+    /// Numbers of a head that are rotated.
+    dim: usize,
+    max_position_embeddings: usize,
 }
 
 impl Rope {
+    /// For heads of `head_dim`; `max_position_embeddings` is where a dynamic base starts to grow.
+    pub fn new(parameters: &RopeParameters, head_dim: usize, max_position_embeddings: usize) -> Self {
+        let dim = (head_dim as f64 * parameters.partial_rotary_factor) as usize;
+        Rope { theta: parameters.theta, kind: parameters.kind, dim, max_position_embeddings }
+    }
+
+    /// What cosines and sines are multiplied by.
+    fn warmth(&self) -> f64 {
+        let RopeKind::Yarn { factor, attention_factor, mscale, mscale_all_dim, .. } = self.kind else { return 1.0 };
+        let scale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
+        attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
+            (Some(a), Some(b)) if a != 0.0 && b != 0.0 => scale(a) / scale(b),
+            _ => scale(1.0),
+        })
+    }
+
     /// The frequencies, `dim / 2` of them, for a sequence of `length`.
     pub fn frequencies(&self, length: usize) -> Vec<f32> {
         let plain = |theta: f64| -> Vec<f64> {
             (0..self.dim / 2).map(|i| 1.0 / theta.powf(2.0 * i as f64 / self.dim as f64)).collect()
         };
-        let frequencies: Vec<f64> = match self.scaling {
-            RopeScaling::Default => plain(self.theta),
-            RopeScaling::Linear { factor } => plain(self.theta).iter().map(|f| f / factor).collect(),
-            RopeScaling::Dynamic { factor, max_position_embeddings } => {
-                let ratio = length.max(max_position_embeddings) as f64 / max_position_embeddings as f64;
+        let frequencies: Vec<f64> = match self.kind {
+            RopeKind::Default => plain(self.theta),
+            RopeKind::Linear { factor } => plain(self.theta).iter().map(|f| f / factor).collect(),
+            RopeKind::Dynamic { factor } => {
+                let trained = self.max_position_embeddings;
+                let ratio = length.max(trained) as f64 / trained as f64;
                 let d = self.dim as f64;
                 plain(self.theta * (factor * ratio - (factor - 1.0)).powf(d / (d - 2.0)))
             }
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+            RopeKind::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 let original = original_max_position_embeddings as f64;
                 let stretch = |f: f64| {
                     let wavelength = std::f64::consts::TAU / f;
@@ -88,7 +104,7 @@ impl Rope {
                 };
                 plain(self.theta).into_iter().map(stretch).collect()
             }
-            RopeScaling::Yarn { factor, beta_fast, beta_slow, truncate, original_max_position_embeddings, .. } => {
+            RopeKind::Yarn { factor, beta_fast, beta_slow, truncate, original_max_position_embeddings, .. } => {
                 // The frequency that turns `n` times within the trained length.
                 let turning = |n: f64| {
                     let turns = original_max_position_embeddings as f64 / (n * std::f64::consts::TAU);
@@ -121,10 +137,7 @@ impl Rope {
             return Err(TensorError::Id { op: "rotary: positions", id: low as i64, place, limit: usize::MAX });
         }
         let frequencies = self.frequencies(high as usize + 1);
-        let warmth = match self.scaling {
-            RopeScaling::Yarn { attention_factor, .. } => attention_factor as f32,
-            _ => 1.0,
-        };
+        let warmth = self.warmth() as f32;
         let count = (high - low + 1) as usize;
         let table = |f: fn(f64) -> f64| {
             let mut x = Tensor::zeros::<f32>([count, frequencies.len()]);

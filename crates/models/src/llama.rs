@@ -1,0 +1,58 @@
+//! Llama, [Touvron et al. 2023](https://arxiv.org/abs/2302.13971), to version 3.
+
+use bedstone_nn::PreNormBlock;
+use serde::Deserialize;
+
+use crate::{
+    Architecture,
+    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, activation},
+};
+
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    model_type: "llama",
+    class: "LlamaForCausalLM",
+    base_prefix: "model",
+    build: |file, b| {
+        let config: Config = file.parse()?;
+        let spec = DecoderSpec {
+            tied: config.tie_word_embeddings,
+            embed_scale: None,
+            norm_offset: 0.0,
+            softcap: None,
+            layers: vec![LayerType::Full; config.common.num_hidden_layers],
+        };
+        let act = activation("hidden_act", &config.hidden_act)?;
+        let decoder = Decoder::new(file, config.common.clone(), spec, b, |common, mut b, layer, _| {
+            let attention = common.attention(layer, common.num_key_value_heads.unwrap_or(common.num_attention_heads))?;
+            let bias = AttentionBias { qkv: config.attention_bias, out: config.attention_bias };
+            Ok(PreNormBlock {
+                attn_norm: common.norm(b.at("input_layernorm"), 0.0)?,
+                attn: common.self_attn(b.at("self_attn"), attention, bias, None)?,
+                mlp_norm: common.norm(b.at("post_attention_layernorm"), 0.0)?,
+                mlp: common.mlp(b.at("mlp"), act, config.mlp_bias)?,
+                dropout: 0.0,
+            })
+        })?;
+        Ok(Box::new(decoder))
+    },
+    tiny: r#"{"vocab_size": 61, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}"#,
+};
+
+#[derive(Clone, Debug, Deserialize)]
+struct Config {
+    #[serde(flatten)]
+    common: DecoderConfig,
+    #[serde(default = "silu")]
+    hidden_act: String,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+}
+
+fn silu() -> String {
+    "silu".into()
+}

@@ -1,0 +1,185 @@
+//! What every model is: parameters, a configuration, and a network that runs on them.
+
+use std::collections::BTreeMap;
+
+use bedstone_nn::{NnError, Random, Source};
+use bedstone_tensor::{Ctx, Env, Isa, Params, Precision, Result as OpResult, Tensor, TensorError};
+use serde_json::{Map, Value};
+
+use crate::{Architecture, ModelError, checkpoint::ConfigFile};
+
+/// Named tensors that go into a model, under the argument names of `transformers`: `input_ids`, `attention_mask`, …
+///
+/// `labels` of a causal model are the ids themselves and are shifted inside; `targets` are labels already in place.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    tensors: BTreeMap<String, Tensor>,
+    /// The loss is a sum over labels divided by this; by their number if `None`.
+    pub loss_divisor: Option<f64>,
+    /// Which logits are wanted.
+    pub logits: Logits,
+    /// Whether the states between layers are wanted.
+    pub hidden_states: bool,
+}
+
+/// Which logits a language model computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Logits {
+    /// At every position.
+    #[default]
+    All,
+    /// At the last position only.
+    Last,
+    /// None: the loss alone is wanted.
+    None,
+}
+
+impl Inputs {
+    /// With one tensor.
+    pub fn new(name: &str, tensor: Tensor) -> Self {
+        Self::default().with(name, tensor)
+    }
+
+    /// With one more tensor.
+    pub fn with(mut self, name: &str, tensor: Tensor) -> Self {
+        self.tensors.insert(name.to_owned(), tensor);
+        self
+    }
+
+    /// The tensor `name`, if it was given.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// The tensor `name`, or an error that names it.
+    pub fn need(&self, name: &'static str) -> OpResult<&Tensor> {
+        let what = || TensorError::Unsupported { op: "forward", what: format!("input `{name}` is missing") };
+        self.get(name).ok_or_else(what)
+    }
+}
+
+/// Named tensors that come out of a model, under the field names of `transformers`: `logits`, `loss`,
+/// `hidden_states.0`, …
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Outputs {
+    /// Adds a tensor.
+    pub fn put(&mut self, name: impl Into<String>, tensor: Tensor) {
+        self.tensors.insert(name.into(), tensor);
+    }
+
+    /// The tensor `name`, if it was computed.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// The tensor `name`, or an error that names it.
+    pub fn need(&self, name: &'static str) -> OpResult<&Tensor> {
+        let what = || TensorError::Unsupported { op: "forward", what: format!("the model gives no `{name}` for this input") };
+        self.get(name).ok_or_else(what)
+    }
+}
+
+/// The computation of an architecture: layers that hold ids of parameters, nothing that changes.
+pub trait Network: Send + Sync {
+    /// From named inputs to named outputs.
+    fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs>;
+
+    /// What other parts of the toolkit need to know of it.
+    fn info(&self) -> Info;
+}
+
+/// Facts about a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Ids that it knows.
+    pub vocab_size: usize,
+    /// The longest sequence, where there is a limit.
+    pub max_length: Option<usize>,
+    /// Layers.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Columns of queries in each attention, for estimates.
+    pub attention_width: usize,
+    /// Numbers of activations that training keeps, a token and layer, for estimates.
+    pub kept_per_layer: usize,
+}
+
+/// A model: its parameters, and what to do with them.
+pub struct Model {
+    architecture: &'static Architecture,
+    config: ConfigFile,
+    params: Params,
+    network: Box<dyn Network>,
+}
+
+impl Model {
+    /// A model of the configuration's architecture with weights from `source`.
+    pub fn build(config: ConfigFile, source: &mut dyn Source) -> Result<Self, ModelError> {
+        let architecture = Architecture::of(&config)?;
+        let mut params = Params::default();
+        let builder = bedstone_nn::Builder::new(&mut params, source);
+        let network = (architecture.build)(&config, builder)?;
+        Ok(Model { architecture, config, params, network })
+    }
+
+    /// A model with random weights.
+    pub fn random(config: ConfigFile, seed: u64) -> Result<Self, ModelError> {
+        Self::build(config, &mut Random { seed })
+    }
+
+    /// A model of `architecture` with random weights; `fields` override its defaults under their names in
+    /// `config.json`.
+    pub fn from_fields(architecture: &'static Architecture, fields: &Map<String, Value>, seed: u64) -> Result<Self, ModelError> {
+        let mut all = Map::new();
+        all.insert("model_type".into(), architecture.model_type.into());
+        all.insert("architectures".into(), vec![Value::from(architecture.class)].into());
+        all.insert("dtype".into(), "float32".into());
+        all.extend(fields.clone());
+        Self::random(ConfigFile::new("config.json", all), seed)
+    }
+
+    /// What it is an instance of.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &ConfigFile {
+        &self.config
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Its parameters, for the optimizer.
+    pub fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    /// Facts about its network.
+    pub fn info(&self) -> Info {
+        self.network.info()
+    }
+
+    /// What a context of this model starts from.
+    pub fn env(&self, isa: Isa, precision: Precision) -> Env<'_> {
+        Env { isa, precision, params: &self.params }
+    }
+
+    /// From named inputs to named outputs.
+    pub fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
+        self.network.forward(inputs, ctx)
+    }
+}
+
+/// The error of sizes that do not go together.
+pub(crate) fn config_error(what: &str, got: impl ToString, wanted: impl Into<String>) -> NnError {
+    NnError::Config { what: what.to_owned(), got: got.to_string(), wanted: wanted.into() }
+}
