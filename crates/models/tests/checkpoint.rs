@@ -15,7 +15,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn message(result: Result<WeightFiles, Error>) -> String {
-    result.err().expect("must be refused").to_string()
+    result.unwrap_err().to_string()
 }
 
 /// The elements as f64, in which all but large i64 are exact.

@@ -58,11 +58,11 @@ pub enum ConfigError {
     },
 
     /// The fields do not make the configuration of an architecture.
-    #[error("{}: field `{field}`: {reason}", path.display())]
+    #[error("{}: {}{reason}", path.display(), if field.is_empty() { String::new() } else { format!("field `{field}`: ") })]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The field, or `.` for the whole.
+        /// The field, or the object that lacks one; empty for the whole file.
         field: String,
         /// The reason.
         reason: String,
@@ -141,10 +141,12 @@ impl ConfigFile {
 
     /// All fields as the configuration of an architecture; fields that `T` does not have are ignored.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_path_to_error::deserialize(Value::Object(self.fields.clone())).map_err(|e| ConfigError::Parse {
-            path: self.path.clone(),
-            field: format!("{}{}", self.prefix, e.path()),
-            reason: e.inner().to_string(),
+        serde_path_to_error::deserialize(Value::Object(self.fields.clone())).map_err(|e| {
+            let field = match e.path().to_string().as_str() {
+                "." => self.prefix.trim_end_matches('.').to_owned(),
+                field => self.name(field),
+            };
+            ConfigError::Parse { path: self.path.clone(), field, reason: e.inner().to_string() }
         })
     }
 
@@ -275,7 +277,8 @@ mod tests {
         check(c.section("h"), "field `h` is missing, wanted an object");
         check(c.section("text_config").unwrap().usize("n"), "field `text_config.n` is -1, wanted a whole number");
         check(c.parse::<Tiny>(), "field `hidden_size`: invalid type: string \"8\", expected usize");
-        check(c.section("text_config").unwrap().parse::<Tiny>(), "field `text_config..`: missing field `hidden_size`");
+        check(config(json!({})).parse::<Tiny>(), "missing field `hidden_size`");
+        check(c.section("text_config").unwrap().parse::<Tiny>(), "field `text_config`: missing field `hidden_size`");
         check(
             config(json!({})).model_type().map(str::to_owned),
             "field `model_type` is missing, wanted a name such as `llama`",

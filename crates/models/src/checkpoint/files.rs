@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
     ops::Range,
     path::{Component, Path, PathBuf},
 };
@@ -157,6 +157,13 @@ impl WeightFiles {
     /// For each tensor its type, its number of elements, and the file and bytes that hold them.
     pub(super) fn places(&self) -> impl Iterator<Item = (Dtype, usize, usize, &Range<usize>)> {
         self.entries.values().map(|(file, e)| (e.dtype, e.shape.iter().product(), *file, &e.range))
+    }
+}
+
+impl fmt::Debug for WeightFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, format, files, entries, .. } = self;
+        write!(f, "WeightFiles({}: {format:?}, {} files, {} tensors)", path.display(), files.len(), entries.len())
     }
 }
 

@@ -10,6 +10,7 @@ mod dtype;
 mod error;
 mod files;
 mod index;
+mod machine;
 mod pickle;
 mod resolve;
 pub mod rope;
