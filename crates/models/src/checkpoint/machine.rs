@@ -8,10 +8,13 @@ use super::pickle::{Global, Heap, PickleError, Result, Storage, Tensor, Value};
 pub(super) const MAX_OPS: usize = 1 << 23;
 const MAX_TENSORS: usize = 1 << 18;
 const MAX_AXES: usize = 64;
+/// Keys are numbers.
+const MAX_KEY: usize = 256;
 
 /// Runs the pickle at the beginning of `bytes`; gives its value and its length.
 pub(super) fn run<'a>(heap: &mut Heap<'a>, bytes: &'a [u8]) -> Result<(Value<'a>, usize)> {
-    let mut machine = Machine { heap, bytes, at: 0, op: 0, stack: vec![], marks: vec![], memo: HashMap::new() };
+    let mut machine =
+        Machine { heap, bytes, at: 0, op: 0, stack: vec![], marks: vec![], memo: HashMap::new(), copied: 0 };
     let value = machine.run()?;
     Ok((value, machine.at))
 }
@@ -25,6 +28,8 @@ struct Machine<'h, 'a> {
     stack: Vec<Value<'a>>,
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
+    /// Pairs that were copied out of lists, the one thing that costs more than its opcode.
+    copied: usize,
 }
 
 impl<'a> Machine<'_, 'a> {
@@ -251,6 +256,9 @@ impl<'a> Machine<'_, 'a> {
             _ => return Err(invalid()),
         };
         let size = |n: i64| usize::try_from(n).ok().filter(|n| n.checked_mul(8).is_some());
+        if key.len() > MAX_KEY {
+            return Err(self.invalid(format!("a storage key of {} bytes", key.len())));
+        }
         let numel = size(numel).ok_or_else(|| self.invalid(format!("a storage of {numel} elements")))?;
         let part = match view {
             Value::None => 0..numel,
@@ -281,6 +289,10 @@ impl<'a> Machine<'_, 'a> {
                 };
                 let pairs = self.heap.list(pairs).ok_or_else(|| invalid("OrderedDict"))?;
                 let pairs = pairs.iter().map(pair).collect::<Result<Vec<_>>>()?;
+                self.copied += pairs.len();
+                if self.copied > MAX_OPS {
+                    return Err(self.invalid(format!("more than {MAX_OPS} items of OrderedDicts")));
+                }
                 self.heap.dicts.push(pairs);
                 Ok(Value::Dict(self.heap.dicts.len() - 1))
             }

@@ -2,8 +2,8 @@
 //!
 //! A pickle is a program for a stack machine. The opcodes here build plain values; the only "calls" are the closed
 //! list of [`Global`]s, each of which has a fixed meaning in this file. Values live in one arena ([`Heap`]) and refer
-//! to each other by index, so that nesting costs no recursion, and every opcode adds at most one value, so that
-//! memory is bounded by the length of the pickle and by [`machine::MAX_OPS`].
+//! to each other by index, so that nesting costs no recursion, and no opcode adds more than one value (what copies is
+//! counted), so that memory is bounded by the length of the pickle and by [`machine::MAX_OPS`].
 
 use std::ops::Range;
 
@@ -230,5 +230,11 @@ mod tests {
         pickle.push(b'.');
         assert!(Heap::default().load(&pickle).is_ok());
         check_refused(&vec![b'N'; MAX_OPS + 1], "more than 8388608 opcodes");
+        // One list of pairs, copied again and again.
+        let mut pickle = b"ccollections\nOrderedDict\nq\x00](".to_vec();
+        pickle.extend(b"NN\x86".repeat(100_000));
+        pickle.extend(b"eq\x01");
+        pickle.extend(b"h\x00h\x01\x85R0".repeat(100));
+        check_refused(&pickle, "items of OrderedDicts");
     }
 }

@@ -147,8 +147,8 @@ fn contents<'a>(
     for key in ["state_dict", "model"] {
         if let Some(inner) = heap.get(root, key).filter(|&inner| tensors(inner)) {
             dict = inner;
-            let siblings = heap.dict(root).unwrap_or_default().iter().filter(|(k, _)| *k != Value::Str(key));
-            contents.skipped = siblings.map(|&(k, _)| show(k)).collect();
+            let siblings = items(heap, root).filter(|(k, _)| *k != Value::Str(key));
+            contents.skipped = siblings.map(|(k, _)| show(k)).collect();
             break;
         }
     }
@@ -159,17 +159,8 @@ fn contents<'a>(
             "wanted what `torch.save(model.state_dict(), file)` writes",
         ));
     }
-    // Of equal keys the last counts.
-    let mut last = HashMap::new();
-    let items = heap.dict(dict).unwrap_or_default();
-    for (i, &(key, _)) in items.iter().enumerate() {
-        if let Value::Str(name) = key {
-            last.insert(name, i);
-        }
-    }
-    for (i, &(key, value)) in items.iter().enumerate() {
+    for (key, value) in items(heap, dict) {
         match (key, value) {
-            (Value::Str(name), _) if last[name] != i => {}
             (Value::Str(name), Value::Tensor(tensor)) => {
                 let entry = entry(heap, tensor, ranges).map_err(|reason| Error::tensor(path, name, reason))?;
                 contents.entries.push((name.into(), entry));
@@ -178,6 +169,22 @@ fn contents<'a>(
         }
     }
     Ok(contents)
+}
+
+/// The items of a dict in order; of equal string keys the last counts, so that names are copied once.
+fn items<'h, 'a>(heap: &'h Heap<'a>, dict: Value<'a>) -> impl Iterator<Item = (Value<'a>, Value<'a>)> + use<'h, 'a> {
+    let items = heap.dict(dict).unwrap_or_default();
+    let mut last = HashMap::new();
+    for (i, &(key, _)) in items.iter().enumerate() {
+        if let Value::Str(name) = key {
+            last.insert(name, i);
+        }
+    }
+    let counts = move |&(i, (key, _)): &(usize, (Value<'a>, _))| match key {
+        Value::Str(name) => last.get(name) == Some(&i),
+        _ => true,
+    };
+    items.iter().copied().enumerate().filter(counts).map(|(_, item)| item)
 }
 
 /// Where the bytes of a tensor are; the reason is for an error message.
