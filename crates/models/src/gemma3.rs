@@ -36,7 +36,6 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
             let attention = AttentionSpec {
                 scale: 1.0 / config.query_pre_attn_scalar.sqrt(),
                 window: (kind == LayerType::Sliding).then_some(config.sliding_window),
-                softcap: config.attn_logit_softcapping,
                 ..common.attention(layer, common.num_key_value_heads.unwrap_or(4))?
             };
             let bias = AttentionBias { qkv: config.attention_bias, out: config.attention_bias };
@@ -59,7 +58,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     tiny: r#"{"vocab_size": 61, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "head_dim": 10,
               "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32,
               "query_pre_attn_scalar": 10, "sliding_window": 5, "sliding_window_pattern": 2,
-              "final_logit_softcapping": 20.0, "attn_logit_softcapping": 15.0}"#,
+              "final_logit_softcapping": 20.0}"#,
 };
 
 #[derive(Clone, Debug, Deserialize)]
@@ -79,8 +78,8 @@ struct Config {
     sliding_window_pattern: Option<usize>,
     #[serde(rename = "_sliding_window_pattern")]
     pattern: Option<usize>,
+    // `attn_logit_softcapping` is in the files but acts in Gemma 2 only: the reference does not read it here.
     final_logit_softcapping: Option<f32>,
-    attn_logit_softcapping: Option<f32>,
     #[serde(default)]
     use_bidirectional_attention: bool,
 }

@@ -11,7 +11,6 @@ use serde::Deserialize;
 
 use crate::{
     Architecture, Info, Inputs, ModelError, Network, Outputs,
-    checkpoint::ConfigFile,
     decoder::{HiddenStates, activation, finish, mask, positions},
     head::LmHead,
     model::config_error,
@@ -154,7 +153,9 @@ impl Network for Gpt2 {
         let ids = inputs.need("input_ids")?;
         let positions = positions(inputs, ids, ctx)?;
         let mask = mask(inputs)?;
-        if let Some(last) = positions.data::<i32>("position_ids")?.iter().find(|&&p| p as usize >= self.config.n_positions) {
+        if let Some(last) =
+            positions.data::<i32>("position_ids")?.iter().find(|&&p| p as usize >= self.config.n_positions)
+        {
             let what = format!("position {last}, the model has n_positions = {}", self.config.n_positions);
             return Err(TensorError::Unsupported { op: "gpt2", what });
         }

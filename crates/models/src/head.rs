@@ -17,7 +17,13 @@ pub(crate) struct LmHead {
 
 impl LmHead {
     /// With the embedding's table as weights if `tied`, else with its own: parameter `lm_head.weight`.
-    pub(crate) fn new(b: &mut Builder<'_>, tied: Option<ParamId>, vocab: usize, width: usize, std: f32) -> Result<Self> {
+    pub(crate) fn new(
+        b: &mut Builder<'_>,
+        tied: Option<ParamId>,
+        vocab: usize,
+        width: usize,
+        std: f32,
+    ) -> Result<Self> {
         let weight = match tied {
             Some(table) => table,
             None => b.at("lm_head").param("weight", [vocab, width], Init::Normal { std })?,

@@ -17,7 +17,7 @@ mod qwen2;
 mod qwen3;
 
 pub use error::ModelError;
-pub use load::{LoadReport, load, save};
+pub use load::{LoadReport, load, load_with, save};
 pub use model::{Info, Inputs, Logits, Model, Network, Outputs};
 
 use bedstone_nn::Builder;
@@ -39,8 +39,14 @@ pub struct Architecture {
 }
 
 /// All architectures.
-pub const ARCHITECTURES: &[Architecture] =
-    &[gpt2::ARCHITECTURE, llama::ARCHITECTURE, mistral::ARCHITECTURE, qwen2::ARCHITECTURE, qwen3::ARCHITECTURE, gemma3::ARCHITECTURE];
+pub const ARCHITECTURES: &[Architecture] = &[
+    gpt2::ARCHITECTURE,
+    llama::ARCHITECTURE,
+    mistral::ARCHITECTURE,
+    qwen2::ARCHITECTURE,
+    qwen3::ARCHITECTURE,
+    gemma3::ARCHITECTURE,
+];
 
 impl Architecture {
     /// By its `model_type`.

@@ -23,7 +23,8 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
         };
         let act = activation("hidden_act", &config.hidden_act)?;
         let decoder = Decoder::new(file, config.common.clone(), spec, b, |common, mut b, layer, _| {
-            let attention = common.attention(layer, common.num_key_value_heads.unwrap_or(common.num_attention_heads))?;
+            let attention =
+                common.attention(layer, common.num_key_value_heads.unwrap_or(common.num_attention_heads))?;
             let bias = AttentionBias { qkv: config.attention_bias, out: config.attention_bias };
             Ok(PreNormBlock {
                 attn_norm: common.norm(b.at("input_layernorm"), 0.0)?,

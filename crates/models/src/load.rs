@@ -37,9 +37,8 @@ pub fn load_with(dir: &Path, config: ConfigFile) -> Result<(Model, LoadReport), 
         Err(error) => return Err(source.error.take().unwrap_or(error)),
     };
     let tied = |name: &str| name.ends_with("lm_head.weight");
-    let buffer = |name: &str| {
-        [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end))
-    };
+    let buffer =
+        |name: &str| [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end));
     let unused = files.names().filter(|n| !source.used.contains(*n) && !buffer(n) && !tied(n));
     let report = LoadReport { unused: unused.map(str::to_owned).collect() };
     Ok((model, report))
@@ -65,7 +64,7 @@ impl Checkpoint<'_> {
             return Err(ModelError::Shape { path, name, got: weight.shape.clone(), want: shape.to_vec() });
         }
         self.used.insert(weight.name.to_owned());
-        if let Some(tensor) = weight.mapped(shape) {
+        if let Some(tensor) = self.files.map_f32(weight.name) {
             return Ok(tensor);
         }
         let mut tensor = Tensor::zeros::<f32>(shape);
@@ -91,13 +90,15 @@ pub fn save(model: &Model, dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     text.push('\n');
     let write = |path: &Path| std::fs::File::create(path)?.write_all(text.as_bytes());
     write(&path).map_err(|source| ModelError::Write { path: path.clone(), source })?;
+    let shapes: Vec<Shape> = model.params().iter().map(|(_, p)| p.value.shape()).collect();
     let tensors: Vec<NamedTensor<'_>> = model
         .params()
         .iter()
-        .map(|(_, p)| NamedTensor {
+        .zip(&shapes)
+        .map(|((_, p), shape)| NamedTensor {
             name: &p.name,
             dtype: Dtype::F32,
-            shape: param_shape(&p.value),
+            shape,
             data: TensorData::Bytes(bytemuck::cast_slice(p.value.f32s())),
         })
         .collect();

@@ -78,7 +78,8 @@ impl Outputs {
 
     /// The tensor `name`, or an error that names it.
     pub fn need(&self, name: &'static str) -> OpResult<&Tensor> {
-        let what = || TensorError::Unsupported { op: "forward", what: format!("the model gives no `{name}` for this input") };
+        let what =
+            || TensorError::Unsupported { op: "forward", what: format!("the model gives no `{name}` for this input") };
         self.get(name).ok_or_else(what)
     }
 }
@@ -134,7 +135,11 @@ impl Model {
 
     /// A model of `architecture` with random weights; `fields` override its defaults under their names in
     /// `config.json`.
-    pub fn from_fields(architecture: &'static Architecture, fields: &Map<String, Value>, seed: u64) -> Result<Self, ModelError> {
+    pub fn from_fields(
+        architecture: &'static Architecture,
+        fields: &Map<String, Value>,
+        seed: u64,
+    ) -> Result<Self, ModelError> {
         let mut all = Map::new();
         all.insert("model_type".into(), architecture.model_type.into());
         all.insert("architectures".into(), vec![Value::from(architecture.class)].into());

@@ -1,0 +1,195 @@
+//! Tests that every registered architecture passes without a line of its own.
+
+use bedstone_tensor::{Cache, Ctx, Env, Isa, Precision, Tensor, Training, gradcheck};
+use serde_json::{Map, Value};
+
+use crate::{ARCHITECTURES, Architecture, Inputs, Logits, Model, load, save};
+
+fn tiny(architecture: &'static Architecture) -> Model {
+    let fields: Map<String, Value> = serde_json::from_str(architecture.tiny).unwrap();
+    Model::from_fields(architecture, &fields, 7).unwrap()
+}
+
+fn ids(b: usize, t: usize, vocab: usize) -> Tensor {
+    let x: Vec<i32> = (0..b * t).map(|i| (i * i * 7 + i * 3 + 1) as i32 % vocab as i32).collect();
+    Tensor::from_slice(&x, [b, t])
+}
+
+fn env(model: &Model, isa: Isa) -> Env<'_> {
+    model.env(isa, Precision::F32)
+}
+
+fn logits(model: &Model, inputs: &Inputs, isa: Isa) -> Vec<f32> {
+    model.forward(inputs, &mut Ctx::inference(env(model, isa))).unwrap().get("logits").unwrap().f32s().to_vec()
+}
+
+#[track_caller]
+fn close(what: &str, a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{what}: [{i}] {a} and {b}");
+    }
+}
+
+#[test]
+fn shapes_and_instruction_sets() {
+    for a in ARCHITECTURES {
+        let model = tiny(a);
+        let vocab = model.info().vocab_size;
+        let inputs = Inputs::new("input_ids", ids(2, 9, vocab));
+        let want = logits(&model, &inputs, Isa::PORTABLE);
+        assert_eq!(want.len(), 2 * 9 * vocab, "{}", a.model_type);
+        for isa in Isa::available() {
+            close(&format!("{} on {isa}", a.model_type), &logits(&model, &inputs, isa), &want);
+        }
+    }
+}
+
+#[test]
+fn decoding_with_a_cache_equals_the_full_pass() {
+    for a in ARCHITECTURES {
+        let model = tiny(a);
+        let (t, vocab) = (14, model.info().vocab_size);
+        let all = ids(2, t, vocab);
+        let want = logits(&model, &Inputs::new("input_ids", all.clone()), Isa::detect());
+        let mut ctx = Ctx::inference(env(&model, Isa::detect()));
+        ctx.cache = Some(Cache::new(t));
+        for (from, to) in [(0, 5), (5, 6), (6, 9), (9, 10), (10, 14)] {
+            let part: Vec<i32> =
+                (0..2).flat_map(|b| all.data::<i32>("ids").unwrap()[b * t + from..b * t + to].to_vec()).collect();
+            let inputs = Inputs::new("input_ids", Tensor::from_slice(&part, [2, to - from]));
+            let out = model.forward(&inputs, &mut ctx).unwrap();
+            let got = out.get("logits").unwrap().f32s();
+            for b in 0..2 {
+                let n = (to - from) * vocab;
+                let want = &want[(b * t + from) * vocab..(b * t + to) * vocab];
+                close(&format!("{} {from}..{to}", a.model_type), &got[b * n..(b + 1) * n], want);
+            }
+        }
+    }
+}
+
+#[test]
+fn padding_changes_nothing() {
+    for a in ARCHITECTURES {
+        let model = tiny(a);
+        let vocab = model.info().vocab_size;
+        let short = ids(1, 6, vocab);
+        let want = logits(&model, &Inputs::new("input_ids", short.clone()), Isa::detect());
+        // Three ids of padding on the left, with positions that start behind them.
+        let mut padded = vec![0; 3];
+        padded.extend(short.data::<i32>("ids").unwrap());
+        let inputs = Inputs::new("input_ids", Tensor::from_slice(&padded, [1, 9]))
+            .with("attention_mask", Tensor::from_slice(&[0i32, 0, 0, 1, 1, 1, 1, 1, 1], [1, 9]))
+            .with("position_ids", Tensor::from_slice(&[0i32, 0, 0, 0, 1, 2, 3, 4, 5], [1, 9]));
+        close(a.model_type, &logits(&model, &inputs, Isa::detect())[3 * vocab..], &want);
+    }
+}
+
+#[test]
+fn the_last_logits_alone() {
+    for a in ARCHITECTURES {
+        let model = tiny(a);
+        let vocab = model.info().vocab_size;
+        let mut inputs = Inputs::new("input_ids", ids(2, 5, vocab));
+        let all = logits(&model, &inputs, Isa::detect());
+        inputs.logits = Logits::Last;
+        let last = logits(&model, &inputs, Isa::detect());
+        for b in 0..2 {
+            close(a.model_type, &last[b * vocab..(b + 1) * vocab], &all[(b * 5 + 4) * vocab..(b * 5 + 5) * vocab]);
+        }
+    }
+}
+
+#[test]
+fn every_parameter_gets_its_gradient() {
+    for a in ARCHITECTURES {
+        let mut model = tiny(a);
+        // Larger matrices than fresh ones, so that differences stand out of the rounding.
+        for (_, p) in model.params_mut().iter_mut().filter(|(_, p)| p.value.shape().len() == 2) {
+            p.value.f32s_mut().iter_mut().for_each(|w| *w *= 20.0);
+        }
+        let vocab = model.info().vocab_size;
+        let x = ids(2, 7, vocab);
+        let mut inputs = Inputs::new("input_ids", x.clone()).with("labels", x);
+        inputs.logits = Logits::None;
+        // The network holds ids only, so parameters can be lent out beside it.
+        let mut params = model.params().clone();
+        gradcheck::check_params(a.model_type, Isa::detect(), &mut params, 5e-2, |ctx| {
+            model.forward(&inputs, ctx)?.need("loss").cloned()
+        });
+    }
+}
+
+#[test]
+fn saving_and_loading_gives_the_same_model() {
+    for a in ARCHITECTURES {
+        let model = tiny(a);
+        let dir = tempfile::tempdir().unwrap();
+        save(&model, dir.path()).unwrap();
+        let (again, report) = load(dir.path()).unwrap();
+        assert!(report.unused.is_empty(), "{}: {report:?}", a.model_type);
+        let inputs = Inputs::new("input_ids", ids(1, 9, model.info().vocab_size));
+        assert_eq!(logits(&model, &inputs, Isa::detect()), logits(&again, &inputs, Isa::detect()), "{}", a.model_type);
+    }
+}
+
+#[test]
+fn a_batch_can_be_learned_by_heart() {
+    for a in ARCHITECTURES {
+        let mut model = tiny(a);
+        let x = ids(2, 12, model.info().vocab_size);
+        let mut inputs = Inputs::new("input_ids", x.clone()).with("labels", x);
+        inputs.logits = Logits::None;
+        let mut moments: Vec<(Vec<f32>, Vec<f32>)> = model
+            .params()
+            .iter()
+            .map(|(_, p)| (vec![0.0; p.value.shape().numel()], vec![0.0; p.value.shape().numel()]))
+            .collect();
+        let mut loss = f32::INFINITY;
+        for step in 1..=80 {
+            let mut ctx = Ctx::gradients(env(&model, Isa::detect()));
+            let out = model.forward(&inputs, &mut ctx).unwrap();
+            loss = out.get("loss").unwrap().item().unwrap();
+            let grads = ctx.backward(out.get("loss").unwrap()).unwrap();
+            grads.check_complete(model.params(), |_| false).unwrap();
+            let adamw = bedstone_kernels::optim::AdamW {
+                lr: 1e-2,
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: 1e-8,
+                weight_decay: 0.0,
+                step,
+                grad_scale: 1.0,
+            };
+            for (id, p) in model.params_mut().iter_mut() {
+                let (m, v) = &mut moments[id.index()];
+                bedstone_kernels::optim::adamw(
+                    Isa::detect(),
+                    adamw,
+                    p.value.f32s_mut(),
+                    grads.param(id).unwrap().f32s(),
+                    m,
+                    v,
+                );
+            }
+        }
+        assert!(loss < 0.1, "{}: loss {loss}", a.model_type);
+    }
+}
+
+#[test]
+fn dropout_acts_in_training_and_is_the_same_in_any_batch() {
+    let fields: Map<String, Value> = serde_json::from_str(crate::gpt2::ARCHITECTURE.tiny).unwrap();
+    let model = Model::from_fields(&crate::gpt2::ARCHITECTURE, &fields, 7).unwrap();
+    let vocab = model.info().vocab_size;
+    let x = ids(2, 7, vocab);
+    let run = |x: Tensor, first_sample| {
+        let mut ctx = Ctx::training(env(&model, Isa::detect()), Training { key: 5, first_sample });
+        model.forward(&Inputs::new("input_ids", x), &mut ctx).unwrap().get("logits").unwrap().f32s().to_vec()
+    };
+    let both = run(x.clone(), 0);
+    let second = Tensor::from_slice(&x.data::<i32>("ids").unwrap()[7..], [1, 7]);
+    close("second sample", &run(second.clone(), 1), &both[7 * vocab..]);
+    assert_ne!(run(second.clone(), 0), run(second, 1));
+}
