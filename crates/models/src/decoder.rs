@@ -267,6 +267,7 @@ impl<B: Block> Network for Decoder<B> {
         Info {
             vocab_size: c.vocab_size,
             max_length: Some(c.max_position_embeddings),
+            positions_end: false,
             layers: c.num_hidden_layers,
             width: c.hidden_size,
             attention_width: q,

@@ -174,6 +174,7 @@ impl Network for Gpt2 {
         Info {
             vocab_size: c.vocab_size,
             max_length: Some(c.n_positions),
+            positions_end: true,
             layers: c.n_layer,
             width: c.n_embd,
             attention_width: c.n_embd,

@@ -98,8 +98,10 @@ pub trait Network: Send + Sync {
 pub struct Info {
     /// Ids that it knows.
     pub vocab_size: usize,
-    /// The longest sequence, where there is a limit.
+    /// The longest sequence it was made for, where there is one.
     pub max_length: Option<usize>,
+    /// Whether positions beyond `max_length` do not exist at all (a table of positions).
+    pub positions_end: bool,
     /// Layers.
     pub layers: usize,
     /// Width of the residual stream.

@@ -1,0 +1,58 @@
+//! What can go wrong while a model is used.
+
+use std::path::PathBuf;
+
+use bedstone_tensor::TensorError;
+
+/// The result of using a model.
+pub type Result<T, E = InferError> = std::result::Result<T, E>;
+
+/// What can go wrong while a model is used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {
+    /// An operation refused its inputs.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] bedstone_data::tokenizer::Error),
+    /// A setting out of its bounds.
+    #[error("{name}: got {got}, wanted {wanted}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        got: String,
+        /// Its bounds.
+        wanted: String,
+    },
+    /// Prompt and continuation do not fit the model.
+    #[error(
+        "prompt {row} has {got} tokens, and {wanted} are to follow: the model takes {limit} in all\nhint: shorten the prompt, or ask for fewer tokens"
+    )]
+    TooLong {
+        /// Number of the prompt.
+        row: usize,
+        /// Its tokens.
+        got: usize,
+        /// Tokens asked for.
+        wanted: usize,
+        /// What the model takes.
+        limit: usize,
+    },
+    /// Nothing to continue.
+    #[error("prompt {row} has no tokens\nhint: give some text; this tokenizer has no token that starts a text")]
+    EmptyPrompt {
+        /// Number of the prompt.
+        row: usize,
+    },
+    /// `generation_config.json` cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
