@@ -1,4 +1,5 @@
 //! What every run has, with or without tensors: recipe, run directory.
+pub mod dir;
 pub mod files;
 pub mod hint;
 pub mod recipe;
