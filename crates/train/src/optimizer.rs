@@ -1,0 +1,111 @@
+//! AdamW over the parameters of a model.
+
+use bedstone_kernels::{
+    mem::Buf,
+    optim::{self, sum_squares},
+};
+use bedstone_tensor::{Env, Grads, ParamId, Params, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// Settings of AdamW, [Loshchilov & Hutter 2017](https://arxiv.org/abs/1711.05101).
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Decoupled decay of parameters with two axes or more; biases and norms have none.
+    pub weight_decay: f32,
+}
+
+/// The optimizer and its state: two moments a parameter.
+pub struct AdamW {
+    config: AdamWConfig,
+    moments: Vec<Option<Moments>>,
+    /// Steps done.
+    step: u64,
+}
+
+/// First and second moment of a parameter's gradient.
+pub(crate) struct Moments {
+    pub(crate) m: Buf<f32>,
+    pub(crate) v: Buf<f32>,
+}
+
+impl AdamW {
+    /// With moments of zero.
+    pub fn new(config: AdamWConfig, params: &Params) -> Self {
+        let zeros = |n| Moments { m: Buf::zeroed(n), v: Buf::zeroed(n) };
+        let moments = params.iter().map(|(_, p)| p.trainable.then(|| zeros(p.value.shape().numel()))).collect();
+        AdamW { config, moments, step: 0 }
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Goes on after `step` steps.
+    pub(crate) fn set_step(&mut self, step: u64) {
+        self.step = step;
+    }
+
+    /// The state of a trainable parameter.
+    pub(crate) fn moments(&self, id: ParamId) -> Option<&Moments> {
+        self.moments[id.index()].as_ref()
+    }
+
+    /// The state of a trainable parameter, for loading it.
+    pub(crate) fn moments_mut(&mut self, id: ParamId) -> Option<&mut Moments> {
+        self.moments[id.index()].as_mut()
+    }
+
+    /// One step with learning rate `lr`; gradients are multiplied by `grad_scale` first.
+    ///
+    /// A parameter without a gradient stays as it is, decay included, as in PyTorch.
+    pub fn update(&mut self, params: &mut Params, grads: &Grads, lr: f32, grad_scale: f32, isa: bedstone_tensor::Isa) {
+        self.step += 1;
+        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
+        for (id, param) in params.iter_mut() {
+            let (Some(grad), Some(moments)) = (grads.param(id), &mut self.moments[id.index()]) else { continue };
+            let decays = param.value.shape().len() >= 2;
+            let options = optim::AdamW {
+                lr,
+                beta1,
+                beta2,
+                eps,
+                weight_decay: if decays { weight_decay } else { 0.0 },
+                step: self.step,
+                grad_scale,
+            };
+            optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
+        }
+    }
+}
+
+/// The norm of all gradients together.
+pub fn global_norm(grads: &Grads, env: &Env<'_>) -> f64 {
+    let squares =
+        env.params.iter().filter_map(|(id, _)| grads.param(id)).map(|g: &Tensor| sum_squares(env.isa, g.f32s()));
+    squares.sum::<f64>().sqrt()
+}
+
+/// The factor that brings a gradient of this norm down to `limit`, as PyTorch's `clip_grad_norm_`; 1 where `limit` is 0.
+pub fn clip_factor(norm: f64, limit: f64) -> f32 {
+    if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) as f32 } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipping_only_shrinks() {
+        assert_eq!(clip_factor(0.5, 1.0), 1.0);
+        assert_eq!(clip_factor(100.0, 0.0), 1.0);
+        assert!((clip_factor(4.0, 1.0) - 0.25).abs() < 1e-6);
+    }
+}

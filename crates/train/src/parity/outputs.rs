@@ -1,0 +1,123 @@
+//! Outputs of a forward pass, and of passes with the cache.
+
+use bedstone_infer::Runtime;
+use bedstone_models::{Inputs, Model};
+use bedstone_tensor::{Cache, Ctx, Precision, Tensor};
+
+use super::{Case, Error, fixture::Fixture, fixture::ParityError};
+
+/// Compares every recorded output of a case.
+pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &str) -> Result<Vec<Case>, ParityError> {
+    let mut inputs = fixture.inputs(case)?;
+    let expected = fixture.outputs(case)?;
+    inputs.hidden_states = expected.iter().any(|(name, _)| name.starts_with("hidden_states"));
+    let out = model.forward(&inputs, &mut Ctx::inference(model.env(runtime.isa, runtime.precision)))?;
+    let mask = inputs.get("attention_mask");
+    let compare = |(name, want): (String, Tensor)| {
+        let label = format!("{case} {name}");
+        match out.get(&name) {
+            None => Case::failed(label, "the model does not give this output"),
+            Some(got) => compare(label, got, &want, mask, runtime.precision),
+        }
+    };
+    Ok(expected.into_iter().map(compare).collect())
+}
+
+/// Compares decoding with the cache: `prefix` ids in one pass, then one at a time.
+pub(super) fn check_cache(
+    fixture: &Fixture,
+    model: &Model,
+    runtime: Runtime,
+    case: &str,
+    prefix: usize,
+) -> Result<Vec<Case>, ParityError> {
+    let inputs = fixture.inputs(case)?;
+    let ids = inputs.need("input_ids")?;
+    let [b, t] = ids.dims("input_ids")?;
+    let all = ids.data::<i32>("input_ids")?;
+    let mut ctx = Ctx::inference(model.env(runtime.isa, runtime.precision));
+    ctx.cache = Some(Cache::new(t));
+    let mut pass = |from: usize, to: usize| {
+        let part: Vec<i32> = (0..b).flat_map(|r| all[r * t + from..r * t + to].iter().copied()).collect();
+        let out = model.forward(&Inputs::new("input_ids", Tensor::from_slice(&part, [b, to - from])), &mut ctx)?;
+        let logits = out.need("logits")?.clone();
+        let layer = ctx.cache.as_ref().and_then(|c| c.layer(0)).map(|(k, v)| (k.clone(), v.clone()));
+        Ok::<_, ParityError>((logits, layer))
+    };
+    let (_, layer) = pass(0, prefix)?;
+    let mut steps = Vec::new();
+    for i in prefix..t {
+        steps.push(pass(i, i + 1)?.0);
+    }
+    let mut cases = Vec::new();
+    for (name, want) in fixture.outputs(case)? {
+        let label = format!("{case} {name}");
+        let got = match (&name[..], &layer) {
+            ("step_logits", _) => Some(interleave(&steps, b)),
+            ("layer0_keys", Some((keys, _))) => by_head(keys, prefix, &want),
+            ("layer0_values", Some((_, values))) => by_head(values, prefix, &want),
+            _ => None,
+        };
+        cases.push(match got {
+            Some(got) => compare(label, &got, &want, None, runtime.precision),
+            None => Case::failed(label, "this output is not known here"),
+        });
+    }
+    Ok(cases)
+}
+
+/// Logits of single steps `[B, 1, V]` as `[B, steps, V]`.
+fn interleave(steps: &[Tensor], b: usize) -> Tensor {
+    let v = steps.first().map_or(0, |s| s.shape().width());
+    let rows = (0..b).flat_map(|r| steps.iter().flat_map(move |s| s.f32s()[r * v..(r + 1) * v].iter().copied()));
+    Tensor::from_slice(&rows.collect::<Vec<f32>>(), [b, steps.len(), v])
+}
+
+/// The last tokens of a cache's first `len`, `[B, room, H · D]`, in the shape of `want`, `[B, H, kept, D]`.
+fn by_head(x: &Tensor, len: usize, want: &Tensor) -> Option<Tensor> {
+    let [b, h, kept, d] = want.dims("cache").ok()?;
+    let [_, room, width] = x.dims("cache").ok()?;
+    if width != h * d || kept > len {
+        return None;
+    }
+    let mut y = Vec::with_capacity(want.shape().numel());
+    for b in 0..b {
+        for h in 0..h {
+            // A layer with a window need not keep what it never sees again.
+            for t in len - kept..len {
+                y.extend_from_slice(&x.f32s()[(b * room + t) * width + h * d..][..d]);
+            }
+        }
+    }
+    Some(Tensor::from_slice(&y, want.shape()))
+}
+
+/// The largest error, relative to what is allowed: `2e-5 + 5e-5 · max|want|` in f32, `3e-2 · max|want|` where products
+/// are bf16; losses have bounds of their own.
+pub(super) fn compare(label: String, got: &Tensor, want: &Tensor, mask: Option<&Tensor>, precision: Precision) -> Case {
+    if got.shape() != want.shape() {
+        return Case::failed(label, format!("got shape {}, wanted {}", got.shape(), want.shape()));
+    }
+    let (Ok(got), Ok(want_numbers)) = (got.data::<f32>("output"), want.data::<f32>("output")) else {
+        return Case::failed(label, "not a tensor of f32");
+    };
+    let largest = want_numbers.iter().fold(0.0f64, |m, &x| m.max((x as f64).abs()));
+    let Precision::F32 = precision;
+    let allowed = if want.shape().is_empty() { 1e-4 } else { 2e-5 + 5e-5 * largest };
+    // What stands at padding follows from how masks are made, not from the model.
+    let hidden = |i: usize| {
+        let mask = mask.filter(|m| want.shape().len() >= 2 && want.shape()[..2] == m.shape()[..]);
+        mask.and_then(|m| m.data::<i32>("mask").ok()).is_some_and(|m| m[i / (want.shape().numel() / m.len())] == 0)
+    };
+    let mut worst = 0.0f64;
+    for (i, (&a, &b)) in got.iter().zip(want_numbers).enumerate() {
+        if !hidden(i) {
+            let error = (a as f64 - b as f64).abs();
+            worst = if error.is_nan() { f64::NAN } else { worst.max(error) };
+            if worst.is_nan() {
+                break;
+            }
+        }
+    }
+    Case::measured(label, Error { got: worst, allowed })
+}

@@ -1,0 +1,111 @@
+//! Whole training traces: gradients of the first step, the losses of all, the final weights.
+
+use std::path::Path;
+
+use bedstone_infer::Runtime;
+use bedstone_models::{Inputs, Logits, load};
+use bedstone_tensor::{Ctx, Training};
+use serde::Deserialize;
+
+use super::{
+    Case, Error,
+    fixture::{ParityError, Tensors, read_json},
+};
+use crate::optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
+
+#[derive(Deserialize)]
+struct Trace {
+    steps: usize,
+    lr: f32,
+    betas: [f32; 2],
+    eps: f32,
+    weight_decay: f32,
+    clip_grad_norm: f64,
+    losses: Vec<f64>,
+    grad_norms_before_clip: Vec<f64>,
+}
+
+pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityError> {
+    let trace: Trace = read_json(&dir.join("trace.json"))?;
+    let tensors = Tensors::open(&dir.join("trace.safetensors"))?;
+    let (mut model, _) = load(dir)?;
+    let config =
+        AdamWConfig { beta1: trace.betas[0], beta2: trace.betas[1], eps: trace.eps, weight_decay: trace.weight_decay };
+    let mut optimizer = AdamW::new(config, model.params());
+    let mut cases = Vec::new();
+    let (mut loss_error, mut norm_error) = (0.0f64, 0.0f64);
+    for step in 0..trace.steps {
+        let start = format!("batch.{step}.");
+        let mut inputs = Inputs { logits: Logits::None, ..Inputs::default() };
+        for name in tensors.files.names().filter(|n| n.starts_with(&start)) {
+            inputs = inputs.with(&name[start.len()..], tensors.get(name)?);
+        }
+        let env = model.env(runtime.isa, runtime.precision);
+        let mut ctx = Ctx::training(env, Training { key: 0, first_sample: 0 });
+        let out = model.forward(&inputs, &mut ctx)?;
+        let loss = out.need("loss")?;
+        loss_error = loss_error.max((loss.item()? as f64 - trace.losses[step]).abs());
+        let grads = ctx.backward(loss)?;
+        if step == 0 {
+            cases.extend(check_gradients(&tensors, &model, &grads)?);
+        }
+        let norm = global_norm(&grads, &env);
+        let want = trace.grad_norms_before_clip[step];
+        norm_error = norm_error.max((norm - want).abs() / want);
+        optimizer.update(model.params_mut(), &grads, trace.lr, clip_factor(norm, trace.clip_grad_norm), runtime.isa);
+    }
+    cases.push(Case::measured(format!("losses of {} steps", trace.steps), Error { got: loss_error, allowed: 1e-4 }));
+    cases.push(Case::measured("gradient norms, relative", Error { got: norm_error, allowed: 1e-3 }));
+    for (_, param) in model.params().iter() {
+        let name = format!("final.{}", param.name);
+        if tensors.files.get(&name).is_none() {
+            continue;
+        }
+        let want = tensors.get(&name)?;
+        let error = largest_difference(param.value.f32s(), want.f32s());
+        cases.push(Case::measured(
+            format!("weights after {} steps: {}", trace.steps, param.name),
+            Error { got: error, allowed: 5e-4 },
+        ));
+    }
+    Ok(cases)
+}
+
+/// Every recorded gradient, and none that is not there.
+fn check_gradients(
+    tensors: &Tensors,
+    model: &bedstone_models::Model,
+    grads: &bedstone_tensor::Grads,
+) -> Result<Vec<Case>, ParityError> {
+    let mut cases = Vec::new();
+    for name in tensors.files.names().filter_map(|n| n.strip_prefix("grad.")) {
+        let want = tensors.get(&format!("grad.{name}"))?;
+        let label = format!("gradient of {name}");
+        let Ok(id) = model.params().id(name) else {
+            cases.push(Case::failed(label, "the model has no such parameter"));
+            continue;
+        };
+        let Some(got) = grads.param(id) else {
+            cases.push(Case::failed(label, "the parameter got no gradient"));
+            continue;
+        };
+        if got.shape() != want.shape() {
+            cases.push(Case::failed(label, format!("got shape {}, wanted {}", got.shape(), want.shape())));
+            continue;
+        }
+        let largest = want.f32s().iter().fold(0.0f64, |m, &x| m.max((x as f64).abs()));
+        let error = largest_difference(got.f32s(), want.f32s());
+        cases.push(Case::measured(label, Error { got: error, allowed: 1e-4 * largest + 1e-6 }));
+    }
+    Ok(cases)
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
+    if a.len() != b.len() {
+        return f64::NAN;
+    }
+    a.iter().zip(b).fold(0.0, |m: f64, (a, b)| {
+        let e = (*a as f64 - *b as f64).abs();
+        if e.is_nan() { e } else { m.max(e) }
+    })
+}
