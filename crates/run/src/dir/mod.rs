@@ -213,15 +213,15 @@ fn last_run_in(root: &Path, name: &str) -> Result<Option<PathBuf>, DirError> {
 
 fn numbered(root: &Path, name: &str) -> Result<PathBuf, FileError> {
     fs::create_dir_all(root).map_err(FileError::at(root, "make the folder"))?;
-    for number in 1_u64.. {
+    let mut number = 1_u64;
+    loop {
         let path = root.join(if number == 1 { name.to_owned() } else { format!("{name}-{number}") });
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(e) => return Err(FileError::at(&path, "make the folder")(e)),
         }
     }
-    unreachable!("no folder holds 2^64 names")
 }
 
 #[derive(Debug, PartialEq, Eq)]

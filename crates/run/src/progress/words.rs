@@ -1,0 +1,178 @@
+//! Losses, times and events in plain words.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Evaluated, Event, Finished, Saved, Started, Step};
+use crate::units;
+
+/// What the loss of a run measures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossMeaning {
+    /// The mean cross-entropy of tokens in nats: `exp(loss)` is between how many tokens the model wavers.
+    Tokens {
+        /// Number of tokens.
+        vocab_size: u64,
+    },
+    /// Anything else, explained by one sentence.
+    Other(String),
+}
+
+impl LossMeaning {
+    /// One sentence for the start of a run.
+    pub fn explained(&self) -> String {
+        match self {
+            Self::Tokens { vocab_size } => format!(
+                "loss: how surprised the model is by each next token; {:.2} is blind guessing among {} tokens, 0 is certainty",
+                (*vocab_size as f64).ln(),
+                units::count(*vocab_size)
+            ),
+            Self::Other(text) => format!("loss: {text}"),
+        }
+    }
+
+    /// What this loss means; empty where there is nothing simple to say.
+    pub fn of(&self, loss: f64) -> String {
+        if !loss.is_finite() {
+            return "not a number: training has failed".to_owned();
+        }
+        let Self::Tokens { vocab_size } = self else { return String::new() };
+        let choices = loss.exp();
+        match choices {
+            _ if choices >= 0.98 * *vocab_size as f64 => "no better than blind guessing".to_owned(),
+            _ if choices < 1.05 => "nearly certain of each token".to_owned(),
+            _ if choices < 9.95 => format!("as unsure as between {choices:.1} tokens"),
+            _ => format!("as unsure as among {} tokens", units::count(choices.round() as u64)),
+        }
+    }
+}
+
+/// How long the rest will take, from what was done since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TimeLeft {
+    done_before: u64,
+}
+
+impl TimeLeft {
+    /// For a run of which `done_before` steps were done before the clock started.
+    pub fn new(done_before: u64) -> Self {
+        Self { done_before }
+    }
+
+    /// After `step` of `of` steps at `elapsed` on the clock; `None` before the first step.
+    pub fn at(&self, step: u64, of: u64, elapsed: Duration) -> Option<f64> {
+        let done = step.checked_sub(self.done_before).filter(|&done| done > 0)?;
+        Some(elapsed.as_secs_f64() / done as f64 * of.saturating_sub(step) as f64)
+    }
+}
+
+/// The text of an event that is shown whenever it happens; steps are for the sinks.
+pub(super) fn text(event: &Event, loss: &LossMeaning) -> Option<String> {
+    match event {
+        Event::Started(started) => Some(started_text(started)),
+        Event::Step(_) => None,
+        Event::Evaluated(evaluated) => Some(evaluated_text(evaluated, loss)),
+        Event::Checkpoint(Saved { step, path, bytes }) => {
+            Some(format!("step {}  checkpoint {} ({})", units::count(*step), path.display(), units::bytes(*bytes)))
+        }
+        Event::Note(text) => Some(text.clone()),
+        Event::Finished(finished) => Some(finished_text(finished)),
+    }
+}
+
+/// Loss, learning rate and speed of a step; waiting only where it matters.
+pub(super) fn figures(step: &Step) -> String {
+    let mut text = format!("loss {}", loss_text(step.loss));
+    text.push_str(&format!("  lr {:.1e}  {} tok/s", step.lr, units::rate(step.tokens_per_s)));
+    if step.waiting_fraction >= 0.05 {
+        text.push_str(&format!("  {:.0} % waiting for data", 100.0 * step.waiting_fraction));
+    }
+    text
+}
+
+pub(super) fn left_text(seconds: Option<f64>) -> String {
+    seconds.map_or_else(String::new, |seconds| format!("  time left {}", units::duration(seconds.round())))
+}
+
+fn started_text(started: &Started) -> String {
+    let of = units::count(started.of);
+    let head = match started.done {
+        0 => format!("{}: {of} steps", started.run.display()),
+        done => format!("{}: going on after step {} of {of}", started.run.display(), units::count(done)),
+    };
+    format!("{head}\n{}{}", started.plan, started.loss.explained())
+}
+
+fn evaluated_text(evaluated: &Evaluated, loss: &LossMeaning) -> String {
+    let meaning = loss.of(evaluated.loss);
+    let best = if evaluated.best { "best so far" } else { "" };
+    let remarks: Vec<&str> = [meaning.as_str(), best].into_iter().filter(|text| !text.is_empty()).collect();
+    let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
+    format!("step {}  validation loss {}{remarks}", units::count(evaluated.step), loss_text(evaluated.loss))
+}
+
+fn finished_text(finished: &Finished) -> String {
+    let Finished { step, of, comparison } = finished;
+    let head = if step < of {
+        format!("stopped after step {} of {}", units::count(*step), units::count(*of))
+    } else {
+        format!("done: {} steps", units::count(*step))
+    };
+    match comparison {
+        Some(comparison) => format!("{head}\n{}", comparison.table().trim_end()),
+        None => head,
+    }
+}
+
+/// Three digits are read at a glance.
+fn loss_text(loss: f64) -> String {
+    if loss.is_finite() && loss.abs() < 0.1 { format!("{loss:.4}") } else { format!("{loss:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(loss: f64, want: &str) {
+        assert_eq!(LossMeaning::Tokens { vocab_size: 50_257 }.of(loss), want, "loss {loss}");
+    }
+
+    #[test]
+    fn losses_in_words() {
+        check(10.82, "no better than blind guessing");
+        check(3.21, "as unsure as among 25 tokens");
+        check(8.0, "as unsure as among 2,981 tokens");
+        check(0.7, "as unsure as between 2.0 tokens");
+        check(0.01, "nearly certain of each token");
+        check(f64::NAN, "not a number: training has failed");
+        check(f64::INFINITY, "not a number: training has failed");
+        check(1e9, "no better than blind guessing");
+        assert_eq!(LossMeaning::Other("squared error".into()).of(1.0), "");
+    }
+
+    #[test]
+    fn meaning_at_the_start() {
+        let tokens = LossMeaning::Tokens { vocab_size: 50_257 }.explained();
+        assert!(tokens.ends_with("10.82 is blind guessing among 50,257 tokens, 0 is certainty"), "{tokens}");
+        assert_eq!(LossMeaning::Other("squared error of counts".into()).explained(), "loss: squared error of counts");
+    }
+
+    #[track_caller]
+    fn check_left(before: u64, step: u64, of: u64, elapsed: u64, want: Option<f64>) {
+        assert_eq!(TimeLeft::new(before).at(step, of, Duration::from_secs(elapsed)), want);
+    }
+
+    #[test]
+    fn time_left() {
+        check_left(0, 0, 100, 5, None);
+        check_left(0, 10, 100, 5, Some(45.0));
+        check_left(50, 60, 100, 5, Some(20.0));
+        check_left(50, 50, 100, 5, None);
+        check_left(50, 40, 100, 5, None);
+        check_left(0, 100, 100, 5, Some(0.0));
+        check_left(0, 110, 100, 5, Some(0.0));
+    }
+}
