@@ -202,9 +202,7 @@ impl Tokenizer {
         for (field, token) in self.special.to_json() {
             config.entry(field).or_insert(token);
         }
-        for (name, object) in
-            [("tokenizer_config.json", config), ("special_tokens_map.json", self.special.to_json())]
-        {
+        for (name, object) in [("tokenizer_config.json", config), ("special_tokens_map.json", self.special.to_json())] {
             let text = serde_json::to_string_pretty(&object).map_err(|e| failed(at(name), e.to_string()))?;
             write(&at(name), &(text + "\n"))?;
         }
@@ -212,8 +210,7 @@ impl Tokenizer {
     }
 
     fn encode_input(&self, input: EncodeInput<'_>, text: &str, special: Special) -> Result<Encoding, Error> {
-        let encoding =
-            self.inner.encode_char_offsets(input, special == Special::With).map_err(|e| refused(e, text))?;
+        let encoding = self.inner.encode_char_offsets(input, special == Special::With).map_err(|e| refused(e, text))?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),

@@ -30,11 +30,6 @@ impl<'m> Decoder<'m> {
         Decoder { model, ctx, rows, padding, width, seen: 0 }
     }
 
-    /// The prompt of a row without its padding.
-    pub(super) fn text(&self, row: usize) -> &[i32] {
-        &self.rows[row][self.padding[row]..]
-    }
-
     /// Logits of the next id of each row: `[rows, vocabulary]`.
     pub(super) fn logits(&mut self) -> Result<Tensor> {
         let (b, end) = (self.rows.len(), self.rows[0].len());

@@ -36,9 +36,15 @@ pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityErr
     let (mut loss_error, mut norm_error) = (0.0f64, 0.0f64);
     for step in 0..trace.steps {
         let start = format!("batch.{step}.");
-        let mut inputs = Inputs { logits: Logits::None, ..Inputs::default() };
+        let mut inputs = Inputs::default();
+        inputs.logits = Logits::None;
         for name in tensors.files.names().filter(|n| n.starts_with(&start)) {
             inputs = inputs.with(&name[start.len()..], tensors.get(name)?);
+        }
+        // A trace of a causal model may record the ids alone, which are their own labels.
+        if let (None, Some(ids)) = (inputs.get("labels"), inputs.get("input_ids")) {
+            let ids = ids.clone();
+            inputs = inputs.with("labels", ids);
         }
         let env = model.env(runtime.isa, runtime.precision);
         let mut ctx = Ctx::training(env, Training { key: 0, first_sample: 0 });
