@@ -129,6 +129,11 @@ impl Tokenizer {
         (length < 1 << 40).then_some(length as usize)
     }
 
+    /// Sets `model_max_length`, which [`Tokenizer::save`] writes.
+    pub fn set_model_max_length(&mut self, length: usize) {
+        self.config.insert("model_max_length".into(), length.into());
+    }
+
     /// The id of a token, spelled as in the vocabulary.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
@@ -202,9 +207,7 @@ impl Tokenizer {
         for (field, token) in self.special.to_json() {
             config.entry(field).or_insert(token);
         }
-        for (name, object) in
-            [("tokenizer_config.json", config), ("special_tokens_map.json", self.special.to_json())]
-        {
+        for (name, object) in [("tokenizer_config.json", config), ("special_tokens_map.json", self.special.to_json())] {
             let text = serde_json::to_string_pretty(&object).map_err(|e| failed(at(name), e.to_string()))?;
             write(&at(name), &(text + "\n"))?;
         }
@@ -212,8 +215,7 @@ impl Tokenizer {
     }
 
     fn encode_input(&self, input: EncodeInput<'_>, text: &str, special: Special) -> Result<Encoding, Error> {
-        let encoding =
-            self.inner.encode_char_offsets(input, special == Special::With).map_err(|e| refused(e, text))?;
+        let encoding = self.inner.encode_char_offsets(input, special == Special::With).map_err(|e| refused(e, text))?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             type_ids: encoding.get_type_ids().to_vec(),

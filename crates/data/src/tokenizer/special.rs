@@ -84,5 +84,8 @@ impl SpecialTokens {
 }
 
 fn wrong(path: &Path, field: &str, got: &str) -> Error {
-    Error::Config { path: path.to_path_buf(), reason: format!("{field} is {got}, want a string or an object with `content`") }
+    Error::Config {
+        path: path.to_path_buf(),
+        reason: format!("{field} is {got}, want a string or an object with `content`"),
+    }
 }
