@@ -7,6 +7,7 @@
 //! number of threads or on the clock.
 
 pub mod corpus;
+mod random;
 pub mod sampler;
 pub mod shards;
 pub mod tokenizer;

@@ -129,6 +129,11 @@ impl Tokenizer {
         (length < 1 << 40).then_some(length as usize)
     }
 
+    /// Sets `model_max_length`, which [`Tokenizer::save`] writes.
+    pub fn set_model_max_length(&mut self, length: usize) {
+        self.config.insert("model_max_length".into(), length.into());
+    }
+
     /// The id of a token, spelled as in the vocabulary.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -67,12 +67,9 @@ pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityErr
         if tensors.files.get(&name).is_none() {
             continue;
         }
-        let want = tensors.get(&name)?;
-        let error = largest_difference(param.value.f32s(), want.f32s());
-        cases.push(Case::measured(
-            format!("weights after {} steps: {}", trace.steps, param.name),
-            Error { got: error, allowed: 5e-4 },
-        ));
+        let (want, grad) = (tensors.get(&name)?, tensors.get(&format!("grad.{}", param.name))?);
+        let error = weight_error(param.value.f32s(), want.f32s(), grad.f32s());
+        cases.push(Case::measured(format!("weights after {} steps: {}", trace.steps, param.name), error));
     }
     Ok(cases)
 }
@@ -105,6 +102,31 @@ fn check_gradients(
     }
     Ok(cases)
 }
+
+/// The error of final weights that is largest beside what is allowed.
+///
+/// Where the gradient is zero but for rounding (the bias of keys, which the softmax cancels), AdamW divides rounding by
+/// rounding, and the recorded weight is that of one machine's order of sums: PyTorch itself differs from its own record
+/// there by 5e-4 to 6e-4 with other threads or in double precision.
+fn weight_error(got: &[f32], want: &[f32], first_gradient: &[f32]) -> Error {
+    if got.len() != want.len() || got.len() != first_gradient.len() {
+        return Error { got: f64::NAN, allowed: WEIGHTS };
+    }
+    let errors = got.iter().zip(want).zip(first_gradient).map(|((a, b), g)| Error {
+        got: (*a as f64 - *b as f64).abs(),
+        allowed: if (*g as f64).abs() < ROUNDING { ROUNDED_WEIGHTS } else { WEIGHTS },
+    });
+    errors.fold(Error { got: 0.0, allowed: WEIGHTS }, |worst, e| {
+        if worst.got.is_nan() || e.got / e.allowed <= worst.got / worst.allowed { worst } else { e }
+    })
+}
+
+/// What final weights may differ by.
+const WEIGHTS: f64 = 5e-4;
+/// Gradients below this are rounding: it is what gradients may differ by.
+const ROUNDING: f64 = 1e-6;
+/// What weights without a gradient may differ by.
+const ROUNDED_WEIGHTS: f64 = 2e-3;
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
     if a.len() != b.len() {

@@ -1,0 +1,75 @@
+//! Batches made ahead by a thread.
+
+use super::{Batch, Cursor, Error, Windows};
+use std::{
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// Gives the batches of [`Windows::next_batch`], made by a thread of its own while earlier ones are used.
+///
+/// The thread waits for the disk, not for the processor; it computes next to nothing.
+pub struct Loader {
+    batches: Option<Receiver<(Batch, Cursor)>>,
+    thread: Option<JoinHandle<()>>,
+    cursor: Cursor,
+    waited: Duration,
+}
+
+impl Loader {
+    /// Batches of `batch` windows from where `windows` stands, at most `ahead` of them waiting.
+    pub fn spawn(mut windows: Windows, batch: usize, ahead: usize) -> Result<Self, Error> {
+        let (sender, batches) = sync_channel(ahead.max(1));
+        let cursor = windows.cursor();
+        let work = move || {
+            loop {
+                let batch = windows.next_batch(batch);
+                if sender.send((batch, windows.cursor())).is_err() {
+                    // Nobody wants more.
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("loader".into()).spawn(work).map_err(|_| Error::LoaderEnded)?;
+        Ok(Self { batches: Some(batches), thread: Some(thread), cursor, waited: Duration::ZERO })
+    }
+
+    /// The next batch.
+    pub fn next_batch(&mut self) -> Result<Batch, Error> {
+        let batches = self.batches.as_ref().ok_or(Error::LoaderEnded)?;
+        let (batch, cursor) = match batches.try_recv() {
+            Ok(ready) => ready,
+            Err(TryRecvError::Disconnected) => return Err(Error::LoaderEnded),
+            Err(TryRecvError::Empty) => {
+                let begin = Instant::now();
+                let batch = batches.recv().map_err(|_| Error::LoaderEnded)?;
+                self.waited += begin.elapsed();
+                batch
+            }
+        };
+        self.cursor = cursor;
+        Ok(batch)
+    }
+
+    /// The cursor after the last batch that was taken, not after those made ahead: what a checkpoint keeps.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// How long [`Loader::next_batch`] waited, over all calls: time in which training stood still.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Ends the thread's next attempt to send.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was reported to the one who waited for a batch.
+            let _ = thread.join();
+        }
+    }
+}
