@@ -35,7 +35,8 @@ pub struct Options {
     pub stdin: Format,
     /// Where the standard input is kept while it is used; `None` for the system's place for temporary files.
     pub spool: Option<PathBuf>,
-    /// Longer documents come in pieces of about this many bytes.
+    /// Longer documents come in pieces of about this many bytes, cut at line ends. Tokenizers that put a space before a
+    /// text (Unigram here, Llama's) put one before each piece; the others give the tokens of the whole document.
     pub piece_bytes: usize,
 }
 

@@ -13,7 +13,7 @@ pub(super) const NAME: &str = "manifest.json";
 /// Everything about a directory of shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`].
+    /// The number of the layout.
     pub format: u32,
     /// The content hash of all that decides the tokens, which names the directory.
     pub key: String,

@@ -107,7 +107,7 @@ impl TokenSet {
 
     /// For each document the token after its end, in order; the last one is [`TokenSet::len`].
     pub fn document_ends(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
-        self.document_range().map(|index| self.files.end(index).0.min(self.span.end) - self.span.begin)
+        self.document_range().map(|index| self.files.end(index).0.min(self.span.end).saturating_sub(self.span.begin))
     }
 
     /// Documents of which at least one token is in the set.
