@@ -3,7 +3,9 @@
 mod config;
 mod error;
 mod generate;
+mod text;
 
 pub use config::{EarlyStopping, GenerationConfig};
 pub use error::{InferError, Result};
 pub use generate::{Finish, Generated, Runtime, generate};
+pub use text::{Completion, TextModel};

@@ -1,5 +1,24 @@
-//! Objectives, trainer, optimizer, schedules; parity with reference implementations.
+//! Training: objectives, trainer, optimizer, schedules; parity with reference implementations.
 
+mod card;
+mod data;
+mod error;
+mod evaluate;
 mod grads;
+mod objective;
 mod optimizer;
 pub mod parity;
+mod plan;
+mod pretrain;
+mod recipe;
+mod schedule;
+mod state;
+mod step;
+
+pub use data::Text;
+pub use error::{Result, TrainError};
+pub use evaluate::{Evaluation, evaluate};
+pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
+pub use pretrain::{Outcome, Report, Request, Start, pretrain};
+pub use recipe::{DataConfig, EvaluateConfig, Family, PretrainRecipe, TokenizerConfig, TokenizerKind, TrainConfig};
+pub use schedule::{Kind as ScheduleKind, Schedule};

@@ -1,0 +1,66 @@
+//! `bedstone eval`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bedstone_data::{
+    corpus::{Corpus, Options},
+    shards::{Build, Text, Validation, default_cache_dir},
+};
+use bedstone_run::units;
+use bedstone_train::{TrainError, evaluate};
+use clap::Args;
+
+use super::text_model;
+use crate::{args::RuntimeArgs, output};
+
+/// Measure how well a language model predicts a text
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// A checkpoint or run directory
+    model: PathBuf,
+    /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+    /// The field of a JSON row that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    field: String,
+    /// Tokens a window [default: as many as the model takes, at most 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    context: Option<u32>,
+    /// Windows that go through the model at a time
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    batch: usize,
+    /// One JSON object: loss, perplexity, bits_per_byte, tokens
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    let model = text_model(&args.model, args.runtime.runtime()?)?;
+    let corpus = Corpus::open(&args.data, Options { field: args.field.clone(), ..Options::default() })
+        .map_err(TrainError::from)?;
+    let cache = default_cache_dir().map_err(TrainError::from)?;
+    let mut build = Build::new(Text::Corpus(&corpus), &model.tokenizer, cache);
+    build.validation = Validation::None;
+    let shards = build.run().map_err(TrainError::from)?;
+    let limit = model.model.info().max_length.unwrap_or(1024);
+    let context = match args.context {
+        Some(n) if n as usize > limit => {
+            return Err(output::Usage(format!("--context: got {n}, the model takes {limit}")).into());
+        }
+        Some(n) => n as usize,
+        None => limit.min(1024),
+    };
+    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch, 0)?;
+    if args.json {
+        output::line(serde_json::to_string(&e)?)?;
+    } else {
+        output::line(format!("loss            {:.4}", e.loss))?;
+        output::line(format!("perplexity      {:.3}", e.perplexity))?;
+        output::line(format!("bits per byte   {:.4}", e.bits_per_byte))?;
+        output::line(format!("tokens          {}", units::count(e.tokens)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

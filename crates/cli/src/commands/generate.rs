@@ -1,0 +1,137 @@
+//! `bedstone generate`.
+
+use std::{io::Read, path::PathBuf, process::ExitCode, time::Instant};
+
+use bedstone_infer::{EarlyStopping, GenerationConfig};
+use clap::Args;
+use serde_json::json;
+
+use super::text_model;
+use crate::{args::RuntimeArgs, output};
+
+/// Continue text with a language model
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// A checkpoint or run directory
+    model: PathBuf,
+    /// The text to continue; several make a batch, - reads the standard input
+    #[arg(long, value_name = "TEXT", required = true, allow_hyphen_values = true)]
+    prompt: Vec<String>,
+    /// The most tokens to add
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_tokens: usize,
+    /// No end before this many tokens
+    #[arg(long, value_name = "N")]
+    min_tokens: Option<usize>,
+    /// Take the likeliest token each time
+    #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
+    greedy: bool,
+    /// Lower is safer, higher is bolder
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    temperature: f32,
+    /// Draw from this many likeliest tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens that have this probability together
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    top_p: f32,
+    /// Draw from tokens with at least this share of the likeliest token's probability
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    min_p: f32,
+    /// Above 1: what was said becomes less likely
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// No run of N tokens comes twice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    no_repeat_ngram: usize,
+    /// End before this text; can be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Search with this many beams instead of drawing
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
+    beams: usize,
+    /// Beams to show, the best first
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "beams")]
+    n_best: usize,
+    /// A beam's score is divided by its length to this power
+    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "beams", allow_hyphen_values = true)]
+    length_penalty: f32,
+    /// End as soon as there are enough finished beams
+    #[arg(long, requires = "beams")]
+    early_stopping: bool,
+    /// Equal seeds give equal text
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// One JSON object a result: prompt, text, tokens, finish, score
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
+    let prompts = prompts(&args.prompt)?;
+    let model = text_model(&args.model, args.runtime.runtime()?)?;
+    let config = GenerationConfig {
+        max_new_tokens: Some(args.max_tokens),
+        min_new_tokens: args.min_tokens,
+        do_sample: !args.greedy && args.beams == 1,
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+        no_repeat_ngram_size: args.no_repeat_ngram,
+        num_beams: args.beams,
+        num_return_sequences: args.n_best,
+        length_penalty: args.length_penalty,
+        early_stopping: if args.early_stopping { EarlyStopping::Full } else { EarlyStopping::Heuristic },
+        seed: args.seed,
+        ..model.generation.clone()
+    };
+    // One prompt is shown as it grows; of several each is shown whole.
+    let stream = prompts.len() == 1 && args.beams == 1 && !args.json;
+    if stream {
+        output::data(&prompts[0])?;
+    }
+    let started = Instant::now();
+    let mut written = Ok(());
+    let completions = model.complete(&prompts, &config, &args.stop, &mut |_, text| {
+        if stream && written.is_ok() {
+            written = output::data(text);
+        }
+    })?;
+    written?;
+    let seconds = started.elapsed().as_secs_f64();
+    for c in &completions {
+        let prompt = &prompts[c.prompt];
+        if args.json {
+            let mut object = json!({"prompt": prompt, "text": c.text, "tokens": c.tokens, "finish": c.finish.name()});
+            if let Some(score) = c.score {
+                object["score"] = score.into();
+            }
+            output::line(object)?;
+        } else if stream {
+            output::line("")?;
+        } else {
+            output::line(format!("{prompt}{}", c.text))?;
+        }
+    }
+    let tokens: usize = completions.iter().map(|c| c.tokens).sum();
+    output::note(format!("{tokens} tokens in {seconds:.2} s ({:.0} tok/s)", tokens as f64 / seconds));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prompts(given: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut prompts = Vec::with_capacity(given.len());
+    for prompt in given {
+        if prompt == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            prompts.push(text);
+        } else {
+            prompts.push(prompt.clone());
+        }
+    }
+    Ok(prompts)
+}

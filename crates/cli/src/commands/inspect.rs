@@ -1,0 +1,101 @@
+//! `bedstone inspect`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bedstone_data::tokenizer::Tokenizer;
+use bedstone_models::{
+    Architecture,
+    checkpoint::{ConfigFile, WeightFiles},
+};
+use bedstone_run::{Checkpoint, Verify, dir::model_folder, units};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::output;
+
+/// Say what a checkpoint or run directory holds
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A checkpoint or run directory
+    dir: PathBuf,
+    /// Every tensor as well
+    #[arg(long)]
+    tensors: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let dir = model_folder(&args.dir)?;
+    let config = ConfigFile::open(&dir)?;
+    let files = WeightFiles::open(&dir)?;
+    let summary = files.summary();
+    let architecture = Architecture::of(&config);
+    let training = Checkpoint::open(&args.dir, Verify::Sizes)?;
+    let tokenizer = Tokenizer::load(&dir);
+    let dtypes: Vec<String> = summary.dtypes.iter().map(|d| d.dtype.name().to_owned()).collect();
+    let mut rows: Vec<(&str, Value, String)> = vec![
+        ("model_type", json!(config.model_type()?), config.model_type()?.to_owned()),
+        (
+            "architecture",
+            json!(config.architectures()?),
+            match &architecture {
+                Ok(a) => a.class.to_owned(),
+                Err(e) => e.to_string().lines().next().unwrap_or_default().to_owned(),
+            },
+        ),
+        ("parameters", json!(summary.parameters), units::count(summary.parameters)),
+        ("tensors", json!(summary.tensors), format!("{} in {} file(s)", summary.tensors, summary.files)),
+        ("dtypes", json!(dtypes), dtypes.join(", ")),
+        ("weight_bytes", json!(summary.bytes), units::bytes(summary.bytes)),
+        (
+            "memory_to_run_bytes",
+            json!(4 * summary.parameters),
+            format!("{} of weights in f32", units::bytes(4 * summary.parameters)),
+        ),
+        (
+            "memory_to_train_bytes",
+            json!(16 * summary.parameters),
+            format!("{} for weights, gradients and optimizer, plus activations", units::bytes(16 * summary.parameters)),
+        ),
+    ];
+    match &tokenizer {
+        Ok(t) => {
+            rows.push(("vocabulary", json!(t.vocab_size()), format!("{} tokens", units::count(t.vocab_size() as u64))))
+        }
+        Err(_) => rows.push(("vocabulary", Value::Null, "no tokenizer that opens here".into())),
+    }
+    match &training {
+        Some(c) => rows.push((
+            "training_step",
+            json!(c.step),
+            format!("step {}, {} with the optimizer's state", c.step, units::bytes(c.bytes())),
+        )),
+        None => rows.push(("training_step", Value::Null, "no training state: not a run of ours".into())),
+    }
+    if args.json {
+        let mut object: serde_json::Map<String, Value> =
+            rows.into_iter().map(|(name, value, _)| (name.to_owned(), value)).collect();
+        object.insert("config".into(), Value::Object(config.fields().clone()));
+        if args.tensors {
+            let tensors: Vec<Value> = files
+                .names()
+                .filter_map(|n| files.get(n))
+                .map(|w| json!({"name": w.name, "dtype": w.dtype.name(), "shape": w.shape}))
+                .collect();
+            object.insert("tensors".into(), tensors.into());
+        }
+        output::line(Value::Object(object))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, _, text) in rows {
+        output::line(format!("{:<16} {text}", name.trim_end_matches("_bytes").replace('_', " ")))?;
+    }
+    if args.tensors {
+        for weight in files.names().filter_map(|n| files.get(n)) {
+            output::line(format!("{:<5} {:<18} {}", weight.dtype.name(), format!("{:?}", weight.shape), weight.name))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,48 @@
+//! `bedstone parity`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bedstone_train::parity::check;
+use clap::Args;
+
+use crate::{args::RuntimeArgs, output};
+
+/// Check checkpoints against recorded results of a reference implementation
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A fixture directory holds a checkpoint with parity.json and parity.safetensors (inputs and the \
+    outputs of the reference), or trace.json and trace.safetensors (a training run), or tokenizer files alone.\n\
+    Exit code 1 if any case fails."
+)]
+pub(crate) struct ParityArgs {
+    /// Fixture directories
+    #[arg(required = true)]
+    dirs: Vec<PathBuf>,
+    /// Show failures and the sum only
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+pub(crate) fn run(args: &ParityArgs) -> anyhow::Result<ExitCode> {
+    let runtime = args.runtime.runtime()?;
+    let (mut passed, mut failed) = (0, 0);
+    for dir in &args.dirs {
+        let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
+        for case in check(dir, runtime) {
+            if case.passed() {
+                passed += 1;
+            } else {
+                failed += 1;
+            }
+            if !args.quiet || !case.passed() {
+                let text = case.to_string();
+                let (mark, rest) = text.split_at(4);
+                output::line(format!("{mark} {name}:{rest}"))?;
+            }
+        }
+    }
+    output::line(format!("{passed} passed, {failed} failed"))?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,62 @@
+//! Data to stdout, everything else to stderr.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use bedstone_run::{interrupt, recipe::RecipeError};
+use bedstone_train::TrainError;
+
+/// Writes data to stdout. A reader that has had enough (`| head`) ends the program without a word.
+pub(crate) fn data(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+/// Writes a line of data to stdout.
+pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    data(&format!("{text}\n"))
+}
+
+/// Writes a line for people to stderr.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Says what went wrong and gives the exit code: 2 for wrong usage, 1 otherwise.
+pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    note(format!("error: {error}"));
+    let usage = matches!(
+        error.downcast_ref::<TrainError>(),
+        Some(TrainError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
+    ) || error.downcast_ref::<RecipeError>().is_some_and(is_usage)
+        || error.downcast_ref::<Usage>().is_some();
+    ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// The exit code after Ctrl-C.
+pub(crate) fn interrupted() -> ExitCode {
+    ExitCode::from(interrupt::EXIT_CODE as u8)
+}
+
+fn is_usage(error: &RecipeError) -> bool {
+    // A file that cannot be read is a failure; everything else is the user's writing.
+    !matches!(error, RecipeError::File(_))
+}
+
+/// A mistake in the words of a command.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

@@ -1,0 +1,142 @@
+//! From a recipe's words about data to tokens.
+
+use std::path::PathBuf;
+
+use bedstone_data::{
+    corpus::{Corpus, Options},
+    shards::{Build, Origin, Shards, Text as Source, Validation, default_cache_dir},
+    tokenizer::{
+        Tokenizer,
+        train::{Kind, Training, train},
+    },
+};
+use bedstone_run::Progress;
+use bedstone_world::{Split, World};
+
+use crate::{
+    Result,
+    recipe::{DataConfig, TokenizerConfig, TokenizerKind},
+};
+
+/// The text of a run.
+pub enum Text {
+    /// Files.
+    Files {
+        /// To train on.
+        train: Corpus,
+        /// For validation, if it has its own.
+        validation: Option<Corpus>,
+    },
+    /// Stories of the World.
+    Stories {
+        /// How many to train on.
+        count: u64,
+    },
+}
+
+/// The seed of the embedded stories: the same data for every run.
+const WORLD_SEED: u64 = 0;
+
+/// Stories for validation, where so many are for training.
+fn validation_stories(train: u64) -> u64 {
+    (train / 20).max(1)
+}
+
+impl Text {
+    /// Finds the files.
+    pub fn open(data: &DataConfig) -> Result<Self> {
+        if data.paths.is_empty() {
+            return Ok(Text::Stories { count: data.stories });
+        }
+        let open = |paths: &[PathBuf]| Corpus::open(paths, Options { field: data.field.clone(), ..Options::default() });
+        let validation = if data.validation.is_empty() { None } else { Some(open(&data.validation)?) };
+        Ok(Text::Files { train: open(&data.paths)?, validation })
+    }
+
+    /// The tokenizer that the recipe names, or one trained on this text; `note` says what happened.
+    pub fn tokenizer(&self, config: &TokenizerConfig, note: &mut dyn FnMut(String)) -> Result<Tokenizer> {
+        if let Some(path) = &config.file {
+            return Ok(Tokenizer::load(path)?);
+        }
+        let kind = match config.kind {
+            TokenizerKind::Bpe => Kind::ByteLevelBpe,
+            TokenizerKind::WordPiece => Kind::WordPiece { lowercase: true },
+            TokenizerKind::Unigram => Kind::Unigram,
+        };
+        let training = Training::new(kind, config.vocab_size);
+        let trained = match self {
+            Text::Files { train: corpus, .. } => train(corpus.texts(), &training)?,
+            Text::Stories { count } => {
+                let stories = World::new(WORLD_SEED).stories(Split::Train, *count);
+                train(stories.map(Ok::<_, std::convert::Infallible>), &training)?
+            }
+        };
+        let part = if trained.all_text { "all of the text" } else { "the beginning of the text" };
+        note(format!("tokenizer: {} tokens, trained on {part}", trained.tokenizer.vocab_size()));
+        Ok(trained.tokenizer)
+    }
+
+    /// Tokens for training and validation, made or found in the cache.
+    pub fn shards(&self, tokenizer: &Tokenizer, data: &DataConfig, progress: &mut dyn Progress) -> Result<Shards> {
+        let cache = match &data.cache {
+            Some(path) => path.clone(),
+            None => default_cache_dir()?,
+        };
+        let mut build = match self {
+            Text::Files { train, validation } => {
+                let mut build = Build::new(Source::Corpus(train), tokenizer, cache);
+                if let Some(corpus) = validation {
+                    build.validation = Validation::Text(Source::Corpus(corpus));
+                }
+                build
+            }
+            Text::Stories { count } => {
+                let mut build = Build::new(stories(Split::Train, *count), tokenizer, cache);
+                build.validation = Validation::Text(stories(Split::Validation, validation_stories(*count)));
+                build
+            }
+        };
+        let mut told = 0;
+        let mut sink = |bytes: u64| {
+            // Every 64 MiB, so that a long tokenisation shows life.
+            if bytes >> 26 > told {
+                told = bytes >> 26;
+                progress.note(&format!("tokenised {}", bedstone_run::units::bytes(bytes)));
+            }
+        };
+        build.progress = Box::new(&mut sink);
+        let shards = build.run()?;
+        let how = match &shards.origin {
+            Origin::Built => "made".to_owned(),
+            Origin::Reused => "found".to_owned(),
+            Origin::Rebuilt { reason } => format!("made again ({reason})"),
+        };
+        progress.note(&format!("tokens: {how} in {}", shards.dir.display()));
+        let validation = shards.validation.as_ref().map_or(0, |v| v.len());
+        progress.note(&format!(
+            "data: {} tokens for training, {} for validation; {}",
+            bedstone_run::units::count(shards.train.len()),
+            bedstone_run::units::count(validation),
+            shards.manifest.split,
+        ));
+        Ok(shards)
+    }
+
+    /// In a few words, for the model card.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Text::Files { train, .. } => match train.sources() {
+                [one] => format!("`{}`", one.path.display()),
+                many => format!("{} files", many.len()),
+            },
+            Text::Stories { count } => format!("{count} stories of the embedded World"),
+        }
+    }
+}
+
+fn stories(split: Split, count: u64) -> Source<'static> {
+    Source::Documents {
+        name: format!("world stories 1, seed {WORLD_SEED}, {} {count}", split.name()),
+        documents: Box::new(World::new(WORLD_SEED).stories(split, count)),
+    }
+}

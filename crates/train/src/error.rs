@@ -1,0 +1,149 @@
+//! Why training stopped.
+
+use std::path::PathBuf;
+
+use bedstone_data::{corpus, sampler, shards, tokenizer};
+use bedstone_infer::InferError;
+use bedstone_models::{ModelError, checkpoint};
+use bedstone_run as run;
+use bedstone_tensor::{IsaError, TensorError};
+
+/// The result of training.
+pub type Result<T, E = TrainError> = std::result::Result<T, E>;
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The recipe, the run directory, the log, …
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// The text.
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Corpus(corpus::Error),
+    /// The shards of tokens.
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Shards(shards::Error),
+    /// The sampler.
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Sampler(sampler::Error),
+    /// The tokenizer.
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Tokenizer(tokenizer::Error),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Files of weights.
+    #[error(transparent)]
+    Files(#[from] checkpoint::Error),
+    /// An operation.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// Using the model.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// Instructions that are not there.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// The loss or its gradient is not a finite number.
+    #[error(
+        "step {step}: the {what} is {value}\n  data: {data}\nhint: the checkpoint of step {checkpoint} is whole; lower train.lr, raise train.warmup, or look at the data named here"
+    )]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// Loss or norm of the gradient.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// Which data.
+        data: String,
+        /// The last checkpoint.
+        checkpoint: u64,
+    },
+    /// The same, before any checkpoint.
+    #[error(
+        "step {step}: the {what} is {value}\n  data: {data}\nhint: there is no checkpoint yet; lower train.lr, raise train.warmup, or look at the data named here"
+    )]
+    NotFiniteFresh {
+        /// The step.
+        step: u64,
+        /// Loss or norm of the gradient.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// Which data.
+        data: String,
+    },
+    /// A resumed run would not give the bits of an undisturbed one.
+    #[error("{}: cannot go on with the same bits: {what}\nhint: {hint}", path.display())]
+    OtherBits {
+        /// The run.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The tokenizer knows more ids than the model.
+    #[error(
+        "the tokenizer has {tokens} ids, the model's vocabulary {vocab}\nhint: take the tokenizer of the checkpoint, or set model.vocab_size"
+    )]
+    Vocabulary {
+        /// Ids of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding.
+        vocab: usize,
+    },
+    /// The model is shorter than the sequences.
+    #[error(
+        "train.context is {context}, the model takes {limit} tokens\nhint: lower train.context, or train a model with more positions"
+    )]
+    Context {
+        /// Tokens a sequence.
+        context: usize,
+        /// What the model takes.
+        limit: usize,
+    },
+    /// The state of an earlier run is damaged.
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+fn hint(hint: Option<String>) -> String {
+    hint.map(|h| format!("\nhint: {h}")).unwrap_or_default()
+}
+
+macro_rules! from {
+    ($($variant:ident($type:ty)),*) => {
+        $(impl From<$type> for TrainError {
+            fn from(e: $type) -> Self {
+                TrainError::$variant(e)
+            }
+        })*
+    };
+}
+from!(Corpus(corpus::Error), Shards(shards::Error), Sampler(sampler::Error), Tokenizer(tokenizer::Error));
+
+macro_rules! from_run {
+    ($($type:ty),*) => {
+        $(impl From<$type> for TrainError {
+            fn from(e: $type) -> Self {
+                TrainError::Run(e.into())
+            }
+        })*
+    };
+}
+from_run!(
+    run::recipe::RecipeError,
+    run::dir::DirError,
+    run::log::LogError,
+    run::curve::CurveError,
+    run::space::SpaceError,
+    run::files::FileError
+);

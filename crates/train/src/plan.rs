@@ -1,0 +1,100 @@
+//! What a run will need, predicted before it starts.
+
+use std::time::Instant;
+
+use bedstone_infer::Runtime;
+use bedstone_kernels::gemm::{Epilogue, Gemm, Mat, gemm};
+use bedstone_models::Model;
+use bedstone_run::{Keep, Plan, plan::Memory};
+
+use crate::recipe::PretrainRecipe;
+
+/// What the process takes before any model is there.
+const PROCESS: u64 = 24 << 20;
+/// The share of a plain product's speed that whole steps reach, measured on steps of models from 1 to 160 million
+/// parameters.
+const STEP_EFFICIENCY: f64 = 0.62;
+
+/// The plan of steps `done..steps`.
+pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, done: u64, tokenizer_bytes: u64) -> Plan {
+    let t = &recipe.train;
+    let steps = t.steps.saturating_sub(done);
+    let parameters = model.params().numel() as u64;
+    let tokens = (t.batch * t.context) as u64;
+    let micro = recipe.micro_batch();
+    let memory = memory(model, micro, t.context, t.batch.div_ceil(micro));
+    let peak = memory.iter().map(|m| m.bytes).sum();
+    let seconds =
+        flops_per_token(model, t.context) * tokens as f64 * steps as f64 / speed(model, micro * t.context, runtime);
+    let checkpoint = 12 * parameters + tokenizer_bytes;
+    Plan {
+        parameters,
+        tokens: tokens * steps,
+        steps,
+        memory,
+        peak_bytes: peak,
+        seconds: Some(seconds),
+        tokens_per_s: (seconds > 0.0).then(|| (tokens * steps) as f64 / seconds),
+        disk_bytes: checkpoint * Keep { last: t.keep, every: None }.most(t.steps, t.checkpoint_every).max(1),
+    }
+}
+
+fn memory(model: &Model, micro: usize, context: usize, parts: usize) -> Vec<Memory> {
+    let info = model.info();
+    let parameters = model.params().numel() as u64;
+    let tokens = (micro * context) as u64;
+    // One set of gradients a level of the tree that adds micro-batches, and one that is being written.
+    let sets = if parts == 1 { 1 } else { parts.ilog2() as u64 + 2 };
+    let kept = tokens * (info.layers * info.kept_per_layer + 4 * info.width) as u64 * 4;
+    // Logits exist a group of rows at a time.
+    let logits = (8 << 20u64).max(64 * info.vocab_size as u64).min(tokens * info.vocab_size as u64) * 4;
+    let passing = tokens * 8 * info.width as u64 * 4;
+    [
+        ("program", PROCESS),
+        ("weights", 4 * parameters),
+        ("optimizer state", 8 * parameters),
+        ("gradients", 4 * parameters * sets),
+        ("activations", kept + passing),
+        ("logits", logits),
+    ]
+    .into_iter()
+    .map(|(what, bytes)| Memory { what: what.to_owned(), bytes })
+    .collect()
+}
+
+/// Multiplications and additions of forward and backward pass, a token.
+pub(crate) fn flops_per_token(model: &Model, context: usize) -> f64 {
+    let info = model.info();
+    let matrices: usize =
+        model.params().iter().filter(|(_, p)| p.value.shape().len() == 2).map(|(_, p)| p.value.shape().numel()).sum();
+    // Tables are looked up; the head multiplies by one of them, or by a matrix of its own.
+    let tables: usize = model
+        .params()
+        .iter()
+        .filter(|(_, p)| p.name.ends_with("wpe.weight"))
+        .map(|(_, p)| p.value.shape().numel())
+        .sum();
+    let untied = model.params().iter().any(|(_, p)| p.name.starts_with("lm_head"));
+    let head = if untied { info.vocab_size * info.width } else { 0 };
+    let attention = info.layers * info.attention_width * context;
+    6.0 * (matrices - tables - head) as f64 + 6.0 * attention as f64
+}
+
+/// Operations a second that steps of this model will reach: a product of its middle size, timed for a moment.
+fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
+    let width = model.info().width.max(1);
+    let (m, n, k) = (tokens.clamp(1, 2048), 4 * width, width);
+    let (a, b) = (vec![0.5; m * k], vec![0.5; k * n]);
+    let mut c = vec![0.0; m * n];
+    let mut best = f64::INFINITY;
+    let begin = Instant::now();
+    for round in 0.. {
+        let start = Instant::now();
+        gemm(runtime.isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, &Epilogue::default());
+        best = best.min(start.elapsed().as_secs_f64());
+        if round >= 3 && begin.elapsed().as_millis() > 60 {
+            break;
+        }
+    }
+    2.0 * (m * n * k) as f64 / best * STEP_EFFICIENCY
+}

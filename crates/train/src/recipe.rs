@@ -1,0 +1,202 @@
+//! The recipe of a pretraining run, in types.
+
+use std::path::PathBuf;
+
+use bedstone_models::Architecture;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Map, Value};
+
+use crate::schedule;
+
+/// What can be pretrained, each with its built-in recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// GPT-2.
+    Gpt,
+    /// Llama.
+    Llama,
+}
+
+impl Family {
+    /// The name on the command line, and of runs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Gpt => "gpt",
+            Family::Llama => "llama",
+        }
+    }
+
+    /// The built-in recipe.
+    pub fn recipe(self) -> &'static str {
+        match self {
+            Family::Gpt => include_str!("../../../recipes/gpt.toml"),
+            Family::Llama => include_str!("../../../recipes/llama.toml"),
+        }
+    }
+
+    /// `model_type` of the architecture.
+    pub(crate) fn model_type(self) -> &'static str {
+        match self {
+            Family::Gpt => "gpt2",
+            Family::Llama => "llama",
+        }
+    }
+
+    pub(crate) fn architecture(self) -> Option<&'static Architecture> {
+        Architecture::by_model_type(self.model_type())
+    }
+
+    /// The field of `config.json` that holds the longest sequence.
+    pub(crate) fn length_field(self) -> &'static str {
+        match self {
+            Family::Gpt => "n_positions",
+            Family::Llama => "max_position_embeddings",
+        }
+    }
+}
+
+/// A pretraining run; the files under `recipes/` say what the keys mean.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct PretrainRecipe {
+    pub data: DataConfig,
+    pub tokenizer: TokenizerConfig,
+    pub model: Map<String, Value>,
+    pub train: TrainConfig,
+    pub evaluate: EvaluateConfig,
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct DataConfig {
+    pub paths: Vec<PathBuf>,
+    pub field: String,
+    pub validation: Vec<PathBuf>,
+    pub stories: u64,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub cache: Option<PathBuf>,
+}
+
+/// `[tokenizer]`.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct TokenizerConfig {
+    #[serde(deserialize_with = "empty_is_none")]
+    pub file: Option<PathBuf>,
+    pub kind: TokenizerKind,
+    pub vocab_size: usize,
+}
+
+/// The kinds of tokenizers that can be trained.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerKind {
+    /// Byte-level BPE.
+    Bpe,
+    /// WordPiece, lower-cased.
+    WordPiece,
+    /// Unigram.
+    Unigram,
+}
+
+/// `[train]`.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct TrainConfig {
+    #[serde(deserialize_with = "empty_is_none")]
+    pub init: Option<PathBuf>,
+    pub seed: u64,
+    pub steps: u64,
+    pub context: usize,
+    pub batch: usize,
+    pub micro_batch: usize,
+    pub lr: f64,
+    pub min_lr: f64,
+    pub warmup: u64,
+    pub schedule: schedule::Kind,
+    pub decay: f64,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    pub weight_decay: f32,
+    pub clip: f64,
+    pub precision: PrecisionChoice,
+    pub evaluate_every: u64,
+    pub checkpoint_every: u64,
+    pub keep: usize,
+}
+
+/// What computes matrix products.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionChoice {
+    /// The fastest that this program has for the processor.
+    Auto,
+    /// f32.
+    F32,
+    /// bf16.
+    Bf16,
+}
+
+/// `[evaluate]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct EvaluateConfig {
+    pub tokens: u64,
+}
+
+/// Keys that a resumed run may change: they decide no bit of the weights.
+pub(crate) const FREE_KEYS: &[&str] =
+    &["data.cache", "train.evaluate_every", "train.checkpoint_every", "train.keep", "evaluate.tokens"];
+
+impl PretrainRecipe {
+    /// Sequences that go through the model at a time.
+    pub fn micro_batch(&self) -> usize {
+        match self.train.micro_batch {
+            0 => self.train.batch,
+            n => n.min(self.train.batch),
+        }
+    }
+
+    /// The first key whose value makes no sense, and what it should be.
+    pub(crate) fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        let t = &self.train;
+        let rules = [
+            ("train.steps", t.steps > 0, "1 or more"),
+            ("train.context", t.context > 0, "1 or more"),
+            ("train.batch", t.batch > 0, "1 or more"),
+            ("train.lr", t.lr > 0.0 && t.lr.is_finite(), "above 0"),
+            ("train.min_lr", (0.0..=1.0).contains(&t.min_lr), "0 to 1, a share of train.lr"),
+            ("train.decay", (0.0..=1.0).contains(&t.decay), "0 to 1, a share of the steps"),
+            ("train.beta1", (0.0..1.0).contains(&t.beta1), "0 or more and below 1"),
+            ("train.beta2", (0.0..1.0).contains(&t.beta2), "0 or more and below 1"),
+            ("train.eps", t.eps > 0.0, "above 0"),
+            ("train.weight_decay", t.weight_decay >= 0.0, "0 or more"),
+            ("train.clip", t.clip >= 0.0, "0 or more"),
+            ("data.stories", self.data.stories >= 20, "20 or more"),
+        ];
+        rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
+    }
+
+    /// Fields of `config.json`, with `auto` filled in.
+    pub(crate) fn model_fields(&self, family: Family, vocab_size: usize) -> Map<String, Value> {
+        let mut fields = Map::new();
+        for (name, value) in &self.model {
+            let auto = value.as_str() == Some("auto");
+            let value = match &name[..] {
+                "vocab_size" if auto => vocab_size.into(),
+                n if auto && n == family.length_field() => self.train.context.into(),
+                _ if auto => Value::Null,
+                _ => value.clone(),
+            };
+            fields.insert(name.clone(), value);
+        }
+        fields
+    }
+}
+
+fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(d).map_err(D::Error::custom)?;
+    Ok((!text.is_empty()).then(|| text.into()))
+}
