@@ -22,7 +22,7 @@ pub fn axpy(isa: Isa, y: &mut [f32], a: f32, x: &[f32]) {
 simd_fn! {
     fn axpy_part(s, y: &mut [f32], a: f32, x: &[f32]) {
         let a = s.splat(a);
-        each2(s, y, x, |y, x| s.fma(a, x, y));
+        each2!(s, y, x, |y, x| s.fma(a, x, y));
     }
 }
 
@@ -34,7 +34,7 @@ pub fn scale(isa: Isa, y: &mut [f32], a: f32) {
 simd_fn! {
     fn scale_part(s, y: &mut [f32], a: f32) {
         let a = s.splat(a);
-        each(s, y, |y| s.mul(y, a));
+        each!(s, y, |y| s.mul(y, a));
     }
 }
 
@@ -46,7 +46,7 @@ pub fn mul(isa: Isa, y: &mut [f32], x: &[f32]) {
 
 simd_fn! {
     fn mul_part(s, y: &mut [f32], x: &[f32]) {
-        each2(s, y, x, |y, x| s.mul(y, x));
+        each2!(s, y, x, |y, x| s.mul(y, x));
     }
 }
 
@@ -57,7 +57,7 @@ pub fn softcap(isa: Isa, y: &mut [f32], cap: f32) {
 
 simd_fn! {
     fn softcap_part(s, y: &mut [f32], cap: f32) {
-        each(s, y, |y| s.mul(s.splat(cap), math::tanh(s, s.mul(y, s.splat(1.0 / cap)))));
+        each!(s, y, |y| s.mul(s.splat(cap), math::tanh(s, s.mul(y, s.splat(1.0 / cap)))));
     }
 }
 
@@ -72,7 +72,7 @@ pub fn softcap_backward(isa: Isa, dy: &mut [f32], y: &[f32], cap: f32) {
 simd_fn! {
     fn softcap_backward_part(s, dy: &mut [f32], y: &[f32], cap: f32) {
         let (one, c) = (s.splat(1.0), s.splat(1.0 / (cap * cap)));
-        each2(s, dy, y, |d, y| s.mul(d, s.sub(one, s.mul(s.mul(y, y), c))));
+        each2!(s, dy, y, |d, y| s.mul(d, s.sub(one, s.mul(s.mul(y, y), c))));
     }
 }
 

@@ -61,7 +61,7 @@ simd_fn! {
     fn row_loss(s, options: CrossEntropy, row: &mut [f32], label: usize) -> f32 {
         let n = row.len();
         if let Some(cap) = options.softcap {
-            each(s, row, |x| s.mul(s.splat(cap), math::tanh(s, s.mul(x, s.splat(1.0 / cap)))));
+            each!(s, row, |x| s.mul(s.splat(cap), math::tanh(s, s.mul(x, s.splat(1.0 / cap)))));
         }
         let mut top = s.splat(f32::NEG_INFINITY);
         let mut i = 0;
@@ -95,13 +95,13 @@ simd_fn! {
         }
         if let Some(scale) = options.gradient {
             let (lse, scale_v, even) = (s.splat(lse), s.splat(scale), s.splat(smoothing / n as f32));
-            let (inv_cap2, one) = (options.softcap.map(|cap| s.splat(1.0 / (cap * cap))), s.splat(1.0));
+            let (inv_cap2, one) = (options.softcap.map(|cap| 1.0 / (cap * cap)), s.splat(1.0));
             let at_label = row[label];
-            each(s, row, |x| {
+            each!(s, row, |x| {
                 let g = s.mul(scale_v, s.sub(math::exp(s, s.sub(x, lse)), even));
                 match inv_cap2 {
                     // The derivative of the cap: 1 - (capped / cap)².
-                    Some(c) => s.mul(g, s.sub(one, s.mul(s.mul(x, x), c))),
+                    Some(c) => s.mul(g, s.sub(one, s.mul(s.mul(x, x), s.splat(c)))),
                     None => g,
                 }
             });

@@ -118,29 +118,32 @@ simd_fn! {
         };
         stats.copy_from_slice(&[mean, rstd]);
         let (mean, rstd, offset) = (s.splat(mean), s.splat(rstd), s.splat(offset));
-        let f = |x: S::V, w: Option<S::V>, b: Option<S::V>| {
-            let v = s.mul(s.sub(x, mean), rstd);
-            let v = match w {
-                Some(w) => s.mul(v, s.add(offset, w)),
-                None => v,
-            };
-            match b {
-                Some(b) => s.add(v, b),
-                None => v,
-            }
-        };
+        let n = x.len();
         let mut i = 0;
-        while i + S::LANES <= x.len() {
-            let v = f(s.load(&x[i..]), w.map(|w| s.load(&w[i..])), b.map(|b| s.load(&b[i..])));
-            s.store(&mut y[i..], v);
+        while i < n {
+            let mut v = s.mul(s.sub(at(s, x, i), mean), rstd);
+            if let Some(w) = w {
+                v = s.mul(v, s.add(offset, at(s, &w[..n], i)));
+            }
+            if let Some(b) = b {
+                v = s.add(v, at(s, &b[..n], i));
+            }
+            put(s, y, i, v);
             i += S::LANES;
         }
-        if i < x.len() {
-            let end = x.len();
-            let v = f(s.load_part(&x[i..]), w.map(|w| s.load_part(&w[i..end])), b.map(|b| s.load_part(&b[i..end])));
-            s.store_part(&mut y[i..], v);
-        }
     }
+}
+
+/// The vector at `i` of `x`, zeros beyond its end.
+#[inline(always)]
+fn at<S: Simd>(s: S, x: &[f32], i: usize) -> S::V {
+    if i + S::LANES <= x.len() { s.load(&x[i..]) } else { s.load_part(&x[i..]) }
+}
+
+/// Stores a vector at `i` of `y`, as far as that goes.
+#[inline(always)]
+fn put<S: Simd>(s: S, y: &mut [f32], i: usize, v: S::V) {
+    if i + S::LANES <= y.len() { s.store(&mut y[i..], v) } else { s.store_part(&mut y[i..], v) }
 }
 
 /// `Σ (x - mean)²`.
@@ -216,42 +219,40 @@ simd_fn! {
         let n = x.len();
         let (mean, rstd) = (s.splat(stats[0]), s.splat(stats[1]));
         let offset = s.splat(if let Norm::Rms { offset, .. } = norm { offset } else { 0.0 });
-        let at = |x: &[f32], i: usize| if i + S::LANES <= n { s.load(&x[i..n]) } else { s.load_part(&x[i..n]) };
-        let weight = |i: usize| w.map_or(s.splat(1.0), |w| s.add(offset, at(w, i)));
         // With h the normalised row and g = dy w: dx = rstd (g - h mean(g h) [- mean(g), for layer norm]).
         let (mut sum_g, mut sum_gh) = (s.zero(), s.zero());
         let mut i = 0;
         while i < n {
-            let h = s.mul(s.sub(at(x, i), mean), rstd);
-            let d = at(dy, i);
-            let g = s.mul(d, weight(i));
-            if i + S::LANES <= n {
-                sum_g = s.add(sum_g, g);
-                sum_gh = s.fma(g, h, sum_gh);
-                let v = s.fma(d, h, s.load(&dw[i..]));
-                s.store(&mut dw[i..], v);
-                let v = s.add(d, s.load(&db[i..]));
-                s.store(&mut db[i..], v);
-            } else {
-                // Beyond the row `d` is zero, and so is `g`.
-                sum_g = s.add(sum_g, g);
-                sum_gh = s.fma(g, h, sum_gh);
-                let v = s.fma(d, h, s.load_part(&dw[i..n]));
-                s.store_part(&mut dw[i..n], v);
-                let v = s.add(d, s.load_part(&db[i..n]));
-                s.store_part(&mut db[i..n], v);
-            }
+            let h = s.mul(s.sub(at(s, x, i), mean), rstd);
+            let d = at(s, dy, i);
+            let g = match w {
+                Some(w) => s.mul(d, s.add(offset, at(s, &w[..n], i))),
+                None => d,
+            };
+            // Beyond the row `d` is zero, and so is `g`.
+            sum_g = s.add(sum_g, g);
+            sum_gh = s.fma(g, h, sum_gh);
+            let v = s.fma(d, h, at(s, dw, i));
+            put(s, dw, i, v);
+            let v = s.add(d, at(s, db, i));
+            put(s, db, i, v);
             i += S::LANES;
         }
         let mean_g = if matches!(norm, Norm::Layer { .. }) { s.sum(sum_g) / n as f32 } else { 0.0 };
         let (mean_g, mean_gh) = (s.splat(mean_g), s.splat(s.sum(sum_gh) / n as f32));
         let mut i = 0;
         while i < n {
-            let h = s.mul(s.sub(at(x, i), mean), rstd);
-            let g = s.mul(at(dy, i), weight(i));
-            let v = s.mul(rstd, s.sub(s.sub(g, mean_g), s.mul(h, mean_gh)));
-            let v = if accumulate { s.add(at(dx, i), v) } else { v };
-            if i + S::LANES <= n { s.store(&mut dx[i..], v) } else { s.store_part(&mut dx[i..n], v) }
+            let h = s.mul(s.sub(at(s, x, i), mean), rstd);
+            let d = at(s, dy, i);
+            let g = match w {
+                Some(w) => s.mul(d, s.add(offset, at(s, &w[..n], i))),
+                None => d,
+            };
+            let mut v = s.mul(rstd, s.sub(s.sub(g, mean_g), s.mul(h, mean_gh)));
+            if accumulate {
+                v = s.add(at(s, dx, i), v);
+            }
+            put(s, dx, i, v);
             i += S::LANES;
         }
     }

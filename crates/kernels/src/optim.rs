@@ -1,6 +1,11 @@
 //! The optimizer's arithmetic.
 
-use crate::{isa::Isa, out::Out, pool, simd::simd_fn};
+use crate::{
+    isa::Isa,
+    out::Out,
+    pool,
+    simd::{Simd, simd_fn},
+};
 
 /// One step of AdamW, [Loshchilov & Hutter 2017](https://arxiv.org/abs/1711.05101), as PyTorch computes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,30 +48,59 @@ simd_fn! {
         let correct2 = 1.0 - (o.beta2 as f64).powi(step);
         let size = s.splat(-(o.lr as f64 / correct1) as f32);
         let root = s.splat((1.0 / correct2.sqrt()) as f32);
-        let (b1, b2) = (s.splat(o.beta1), s.splat(o.beta2));
-        let (a1, a2) = (s.splat(1.0 - o.beta1), s.splat(1.0 - o.beta2));
-        let (eps, decay, scale) = (s.splat(o.eps), s.splat(1.0 - o.lr * o.weight_decay), s.splat(o.grad_scale));
-        let f = |w: S::V, g: S::V, m: S::V, v: S::V| {
-            let g = s.mul(g, scale);
-            let m = s.fma(a1, g, s.mul(b1, m));
-            let v = s.fma(s.mul(a2, g), g, s.mul(b2, v));
-            let d = s.fma(s.sqrt(v), root, eps);
-            (s.fma(size, s.div(m, d), s.mul(w, decay)), m, v)
+        let c = Constants {
+            b1: s.splat(o.beta1),
+            b2: s.splat(o.beta2),
+            a1: s.splat(1.0 - o.beta1),
+            a2: s.splat(1.0 - o.beta2),
+            eps: s.splat(o.eps),
+            decay: s.splat(1.0 - o.lr * o.weight_decay),
+            scale: s.splat(o.grad_scale),
+            size,
+            root,
         };
         let mut i = 0;
         while i + S::LANES <= w.len() {
-            let (a, b, c) = f(s.load(&w[i..]), s.load(&g[i..]), s.load(&m[i..]), s.load(&v[i..]));
-            s.store(&mut w[i..], a);
-            s.store(&mut m[i..], b);
-            s.store(&mut v[i..], c);
+            let old = [s.load(&w[i..]), s.load(&g[i..]), s.load(&m[i..]), s.load(&v[i..])];
+            let new = c.step(s, old);
+            s.store(&mut w[i..], new[0]);
+            s.store(&mut m[i..], new[1]);
+            s.store(&mut v[i..], new[2]);
             i += S::LANES;
         }
         if i < w.len() {
-            let (a, b, c) = f(s.load_part(&w[i..]), s.load_part(&g[i..]), s.load_part(&m[i..]), s.load_part(&v[i..]));
-            s.store_part(&mut w[i..], a);
-            s.store_part(&mut m[i..], b);
-            s.store_part(&mut v[i..], c);
+            let old = [s.load_part(&w[i..]), s.load_part(&g[i..]), s.load_part(&m[i..]), s.load_part(&v[i..])];
+            let new = c.step(s, old);
+            s.store_part(&mut w[i..], new[0]);
+            s.store_part(&mut m[i..], new[1]);
+            s.store_part(&mut v[i..], new[2]);
         }
+    }
+}
+
+/// What a step needs beside weights, gradients and moments, as vectors.
+#[derive(Clone, Copy)]
+struct Constants<V> {
+    b1: V,
+    b2: V,
+    a1: V,
+    a2: V,
+    eps: V,
+    decay: V,
+    scale: V,
+    size: V,
+    root: V,
+}
+
+impl<V: Copy> Constants<V> {
+    /// New weights and moments from `[w, g, m, v]`.
+    #[inline(always)]
+    fn step<S: Simd<V = V>>(self, s: S, [w, g, m, v]: [V; 4]) -> [V; 3] {
+        let g = s.mul(g, self.scale);
+        let m = s.fma(self.a1, g, s.mul(self.b1, m));
+        let v = s.fma(s.mul(self.a2, g), g, s.mul(self.b2, v));
+        let d = s.fma(s.sqrt(v), self.root, self.eps);
+        [s.fma(self.size, s.div(m, d), s.mul(w, self.decay)), m, v]
     }
 }
 

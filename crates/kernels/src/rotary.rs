@@ -1,6 +1,12 @@
 //! Rotary position embeddings, [Su et al. 2021](https://arxiv.org/abs/2104.09864).
 
-use crate::{isa::Isa, norm::Rows, out::Out, pool, simd::simd_fn};
+use crate::{
+    isa::Isa,
+    norm::Rows,
+    out::Out,
+    pool,
+    simd::{Simd, simd_fn},
+};
 
 /// Cosines and sines by position: `[positions, half]` each.
 #[derive(Clone, Copy, Debug)]
@@ -39,27 +45,30 @@ pub fn rotate(isa: Isa, x: &mut [f32], rows: Rows, angles: Angles<'_>, positions
 simd_fn! {
     fn rotate_token(s, heads: &mut [f32], width: usize, cos: &[f32], sin: &[f32], sign: f32) {
         let half = cos.len();
-        let turn = |x: S::V, y: S::V, c: S::V, n: S::V| {
-            (s.sub(s.mul(x, c), s.mul(y, n)), s.fma(x, n, s.mul(y, c)))
-        };
         for head in heads.chunks_exact_mut(width) {
             let (x, y) = head[..2 * half].split_at_mut(half);
             let mut i = 0;
             while i + S::LANES <= half {
                 let n = s.mul(s.load(&sin[i..]), s.splat(sign));
-                let (a, b) = turn(s.load(&x[i..]), s.load(&y[i..]), s.load(&cos[i..]), n);
+                let (a, b) = turn(s, s.load(&x[i..]), s.load(&y[i..]), s.load(&cos[i..]), n);
                 s.store(&mut x[i..], a);
                 s.store(&mut y[i..], b);
                 i += S::LANES;
             }
             if i < half {
                 let n = s.mul(s.load_part(&sin[i..]), s.splat(sign));
-                let (a, b) = turn(s.load_part(&x[i..]), s.load_part(&y[i..]), s.load_part(&cos[i..]), n);
+                let (a, b) = turn(s, s.load_part(&x[i..]), s.load_part(&y[i..]), s.load_part(&cos[i..]), n);
                 s.store_part(&mut x[i..], a);
                 s.store_part(&mut y[i..], b);
             }
         }
     }
+}
+
+/// The point `(x, y)` turned by the angle of cosine `c` and sine `n`.
+#[inline(always)]
+fn turn<S: Simd>(s: S, x: S::V, y: S::V, c: S::V, n: S::V) -> (S::V, S::V) {
+    (s.sub(s.mul(x, c), s.mul(y, n)), s.fma(x, n, s.mul(y, c)))
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ simd_fn! {
                             }
                         }
                         let lse = s.splat(task.lse[(b * a.heads + h) * a.tq + i]);
-                        each(s, p, |x| math::exp(s, s.sub(x, lse)));
+                        each!(s, p, |x| math::exp(s, s.sub(x, lse)));
                         if let Some(dropout) = a.dropout {
                             drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, dp);
                         }
@@ -169,7 +169,7 @@ simd_fn! {
                             to.iter_mut().zip(dp.iter()).for_each(|(to, d)| *to += d);
                         }
                         let scale = s.splat(a.scale);
-                        each(s, dp, |x| s.mul(x, scale));
+                        each!(s, dp, |x| s.mul(x, scale));
                         if let Some(dropout) = a.dropout {
                             drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, p);
                         }

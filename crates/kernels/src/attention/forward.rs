@@ -84,12 +84,12 @@ simd_fn! {
                 }
                 let shrink = if top[r] == f32::NEG_INFINITY { 0.0 } else { (top[r] - new).exp() };
                 let m = s.splat(new);
-                each(s, x, |x| math::exp(s, s.sub(x, m)));
+                each!(s, x, |x| math::exp(s, s.sub(x, m)));
                 total[r] = total[r] * shrink + crate::simd::sum(s, x);
                 top[r] = new;
                 if shrink != 1.0 {
                     let f = s.splat(shrink);
-                    each(s, &mut sums[r * a.d..(r + 1) * a.d], |y| s.mul(y, f));
+                    each!(s, &mut sums[r * a.d..(r + 1) * a.d], |y| s.mul(y, f));
                 }
                 if let Some(dropout) = a.dropout {
                     drop_row(dropout, b as u32, (h * a.tq + q0 + r) as u32, k0, x);
@@ -109,7 +109,8 @@ simd_fn! {
             };
             let inverse = if total[r] > 0.0 { 1.0 / total[r] } else { 0.0 };
             let f = s.splat(inverse);
-            each2(s, y, &sums[r * a.d..(r + 1) * a.d], |_, x| s.mul(x, f));
+            y.fill(0.0);
+            each2!(s, y, &sums[r * a.d..(r + 1) * a.d], |zero, x| s.fma(x, f, zero));
             lse[0] = if total[r] > 0.0 { top[r] + total[r].ln() } else { f32::INFINITY };
             // What is not a number must not look like a query without keys.
             if total[r].is_nan() {
@@ -152,11 +153,11 @@ simd_fn! {
                 continue;
             }
             let m = s.splat(top);
-            each(s, x, |x| math::exp(s, s.sub(x, m)));
+            each!(s, x, |x| math::exp(s, s.sub(x, m)));
             let total = crate::simd::sum(s, x);
             for (j, &p) in keys.zip(x.iter()) {
                 let p = s.splat(p / total);
-                each2(s, y, &v.data[v_start + j * v.token..][..a.d], |y, v| s.fma(p, v, y));
+                each2!(s, y, &v.data[v_start + j * v.token..][..a.d], |y, v| s.fma(p, v, y));
             }
             lse[0] = top + total.ln();
         }

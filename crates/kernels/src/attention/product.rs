@@ -85,7 +85,11 @@ impl Product<'_> {
         let a = &self.a[i * self.a_row..];
         for p in 0..self.k {
             let b = &self.b[p * self.ldb + j..][..NV * S::LANES];
-            let b: [S::V; NV] = std::array::from_fn(|v| s.load(&b[v * S::LANES..]));
+            let mut v = [s.zero(); NV];
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = s.load(&b[j * S::LANES..]);
+            }
+            let b = v;
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: `run` proved the last element of `A` within the slice.
                 let x = s.splat(unsafe { *a.get_unchecked(r * self.a_row + p * self.a_col) });

@@ -15,7 +15,7 @@ impl Attention<'_> {
     #[inline(always)]
     pub(super) fn score<S: Simd>(&self, s: S, x: &mut [f32], h: usize, i: usize, k0: usize, padding: Option<&[f32]>) {
         let scale = s.splat(self.scale);
-        each(s, x, |x| s.mul(x, scale));
+        each!(s, x, |x| s.mul(x, scale));
         if let Some(bias) = self.bias {
             let at = (h * self.tq + i) * self.tk + k0;
             for (x, b) in x.iter_mut().zip(&bias[at..]) {
@@ -24,7 +24,7 @@ impl Attention<'_> {
         }
         if let Some(cap) = self.softcap {
             let inverse = s.splat(1.0 / cap);
-            each(s, x, |x| s.mul(s.splat(cap), math::tanh(s, s.mul(x, inverse))));
+            each!(s, x, |x| s.mul(s.splat(cap), math::tanh(s, s.mul(x, inverse))));
         }
         if let Some(padding) = padding {
             for (x, p) in x.iter_mut().zip(&padding[k0..]) {

@@ -105,7 +105,7 @@ impl<'a> Epilogue<'a> {
             // SAFETY: the caller proves both.
             let y = unsafe { out.row(row + r, col, cols) };
             if self.accumulate {
-                each2(s, y, p, |y, p| s.add(y, p));
+                each2!(s, y, p, |y, p| s.add(y, p));
             } else {
                 self.finish(s, y, p, row + r, col);
             }
@@ -117,7 +117,7 @@ impl<'a> Epilogue<'a> {
         let n = y.len();
         y.copy_from_slice(p);
         if let Some(bias) = self.bias {
-            each2(s, y, &bias[col..col + n], |y, b| s.add(y, b));
+            each2!(s, y, &bias[col..col + n], |y, b| s.add(y, b));
         }
         if let Some(keep) = &self.keep {
             // SAFETY: `check` proved that the row is there; it belongs to the same block as `y`.
@@ -126,7 +126,7 @@ impl<'a> Epilogue<'a> {
         self.activation.apply_row(s, y);
         if let Some((residual, ld)) = self.residual {
             let residual = &residual[row * ld + col..row * ld + col + n];
-            each2(s, y, residual, |y, r| s.add(y, r));
+            each2!(s, y, residual, |y, r| s.add(y, r));
         }
     }
 
@@ -164,12 +164,12 @@ impl Activation {
         // The match is outside the loops, so that each becomes straight code.
         match self {
             Activation::None => {}
-            Activation::Relu => each(s, y, |x| s.max(x, s.zero())),
-            Activation::Gelu => each(s, y, |x| gelu(s, x)),
-            Activation::GeluTanh => each(s, y, |x| gelu_tanh(s, x)),
-            Activation::QuickGelu => each(s, y, |x| s.mul(x, math::sigmoid(s, s.mul(x, s.splat(1.702))))),
-            Activation::Silu => each(s, y, |x| s.mul(x, math::sigmoid(s, x))),
-            Activation::Tanh => each(s, y, |x| math::tanh(s, x)),
+            Activation::Relu => each!(s, y, |x| s.max(x, s.zero())),
+            Activation::Gelu => each!(s, y, |x| gelu(s, x)),
+            Activation::GeluTanh => each!(s, y, |x| gelu_tanh(s, x)),
+            Activation::QuickGelu => each!(s, y, |x| s.mul(x, math::sigmoid(s, s.mul(x, s.splat(1.702))))),
+            Activation::Silu => each!(s, y, |x| s.mul(x, math::sigmoid(s, x))),
+            Activation::Tanh => each!(s, y, |x| math::tanh(s, x)),
         }
     }
 
@@ -178,14 +178,14 @@ impl Activation {
     fn backward_row<S: Simd>(self, s: S, dy: &mut [f32], x: &[f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => each2(s, dy, x, |d, x| s.select_lt(s.zero(), x, d, s.zero())),
-            Activation::Gelu => each2(s, dy, x, |d, x| {
+            Activation::Relu => each2!(s, dy, x, |d, x| s.select_lt(s.zero(), x, d, s.zero())),
+            Activation::Gelu => each2!(s, dy, x, |d, x| {
                 // Φ(x) + x φ(x)
                 let cdf = s.mul(s.splat(0.5), s.add(s.splat(1.0), math::erf(s, s.mul(x, s.splat(INV_SQRT_2)))));
                 let pdf = s.mul(math::exp(s, s.mul(s.mul(x, x), s.splat(-0.5))), s.splat(INV_SQRT_2PI));
                 s.mul(d, s.fma(x, pdf, cdf))
             }),
-            Activation::GeluTanh => each2(s, dy, x, |d, x| {
+            Activation::GeluTanh => each2!(s, dy, x, |d, x| {
                 let x2 = s.mul(x, x);
                 let t = math::tanh(s, gelu_inner(s, x));
                 // (1 + t)/2 + x (1 - t²)/2 · √(2/π) (1 + 3·0.044715 x²)
@@ -194,16 +194,16 @@ impl Activation {
                 let slope = s.fma(s.mul(x, sech2), inner, s.add(s.splat(1.0), t));
                 s.mul(d, s.mul(s.splat(0.5), slope))
             }),
-            Activation::QuickGelu => each2(s, dy, x, |d, x| {
+            Activation::QuickGelu => each2!(s, dy, x, |d, x| {
                 let z = s.mul(x, s.splat(1.702));
                 let g = math::sigmoid(s, z);
                 s.mul(d, s.mul(g, s.fma(z, s.sub(s.splat(1.0), g), s.splat(1.0))))
             }),
-            Activation::Silu => each2(s, dy, x, |d, x| {
+            Activation::Silu => each2!(s, dy, x, |d, x| {
                 let g = math::sigmoid(s, x);
                 s.mul(d, s.mul(g, s.fma(x, s.sub(s.splat(1.0), g), s.splat(1.0))))
             }),
-            Activation::Tanh => each2(s, dy, x, |d, x| {
+            Activation::Tanh => each2!(s, dy, x, |d, x| {
                 let t = math::tanh(s, x);
                 s.mul(d, s.sub(s.splat(1.0), s.mul(t, t)))
             }),

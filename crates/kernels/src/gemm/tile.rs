@@ -23,7 +23,11 @@ pub(crate) fn tile<S: Simd, const MR: usize, const NV: usize>(
         }
     }
     for (a, b) in a.chunks_exact(MR).zip(b.chunks_exact(nr)) {
-        let b: [S::V; NV] = std::array::from_fn(|j| s.load(&b[j * S::LANES..]));
+        let mut v = [s.zero(); NV];
+        for (j, v) in v.iter_mut().enumerate() {
+            *v = s.load(&b[j * S::LANES..]);
+        }
+        let b = v;
         for (i, row) in c.iter_mut().enumerate() {
             let a = s.splat(a[i]);
             for (v, b) in row.iter_mut().zip(b) {

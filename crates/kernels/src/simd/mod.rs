@@ -97,31 +97,50 @@ macro_rules! simd_fn {
 }
 pub(crate) use simd_fn;
 
-/// `y[i] = f(y[i])`.
-#[inline(always)]
-pub(crate) fn each<S: Simd>(s: S, y: &mut [f32], f: impl Fn(S::V) -> S::V) {
-    let mut ys = y.chunks_exact_mut(S::LANES);
-    for y in &mut ys {
-        let v = f(s.load(y));
-        s.store(y, v);
-    }
-    let y = ys.into_remainder();
-    let v = f(s.load_part(y));
-    s.store_part(y, v);
+/// `each!(s, y, |v| f(v))`: `y[i] = f(y[i])` by vectors.
+///
+/// A macro and not a function that takes a closure: a closure is compiled without the instruction set of the function it
+/// stands in, and every operation in it would become a call.
+macro_rules! each {
+    ($s:expr, $y:expr, |$v:ident| $f:expr) => {{
+        let (s, y): (S, &mut [f32]) = ($s, $y);
+        let mut i = 0;
+        while i + S::LANES <= y.len() {
+            let $v = s.load(&y[i..]);
+            let r = $f;
+            s.store(&mut y[i..], r);
+            i += S::LANES;
+        }
+        if i < y.len() {
+            let $v = s.load_part(&y[i..]);
+            let r = $f;
+            s.store_part(&mut y[i..], r);
+        }
+    }};
 }
+pub(crate) use each;
 
-/// `y[i] = f(y[i], x[i])`.
-#[inline(always)]
-pub(crate) fn each2<S: Simd>(s: S, y: &mut [f32], x: &[f32], f: impl Fn(S::V, S::V) -> S::V) {
-    let (mut ys, mut xs) = (y.chunks_exact_mut(S::LANES), x.chunks_exact(S::LANES));
-    for (y, x) in (&mut ys).zip(&mut xs) {
-        let v = f(s.load(y), s.load(x));
-        s.store(y, v);
-    }
-    let (y, x) = (ys.into_remainder(), xs.remainder());
-    let v = f(s.load_part(y), s.load_part(x));
-    s.store_part(y, v);
+/// `each2!(s, y, x, |v, w| f(v, w))`: `y[i] = f(y[i], x[i])` by vectors; see [`each`].
+macro_rules! each2 {
+    ($s:expr, $y:expr, $x:expr, |$v:ident, $w:ident| $f:expr) => {{
+        let (s, y, x): (S, &mut [f32], &[f32]) = ($s, $y, $x);
+        let n = y.len().min(x.len());
+        let (y, x) = (&mut y[..n], &x[..n]);
+        let mut i = 0;
+        while i + S::LANES <= n {
+            let ($v, $w) = (s.load(&y[i..]), s.load(&x[i..]));
+            let r = $f;
+            s.store(&mut y[i..], r);
+            i += S::LANES;
+        }
+        if i < n {
+            let ($v, $w) = (s.load_part(&y[i..]), s.load_part(&x[i..]));
+            let r = $f;
+            s.store_part(&mut y[i..], r);
+        }
+    }};
 }
+pub(crate) use each2;
 
 /// The sum of `x`, over lanes and then across them.
 #[inline(always)]
