@@ -51,6 +51,15 @@ impl TextModel {
         Ok(ids)
     }
 
+    /// How many tokens fit behind the longest prompt; unlimited for models whose positions do not end.
+    pub fn room(&self, prompts: &[String]) -> Result<usize> {
+        let info = self.model.info();
+        let Some(limit) = info.max_length.filter(|_| info.positions_end) else { return Ok(usize::MAX) };
+        let lengths = prompts.iter().map(|p| Ok(self.encode(p)?.len())).collect::<Result<Vec<usize>>>()?;
+        // A prompt that is too long by itself is refused when it is continued.
+        Ok(lengths.into_iter().max().map_or(limit, |longest| limit.saturating_sub(longest)).max(1))
+    }
+
     /// Continues each prompt up to a length, an end token or one of the strings in `stop`, which is left out.
     ///
     /// `on_text(prompt, text)` gets new text as soon as it is certain (with beams, when all is done).

@@ -17,9 +17,9 @@ pub(crate) struct GenerateArgs {
     /// The text to continue; several make a batch, - reads the standard input
     #[arg(long, value_name = "TEXT", required = true, allow_hyphen_values = true)]
     prompt: Vec<String>,
-    /// The most tokens to add
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    max_tokens: usize,
+    /// The most tokens to add [default: 128, or as many as the model has room for]
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
     /// No end before this many tokens
     #[arg(long, value_name = "N")]
     min_tokens: Option<usize>,
@@ -69,11 +69,18 @@ pub(crate) struct GenerateArgs {
     runtime: RuntimeArgs,
 }
 
+/// Tokens to add unless told otherwise.
+const DEFAULT_TOKENS: usize = 128;
+
 pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let prompts = prompts(&args.prompt)?;
     let model = text_model(&args.model, args.runtime.runtime()?)?;
+    let max_tokens = match args.max_tokens {
+        Some(n) => n,
+        None => DEFAULT_TOKENS.min(model.room(&prompts)?),
+    };
     let config = GenerationConfig {
-        max_new_tokens: Some(args.max_tokens),
+        max_new_tokens: Some(max_tokens),
         min_new_tokens: args.min_tokens,
         do_sample: !args.greedy && args.beams == 1,
         temperature: args.temperature,
@@ -91,14 +98,14 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     };
     // One prompt is shown as it grows; of several each is shown whole.
     let stream = prompts.len() == 1 && args.beams == 1 && !args.json;
-    if stream {
-        output::data(&prompts[0])?;
-    }
+    let mut shown = false;
     let started = Instant::now();
     let mut written = Ok(());
     let completions = model.complete(&prompts, &config, &args.stop, &mut |_, text| {
         if stream && written.is_ok() {
-            written = output::data(text);
+            // The prompt comes with the first text: a prompt that is refused shows nothing.
+            let prompt = if std::mem::replace(&mut shown, true) { "" } else { &prompts[0] };
+            written = output::data(&format!("{prompt}{text}"));
         }
     })?;
     written?;
@@ -111,7 +118,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
                 object["score"] = score.into();
             }
             output::line(object)?;
-        } else if stream {
+        } else if shown {
             output::line("")?;
         } else {
             output::line(format!("{prompt}{}", c.text))?;
