@@ -9,3 +9,8 @@ pub use config::{EarlyStopping, GenerationConfig};
 pub use error::{InferError, Result};
 pub use generate::{Finish, Generated, Runtime, generate};
 pub use text::{Completion, TextModel};
+
+// The README's example is compiled like every other.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -33,10 +33,13 @@ pub struct Architecture {
     /// What names begin with, which checkpoints of the base model lack.
     pub base_prefix: &'static str,
     /// Makes its layers.
-    pub build: fn(&ConfigFile, Builder<'_>) -> Result<Box<dyn Network>, ModelError>,
+    pub build: Build,
     /// A configuration for tests, as JSON.
     pub tiny: &'static str,
 }
+
+/// Makes the layers of a configuration.
+pub type Build = fn(&ConfigFile, Builder<'_>) -> Result<Box<dyn Network>, ModelError>;
 
 /// All architectures.
 pub const ARCHITECTURES: &[Architecture] = &[

@@ -23,9 +23,9 @@ pub enum Text {
     /// Files.
     Files {
         /// To train on.
-        train: Corpus,
+        train: Box<Corpus>,
         /// For validation, if it has its own.
-        validation: Option<Corpus>,
+        validation: Option<Box<Corpus>>,
     },
     /// Stories of the World.
     Stories {
@@ -50,7 +50,7 @@ impl Text {
         }
         let open = |paths: &[PathBuf]| Corpus::open(paths, Options { field: data.field.clone(), ..Options::default() });
         let validation = if data.validation.is_empty() { None } else { Some(open(&data.validation)?) };
-        Ok(Text::Files { train: open(&data.paths)?, validation })
+        Ok(Text::Files { train: Box::new(open(&data.paths)?), validation: validation.map(Box::new) })
     }
 
     /// The tokenizer that the recipe names, or one trained on this text; `note` says what happened.

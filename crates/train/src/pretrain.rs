@@ -180,6 +180,8 @@ struct Run {
     state: State,
     /// Tokens a second are those of this process.
     started: Instant,
+    /// The most bytes that the run directory had.
+    disk: u64,
 }
 
 /// One line of the log.
@@ -286,6 +288,7 @@ impl Run {
             plan,
             state,
             started: Instant::now(),
+            disk: 0,
         })
     }
 
@@ -320,9 +323,6 @@ impl Run {
                     progress.event(&Event::Evaluated(progress::Evaluated { step: step.step, loss: e.loss, best }));
                     final_evaluation = Some(e);
                 }
-            }
-            if last {
-                self.draw()?;
             }
             if last || (t.checkpoint_every > 0 && step.step.is_multiple_of(t.checkpoint_every)) {
                 self.checkpoint(final_evaluation, progress)?;
@@ -406,6 +406,8 @@ impl Run {
 
     /// Writes everything of this step and commits it.
     fn checkpoint(&mut self, evaluation: Option<Evaluation>, progress: &mut dyn Progress) -> Result<()> {
+        self.draw()?;
+        let before = space::used(self.dir.path())?;
         let (model, tokenizer, state, optimizer) = (&self.model, &self.tokenizer, &self.state, &self.optimizer);
         let facts = Facts {
             recipe: &self.recipe.values,
@@ -426,6 +428,7 @@ impl Run {
             }
             Ok::<_, TrainError>(())
         })?;
+        self.disk = self.disk.max(before + committed.bytes);
         for note in &committed.notes {
             progress.note(note);
         }
@@ -440,7 +443,6 @@ impl Run {
     fn interrupted(mut self, progress: &mut dyn Progress) -> Result<Report> {
         // Between two checkpoints; right after one there is nothing to save.
         if self.dir.step() != Some(self.state.step) && self.state.step > 0 {
-            self.draw()?;
             self.checkpoint(None, progress)?;
         }
         let dir = self.dir.path().to_owned();
@@ -463,7 +465,7 @@ impl Run {
             steps,
             peak_bytes: run_plan::peak_memory(),
             seconds: self.started.elapsed().as_secs_f64(),
-            disk_bytes: space::used(self.dir.path()).ok(),
+            disk_bytes: Some(self.disk),
         };
         Comparison { plan: self.plan.clone(), outcome }
     }

@@ -45,3 +45,65 @@ pub(crate) fn gradient(
     let grads = tree.finish(&env).unwrap_or_else(|| Grads::new(model.params()));
     Ok(Gradient { loss: pool::tree_sum(&losses), grads })
 }
+
+#[cfg(test)]
+mod tests {
+    use bedstone_models::Architecture;
+    use bedstone_tensor::{Isa, Precision};
+
+    use super::*;
+    use crate::objective::CausalLm;
+
+    const VOCAB: usize = 40;
+    const CONTEXT: usize = 9;
+
+    /// With dropout, whose masks belong to samples and not to batches.
+    fn model() -> Model {
+        let fields = serde_json::json!({
+            "vocab_size": VOCAB, "n_positions": CONTEXT, "n_embd": 24, "n_layer": 2, "n_head": 3,
+            "embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.1,
+        });
+        let architecture = Architecture::by_model_type("gpt2").unwrap();
+        Model::from_fields(architecture, fields.as_object().unwrap(), 3).unwrap()
+    }
+
+    /// Samples with different numbers of labels that count.
+    fn batch(samples: usize) -> Batch {
+        let ids: Vec<u32> = (0..samples * CONTEXT).map(|i| (i * i * 5 + i) as u32 % VOCAB as u32).collect();
+        let mut labels = ids.clone();
+        labels.rotate_left(1);
+        labels[CONTEXT..CONTEXT + 6].fill(bedstone_data::sampler::IGNORE);
+        Batch { ids, labels, samples: (0..samples as u64).collect(), begins: vec![0; samples] }
+    }
+
+    fn run(micro: usize) -> Gradient {
+        let runtime = Runtime { isa: Isa::detect(), precision: Precision::F32 };
+        gradient(&model(), runtime, &CausalLm { context: CONTEXT }, &batch(6), micro, 1, 2).unwrap()
+    }
+
+    #[test]
+    fn micro_batches_change_rounding_only() {
+        let (model, whole) = (model(), run(6));
+        for micro in [1, 2, 4, 5] {
+            let parts = run(micro);
+            assert!((parts.loss - whole.loss).abs() < 1e-5, "{micro}: {} and {}", parts.loss, whole.loss);
+            for (id, p) in model.params().iter() {
+                let (a, b) = (parts.grads.param(id).unwrap().f32s(), whole.grads.param(id).unwrap().f32s());
+                assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "{micro}: {}", p.name);
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let model = model();
+        let grads = |threads| {
+            pool::with_threads(threads, || {
+                let g = run(2);
+                model.params().iter().map(|(id, _)| g.grads.param(id).unwrap().f32s().to_vec()).collect::<Vec<_>>()
+            })
+            .unwrap()
+        };
+        assert!(grads(1) == grads(3));
+    }
+}

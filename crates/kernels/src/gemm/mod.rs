@@ -1,8 +1,8 @@
 //! Matrix products: `C (+)= op(A) op(B)`, and what is done to `C` while it is at hand.
 //!
-//! There is one entry, [`gemm`], and one description of what follows the product, [`Epilogue`]. Behind it stand the
-//! `gemm` crate, which always takes the best instructions that the processor has, and the project's own [`driver`] with
-//! a micro-kernel for each instruction set; [`choose`] says which serves. Micro-kernels for other number formats plug
+//! There is one entry, [`gemm()`], and one description of what follows the product, [`Epilogue`]. Behind it stand the
+//! `gemm` crate, which always takes the best instructions that the processor has, and the project's own driver with
+//! a micro-kernel for each instruction set; `choose` says which serves. Micro-kernels for other number formats plug
 //! into the same driver: they bring a tile product and a packing, and share blocking, threads and epilogues.
 
 mod driver;
