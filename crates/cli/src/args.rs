@@ -1,36 +1,6 @@
-//! The command line as a whole, and what several commands share.
+//! Arguments that several commands share.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::commands;
-
-/// Pretrain, adapt and use foundation models on ordinary CPUs.
-#[derive(Debug, Parser)]
-#[command(name = "bedstone", version, propagate_version = true, arg_required_else_help = true)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Train a model on unlabelled data
-    Pretrain(commands::pretrain::PretrainArgs),
-    /// Continue text with a language model
-    Generate(commands::generate::GenerateArgs),
-    /// Measure how well a language model predicts a text
-    Eval(commands::eval::EvalArgs),
-    /// Train a tokenizer, or use one
-    Tokenizer(commands::tokenizer::TokenizerArgs),
-    /// Say what a checkpoint or run directory holds
-    Inspect(commands::inspect::InspectArgs),
-    /// Write the embedded data set in standard formats
-    Data(commands::data::DataArgs),
-    /// Check checkpoints against recorded results of a reference implementation
-    Parity(commands::parity::ParityArgs),
-    /// Say what this machine has and what would run on it
-    Doctor(commands::doctor::DoctorArgs),
-}
+use clap::{Args, ValueEnum};
 
 /// How a model is run.
 #[derive(Debug, Args)]

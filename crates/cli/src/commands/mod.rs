@@ -1,20 +1,49 @@
-//! One file a command: its arguments, and what it does with them.
+//! The command line: one file a command, with its arguments and what it does with them.
 
-pub(crate) mod data;
-pub(crate) mod doctor;
-pub(crate) mod eval;
-pub(crate) mod generate;
-pub(crate) mod inspect;
-pub(crate) mod parity;
-pub(crate) mod pretrain;
-pub(crate) mod tokenizer;
+mod data;
+mod doctor;
+mod eval;
+mod generate;
+mod inspect;
+mod parity;
+mod pretrain;
+mod tokenizer;
 
 use std::{path::Path, process::ExitCode};
 
 use bedstone_infer::{Runtime, TextModel};
 use bedstone_run::dir::model_folder;
+use clap::{Parser, Subcommand};
 
-use crate::{args::Command, output};
+use crate::output;
+
+/// Pretrain, adapt and use foundation models on ordinary CPUs.
+#[derive(Debug, Parser)]
+#[command(name = "bedstone", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model on unlabelled data
+    Pretrain(pretrain::PretrainArgs),
+    /// Continue text with a language model
+    Generate(generate::GenerateArgs),
+    /// Measure how well a language model predicts a text
+    Eval(eval::EvalArgs),
+    /// Train a tokenizer, or use one
+    Tokenizer(tokenizer::TokenizerArgs),
+    /// Say what a checkpoint or run directory holds
+    Inspect(inspect::InspectArgs),
+    /// Write the embedded data set in standard formats
+    Data(data::DataArgs),
+    /// Check checkpoints against recorded results of a reference implementation
+    Parity(parity::ParityArgs),
+    /// Say what this machine has and what would run on it
+    Doctor(doctor::DoctorArgs),
+}
 
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {

@@ -1,0 +1,100 @@
+//! A pretraining run, from recipe to checkpoint.
+//!
+//! ```text
+//! mod.rs       what is asked for, and how it ended
+//! resume.rs    where a run begins, and whether going on gives the same bits
+//! prepare.rs   text, tokenizer, tokens, model, optimizer
+//! run.rs       the steps
+//! ```
+
+mod prepare;
+mod resume;
+mod run;
+
+use std::path::{Path, PathBuf};
+
+use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
+use bedstone_tensor::Isa;
+
+use crate::{Result, evaluate::Evaluation, recipe::Family};
+use run::Run;
+
+/// What to run.
+pub struct Request<'a> {
+    /// What to pretrain.
+    pub family: Family,
+    /// A recipe file over the built-in one.
+    pub config: Option<&'a Path>,
+    /// Single values over both.
+    pub settings: &'a [Setting],
+    /// The run directory; `None` for the next free one.
+    pub out: Option<&'a Path>,
+    /// Where to begin.
+    pub start: Start,
+    /// The instructions to use.
+    pub isa: Isa,
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the beginning.
+    New,
+    /// Where an earlier process stopped.
+    Resume {
+        /// Accept other instructions or precision than before, and so other bits.
+        allow_different_bits: bool,
+    },
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Report {
+    /// The checkpoint directory.
+    pub dir: PathBuf,
+    /// Steps done.
+    pub step: u64,
+    /// Whether it ran to its end.
+    pub outcome: Outcome,
+    /// On all of the validation split, if there is one and the run came to its end.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// They had been done before.
+    AlreadyFinished,
+    /// By the user, after a checkpoint.
+    Interrupted,
+}
+
+/// Pretrains a language model.
+pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
+    let (mut dir, resume) = resume::open_dir(request, progress)?;
+    for note in dir.notes() {
+        progress.note(note);
+    }
+    let saved = match resume {
+        Resume::Fresh => None,
+        Resume::At(_) | Resume::Finished(_) => dir.open_latest(Verify::Checksums)?,
+    };
+    let recipe = resume::resolve(request, saved.as_ref())?;
+    dir.set_keep(Keep { last: recipe.values.train.keep, every: None });
+    if let (Resume::Finished(step), Some(checkpoint)) = (resume, &saved) {
+        resume::check_same(request, &recipe, checkpoint)?;
+        progress.note(&format!("{}: all {step} steps are done", dir.path().display()));
+        let dir = dir.path().to_owned();
+        return Ok(Report { dir, step, outcome: Outcome::AlreadyFinished, evaluation: None });
+    }
+    if let Some(checkpoint) = &saved {
+        resume::check_same(request, &recipe, checkpoint)?;
+    }
+    let run = Run::prepare(request, recipe, dir, saved, progress)?;
+    run.train(progress, interrupt)
+}
+
+/// The resolved recipe in a checkpoint.
+const RECIPE: &str = "recipe.toml";

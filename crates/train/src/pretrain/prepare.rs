@@ -1,0 +1,168 @@
+//! What a run needs before its first step.
+
+use std::{path::Path, time::Instant};
+
+use bedstone_data::{
+    sampler::{Cursor, Loader, Options, Windows},
+    tokenizer::Tokenizer,
+};
+use bedstone_infer::Runtime;
+use bedstone_models::{Model, load};
+use bedstone_run::{Checkpoint, Log, Progress, Recipe, RunDir, dir::model_folder, space};
+use bedstone_tensor::{Isa, Precision};
+
+use super::{Request, resume::check_bits, run::Run};
+use crate::{
+    Result, TrainError,
+    data::Text,
+    optimizer::{AdamW, AdamWConfig},
+    plan::plan,
+    recipe::{PrecisionChoice, PretrainRecipe},
+    state::State,
+};
+
+impl Run {
+    /// Opens or makes everything, and goes to where an earlier process stopped.
+    pub(super) fn prepare(
+        request: &Request<'_>,
+        recipe: Recipe<PretrainRecipe>,
+        dir: RunDir,
+        saved: Option<Checkpoint>,
+        progress: &mut dyn Progress,
+    ) -> Result<Self> {
+        let r = &recipe.values;
+        let runtime = runtime(request.isa, r.train.precision)?;
+        progress.note(&format!("run: {}", dir.path().display()));
+        let text = Text::open(&r.data)?;
+        let tokenizer = match (&saved, &r.train.init, &r.tokenizer.file) {
+            (Some(saved), ..) => Tokenizer::load(&saved.path)?,
+            (None, Some(init), None) => Tokenizer::load(&model_folder(init)?)?,
+            _ => text.tokenizer(&r.tokenizer, &mut |note| progress.note(&note))?,
+        };
+        let mut tokenizer = tokenizer;
+        let shards = text.shards(&tokenizer, &r.data, progress)?;
+        let model = match (&saved, &r.train.init) {
+            (Some(saved), _) => load(&saved.path)?.0,
+            (None, Some(init)) => start_from(request, &recipe, init, progress)?,
+            (None, None) => {
+                let fields = r.model_fields(request.family, tokenizer.vocab_size());
+                let fields = with_special_ids(fields, &tokenizer);
+                let architecture = request.family.architecture().ok_or_else(|| TrainError::State {
+                    path: dir.path().to_owned(),
+                    reason: format!("no architecture `{}`", request.family.model_type()),
+                })?;
+                Model::from_fields(architecture, &fields, r.train.seed)?
+            }
+        };
+        let info = model.info();
+        if tokenizer.vocab_size() > info.vocab_size {
+            return Err(TrainError::Vocabulary { tokens: tokenizer.vocab_size(), vocab: info.vocab_size });
+        }
+        if let Some(limit) = info.max_length.filter(|&limit| r.train.context > limit) {
+            return Err(TrainError::Context { context: r.train.context, limit });
+        }
+        tokenizer.set_model_max_length(info.max_length.unwrap_or(r.train.context));
+        let t = &r.train;
+        let config = AdamWConfig { beta1: t.beta1, beta2: t.beta2, eps: t.eps, weight_decay: t.weight_decay };
+        let mut optimizer = AdamW::new(config, model.params());
+        let options = Options { length: t.context, seed: t.seed, shift: false };
+        let mut windows = Windows::new(shards.train.clone(), options)?;
+        let mut state = State {
+            step: 0,
+            cursor: Cursor::default(),
+            data: shards.manifest.key.clone(),
+            isa: runtime.isa.to_string(),
+            precision: precision_name(runtime.precision).to_owned(),
+            tokens: 0,
+            best: None,
+        };
+        let log = match &saved {
+            None => Log::create(&dir.log())?,
+            Some(saved) => {
+                let old = State::load(&saved.state())?;
+                check_bits(request, saved, &old, &state)?;
+                State::load_moments(&saved.state(), model.params(), &mut optimizer)?;
+                optimizer.set_step(old.step);
+                windows.seek(old.cursor)?;
+                progress.note(&format!("resumed after step {}", old.step));
+                state = old;
+                Log::resume(&dir.log(), state.step)?.0
+            }
+        };
+        let tokenizer_bytes = 100 * tokenizer.vocab_size() as u64;
+        let plan = plan(&model, r, runtime, state.step, tokenizer_bytes);
+        space::check(dir.path(), plan.disk_bytes)?;
+        let loader = Loader::spawn(windows, t.batch, 2)?;
+        Ok(Run {
+            recipe,
+            runtime,
+            dir,
+            text,
+            tokenizer,
+            shards,
+            model,
+            optimizer,
+            loader,
+            log,
+            plan,
+            state,
+            started: Instant::now(),
+            disk: 0,
+        })
+    }
+}
+
+/// The weights of another checkpoint under this run's settings.
+fn start_from(
+    request: &Request<'_>,
+    recipe: &Recipe<PretrainRecipe>,
+    init: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Model> {
+    let (model, report) = load(&model_folder(init)?)?;
+    let wanted = request.family.model_type();
+    if model.architecture().model_type != wanted {
+        return Err(recipe.invalid("train.init", format!("a checkpoint of model_type `{wanted}`")).into());
+    }
+    let changed = recipe.values.model.keys().map(|k| format!("model.{k}"));
+    if let Some(key) = changed.into_iter().find(|k| recipe.origin(k) != bedstone_run::recipe::Origin::BuiltIn) {
+        return Err(recipe.invalid(&key, "nothing: the checkpoint of train.init decides the model").into());
+    }
+    if !report.unused.is_empty() {
+        progress.note(&format!("{}: not used: {}", init.display(), report.unused.join(", ")));
+    }
+    progress.note(&format!("weights: from {}", init.display()));
+    Ok(model)
+}
+
+/// Ids of special tokens, for `config.json`.
+pub(super) fn with_special_ids(
+    mut fields: serde_json::Map<String, serde_json::Value>,
+    tokenizer: &Tokenizer,
+) -> serde_json::Map<String, serde_json::Value> {
+    let special = tokenizer.special();
+    let end = tokenizer.document_end();
+    for (name, token) in
+        [("bos_token_id", special.bos.as_ref()), ("eos_token_id", end), ("pad_token_id", special.pad.as_ref())]
+    {
+        fields.insert(name.into(), token.map(|t| t.id).into());
+    }
+    fields
+}
+
+/// Products of another kind are refused, never replaced in silence.
+fn runtime(isa: Isa, precision: PrecisionChoice) -> Result<Runtime> {
+    match precision {
+        PrecisionChoice::Auto | PrecisionChoice::F32 => Ok(Runtime { isa, precision: Precision::F32 }),
+        PrecisionChoice::Bf16 => Err(TrainError::Tensor(bedstone_tensor::TensorError::Unsupported {
+            op: "train.precision",
+            what: "products in bf16 are not there yet; wanted auto or f32".into(),
+        })),
+    }
+}
+
+fn precision_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "f32",
+    }
+}

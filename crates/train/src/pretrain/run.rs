@@ -1,0 +1,274 @@
+//! The steps of a run.
+
+use std::{fs, time::Instant};
+
+use bedstone_data::{
+    sampler::{Batch, Loader},
+    shards::{Shards, TokenSet},
+    tokenizer::Tokenizer,
+};
+use bedstone_infer::Runtime;
+use bedstone_models::{Model, save};
+use bedstone_run::{
+    Comparison, Curve, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir, files::FileError,
+    log, plan as run_plan, progress, space,
+};
+use serde::Serialize;
+
+use super::{Outcome, RECIPE, Report, prepare::with_special_ids};
+use crate::{
+    Result, TrainError,
+    card::{Facts, card},
+    data::Text,
+    evaluate::{Evaluation, evaluate},
+    objective::{CausalLm, Objective},
+    optimizer::{AdamW, clip_factor, global_norm},
+    recipe::PretrainRecipe,
+    schedule::Schedule,
+    state::State,
+    step::gradient,
+};
+
+/// Everything a run needs.
+pub(super) struct Run {
+    pub(super) recipe: Recipe<PretrainRecipe>,
+    pub(super) runtime: Runtime,
+    pub(super) dir: RunDir,
+    pub(super) text: Text,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) shards: Shards,
+    pub(super) model: Model,
+    pub(super) optimizer: AdamW,
+    pub(super) loader: Loader,
+    pub(super) log: Log,
+    pub(super) plan: Plan,
+    pub(super) state: State,
+    /// Tokens a second are those of this process.
+    pub(super) started: Instant,
+    /// The most bytes that the run directory had.
+    pub(super) disk: u64,
+}
+
+/// One line of the log.
+#[derive(Serialize)]
+struct StepLine {
+    loss: f64,
+    lr: f64,
+    grad_norm: f64,
+    tokens: u64,
+    tokens_per_s: f64,
+    waiting: f64,
+}
+
+/// One line of the log, of an evaluation.
+#[derive(Serialize)]
+struct EvaluationLine {
+    val_loss: f64,
+    perplexity: f64,
+    bits_per_byte: f64,
+}
+
+impl Run {
+    /// Trains to the end, or until the user stops it.
+    pub(super) fn train(mut self, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
+        let t = self.recipe.values.train.clone();
+        let schedule =
+            Schedule { kind: t.schedule, lr: t.lr, min_lr: t.min_lr, warmup: t.warmup, steps: t.steps, decay: t.decay };
+        let first = self.state.step;
+        progress.event(&Event::Started(progress::Started {
+            run: self.dir.path().to_owned(),
+            done: first,
+            of: t.steps,
+            plan: self.plan.clone(),
+            loss: progress::LossMeaning::Tokens { vocab_size: self.model.info().vocab_size as u64 },
+        }));
+        self.started = Instant::now();
+        let mut final_evaluation = None;
+        while self.state.step < t.steps {
+            if interrupt.requested() {
+                return self.interrupted(progress);
+            }
+            let step = self.step(&schedule, first)?;
+            progress.event(&Event::Step(step));
+            let last = step.step == t.steps;
+            if last || (t.evaluate_every > 0 && step.step.is_multiple_of(t.evaluate_every)) {
+                let limit = if last { 0 } else { self.recipe.values.evaluate.tokens };
+                if let Some(e) = self.evaluate(limit)? {
+                    let best = self.state.best.is_none_or(|b| e.loss < b);
+                    if best {
+                        self.state.best = Some(e.loss);
+                    }
+                    progress.event(&Event::Evaluated(progress::Evaluated { step: step.step, loss: e.loss, best }));
+                    final_evaluation = Some(e);
+                }
+            }
+            if last || (t.checkpoint_every > 0 && step.step.is_multiple_of(t.checkpoint_every)) {
+                self.checkpoint(final_evaluation, progress)?;
+            }
+        }
+        self.dir.finish()?;
+        let comparison = self.compare(first);
+        progress.event(&Event::Finished(progress::Finished {
+            step: self.state.step,
+            of: t.steps,
+            comparison: Some(comparison),
+        }));
+        Ok(Report {
+            dir: self.dir.path().to_owned(),
+            step: self.state.step,
+            outcome: Outcome::Finished,
+            evaluation: final_evaluation,
+        })
+    }
+
+    /// One optimizer step.
+    fn step(&mut self, schedule: &Schedule, first: u64) -> Result<progress::Step> {
+        let r = &self.recipe.values;
+        let objective = CausalLm { context: r.train.context };
+        let batch = self.loader.next_batch()?;
+        let step = self.state.step;
+        let g = gradient(&self.model, self.runtime, &objective, &batch, r.micro_batch(), r.train.seed, step)?;
+        let norm = global_norm(&g.grads, &self.model.env(self.runtime.isa, self.runtime.precision));
+        for (what, value) in [("loss", g.loss), ("norm of the gradient", norm)] {
+            if !value.is_finite() {
+                return Err(self.not_finite(what, value, &batch));
+            }
+        }
+        let lr = schedule.at(step);
+        let factor = clip_factor(norm, r.train.clip);
+        self.optimizer.update(self.model.params_mut(), &g.grads, lr as f32, factor, self.runtime.isa);
+        let of = r.train.steps;
+        self.state.step += 1;
+        self.state.cursor = self.loader.cursor();
+        self.state.tokens += objective.weight(&batch);
+        let seconds = self.started.elapsed().as_secs_f64();
+        let done = (self.state.step - first) as f64 * batch.labels.len() as f64;
+        let step = progress::Step {
+            step: self.state.step,
+            of,
+            loss: g.loss,
+            lr,
+            grad_norm: norm,
+            tokens_per_s: done / seconds,
+            waiting_fraction: self.loader.waited().as_secs_f64() / seconds,
+        };
+        let line = StepLine {
+            loss: step.loss,
+            lr,
+            grad_norm: norm,
+            tokens: self.state.tokens,
+            tokens_per_s: step.tokens_per_s.round(),
+            waiting: (step.waiting_fraction * 1e4).round() / 1e4,
+        };
+        self.log.append(step.step, &line)?;
+        Ok(step)
+    }
+
+    fn not_finite(&self, what: &'static str, value: f64, batch: &Batch) -> TrainError {
+        let data = describe(&self.shards.train, batch, self.recipe.values.train.context);
+        let step = self.state.step + 1;
+        match self.dir.step() {
+            Some(checkpoint) => TrainError::NotFinite { step, what, value, data, checkpoint },
+            None => TrainError::NotFiniteFresh { step, what, value, data },
+        }
+    }
+
+    fn evaluate(&mut self, limit: u64) -> Result<Option<Evaluation>> {
+        let Some(set) = self.shards.validation.as_ref().filter(|s| s.len() > 1) else { return Ok(None) };
+        let r = &self.recipe.values;
+        let e = evaluate(&self.model, self.runtime, set, r.train.context, r.micro_batch(), limit)?;
+        let line = EvaluationLine { val_loss: e.loss, perplexity: e.perplexity, bits_per_byte: e.bits_per_byte };
+        self.log.append(self.state.step, &line)?;
+        Ok(Some(e))
+    }
+
+    /// Writes everything of this step and commits it.
+    fn checkpoint(&mut self, evaluation: Option<Evaluation>, progress: &mut dyn Progress) -> Result<()> {
+        self.draw()?;
+        let before = space::used(self.dir.path())?;
+        let (model, tokenizer, state, optimizer) = (&self.model, &self.tokenizer, &self.state, &self.optimizer);
+        let facts = Facts {
+            recipe: &self.recipe.values,
+            data: self.text.describe(),
+            step: state.step,
+            tokens: state.tokens,
+            evaluation,
+        };
+        let (card, recipe) = (card(model, &facts), self.recipe.to_toml());
+        let generation = generation_config(tokenizer);
+        let committed = self.dir.commit(state.step, |staging| {
+            save(model, staging)?;
+            tokenizer.save(staging)?;
+            state.save(&staging.join("state"), model.params(), optimizer)?;
+            for (name, text) in [("README.md", &card), (RECIPE, &recipe), ("generation_config.json", &generation)] {
+                let path = staging.join(name);
+                fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
+            }
+            Ok::<_, TrainError>(())
+        })?;
+        self.disk = self.disk.max(before + committed.bytes);
+        for note in &committed.notes {
+            progress.note(note);
+        }
+        progress.event(&Event::Checkpoint(progress::Saved {
+            step: committed.step,
+            path: committed.path,
+            bytes: committed.bytes,
+        }));
+        Ok(())
+    }
+
+    fn interrupted(mut self, progress: &mut dyn Progress) -> Result<Report> {
+        // Between two checkpoints; right after one there is nothing to save.
+        if self.dir.step() != Some(self.state.step) && self.state.step > 0 {
+            self.checkpoint(None, progress)?;
+        }
+        let dir = self.dir.path().to_owned();
+        Ok(Report { dir, step: self.state.step, outcome: Outcome::Interrupted, evaluation: None })
+    }
+
+    /// Draws the losses so far.
+    fn draw(&self) -> Result<()> {
+        let lines = log::read(&self.dir.log())?;
+        let title = self.dir.path().display().to_string();
+        Curve::from_log(title, "loss (nats per token)", &lines).write(&self.dir.curve())?;
+        Ok(())
+    }
+
+    fn compare(&self, first: u64) -> Comparison {
+        let t = &self.recipe.values.train;
+        let steps = self.state.step - first;
+        let outcome = Measured {
+            tokens: steps * (t.batch * t.context) as u64,
+            steps,
+            peak_bytes: run_plan::peak_memory(),
+            seconds: self.started.elapsed().as_secs_f64(),
+            disk_bytes: Some(self.disk),
+        };
+        Comparison { plan: self.plan.clone(), outcome }
+    }
+}
+
+fn generation_config(tokenizer: &Tokenizer) -> String {
+    let fields = with_special_ids(Default::default(), tokenizer);
+    serde_json::to_string_pretty(&fields).unwrap_or_default() + "\n"
+}
+
+/// Which data a batch was, for people: tokens and documents of the training split.
+fn describe(set: &TokenSet, batch: &Batch, context: usize) -> String {
+    let ends: Vec<u64> = set.document_ends().collect();
+    let document = |token: u64| ends.partition_point(|&end| end <= token);
+    let mut parts: Vec<String> = batch
+        .begins
+        .iter()
+        .take(4)
+        .map(|&b| {
+            let (first, last) = (document(b), document(b + context as u64));
+            format!("tokens {b} to {} (documents {first} to {last})", b + context as u64)
+        })
+        .collect();
+    if batch.begins.len() > parts.len() {
+        parts.push(format!("and {} more windows", batch.begins.len() - parts.len()));
+    }
+    parts.join(", ")
+}
