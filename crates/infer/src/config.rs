@@ -164,7 +164,7 @@ impl GenerationConfig {
     /// How long a result gets, from the length of its prompt.
     pub fn length(&self, prompt: usize) -> usize {
         match (self.max_new_tokens, self.max_length) {
-            (Some(new), _) => prompt + new,
+            (Some(new), _) => prompt.saturating_add(new),
             (None, Some(length)) => length.max(prompt),
             // As `transformers`: 20 tokens more.
             (None, None) => prompt + 20,

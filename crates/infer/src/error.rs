@@ -41,6 +41,26 @@ pub enum InferError {
         /// What the model takes.
         limit: usize,
     },
+    /// The model's scores are not numbers.
+    #[error(
+        "prompt {row}: the scores of token {step} are not numbers\nhint: the weights are damaged; `bedstone eval` and `bedstone inspect` tell more"
+    )]
+    NotFinite {
+        /// Number of the row.
+        row: usize,
+        /// Tokens added before.
+        step: usize,
+    },
+    /// The tokenizer knows more ids than the model.
+    #[error("{}: the tokenizer has {tokens} ids, the model's vocabulary {vocab}\nhint: the tokenizer belongs to another model", path.display())]
+    Vocabulary {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Ids of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding.
+        vocab: usize,
+    },
     /// Nothing to continue.
     #[error("prompt {row} has no tokens\nhint: give some text; this tokenizer has no token that starts a text")]
     EmptyPrompt {

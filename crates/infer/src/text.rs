@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, path::Path};
 use bedstone_data::tokenizer::{Special, StreamDecoder, Tokenizer};
 use bedstone_models::Model;
 
-use crate::{Finish, GenerationConfig, Result, Runtime, generate};
+use crate::{Finish, GenerationConfig, InferError, Result, Runtime, generate};
 
 /// A language model with its tokenizer.
 pub struct TextModel {
@@ -38,6 +38,10 @@ impl TextModel {
     /// With the tokenizer and the settings in the checkpoint directory `dir`.
     pub fn new(model: Model, dir: &Path, runtime: Runtime) -> Result<Self> {
         let tokenizer = Tokenizer::load(dir)?;
+        let (tokens, vocab) = (tokenizer.vocab_size(), model.info().vocab_size);
+        if tokens > vocab {
+            return Err(InferError::Vocabulary { path: dir.to_owned(), tokens, vocab });
+        }
         Ok(TextModel { model, tokenizer, generation: GenerationConfig::of_checkpoint(dir)?, runtime })
     }
 
@@ -46,7 +50,9 @@ impl TextModel {
         let mut ids: Vec<i32> =
             self.tokenizer.encode_ids(prompt, Special::With)?.into_iter().map(|id| id as i32).collect();
         if ids.is_empty() {
-            ids.extend(self.generation.bos_token_id);
+            // What stands before a text in training: its own start, or the end of the one before.
+            let end = self.tokenizer.document_end().map(|t| t.id as i32);
+            ids.extend(self.generation.bos_token_id.or(end));
         }
         Ok(ids)
     }

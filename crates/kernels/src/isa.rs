@@ -101,8 +101,10 @@ impl Isa {
 
     /// The best that this machine and its operating system allow.
     pub fn detect() -> Isa {
-        let level = Level::ALL.into_iter().take_while(|&l| missing(l).is_none()).last();
-        Isa { level: level.unwrap_or(Level::Portable) }
+        // The processor is asked once a process.
+        static BEST: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
+        let best = || Level::ALL.into_iter().take_while(|&l| missing(l).is_none()).last().unwrap_or(Level::Portable);
+        Isa { level: *BEST.get_or_init(best) }
     }
 
     /// Exactly `level`, or an error that says what is missing.
@@ -119,7 +121,10 @@ impl Isa {
     pub fn from_env() -> Result<Isa, IsaError> {
         match std::env::var("BEDSTONE_ISA") {
             Ok(name) => Isa::with_level(name.parse()?),
-            Err(_) => Ok(Isa::detect()),
+            Err(std::env::VarError::NotPresent) => Ok(Isa::detect()),
+            Err(std::env::VarError::NotUnicode(name)) => {
+                Err(IsaError::Unknown { got: name.to_string_lossy().into_owned() })
+            }
         }
     }
 

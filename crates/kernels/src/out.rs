@@ -40,8 +40,8 @@ impl<'a> Out<'a> {
     /// Nobody else holds any of them meanwhile.
     #[inline(always)]
     pub(crate) unsafe fn row(&self, row: usize, col: usize, cols: usize) -> &'a mut [f32] {
-        let start = row * self.ld + col;
-        assert!(start + cols <= self.len);
+        let start = row.checked_mul(self.ld).and_then(|s| s.checked_add(col));
+        let start = start.filter(|&s| s <= self.len && cols <= self.len - s).expect("a part of the result");
         // SAFETY: within the slice by the line above; exclusive by the caller's word.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(start), cols) }
     }

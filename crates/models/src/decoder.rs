@@ -227,6 +227,14 @@ impl<B: Block> Decoder<B> {
                 None => {
                     let none = || ConfigError::NoRope { path: file.path().into(), model_type: kind.name().into() };
                     let parameters = rope_spec.get(kind.name()).ok_or_else(none)?;
+                    if !config.head_dim()?.is_multiple_of(2) {
+                        return Err(config_error(
+                            "head_dim",
+                            config.head_dim()?,
+                            "an even number, for rotary positions",
+                        )
+                        .into());
+                    }
                     ropes.push(Rope::new(parameters, config.head_dim()?, config.max_position_embeddings));
                     names.push(kind.name());
                     names.len() - 1

@@ -36,7 +36,11 @@ pub fn load_with(dir: &Path, config: ConfigFile) -> Result<(Model, LoadReport), 
         // The error with its own type, not the box that it went through the builder in.
         Err(error) => return Err(source.error.take().unwrap_or(error)),
     };
-    let tied = |name: &str| name.ends_with("lm_head.weight");
+    // A tied head is saved by some as a second name of the embedding; a head of its own would be lost.
+    let tied = |name: &str| {
+        let bytes = |name: &str| files.get(name).map(|w| w.bytes);
+        name.ends_with("lm_head.weight") && source.used.iter().any(|used| bytes(used) == bytes(name))
+    };
     let buffer =
         |name: &str| [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end));
     let unused = files.names().filter(|n| !source.used.contains(*n) && !buffer(n) && !tied(n));
@@ -86,7 +90,11 @@ impl Source for Checkpoint<'_> {
 /// Writes `config.json` and the weights (f32) into `dir`, as `transformers` reads them; gives the files written.
 pub fn save(model: &Model, dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let path = dir.join("config.json");
-    let mut text = serde_json::to_string_pretty(model.config().fields()).unwrap_or_default();
+    let mut fields = model.config().fields().clone();
+    // What is written is f32, whatever was read; readers cast to what stands here.
+    fields.remove("torch_dtype");
+    fields.insert("dtype".into(), "float32".into());
+    let mut text = serde_json::to_string_pretty(&fields).unwrap_or_default();
     text.push('\n');
     let write = |path: &Path| std::fs::File::create(path)?.write_all(text.as_bytes());
     write(&path).map_err(|source| ModelError::Write { path: path.clone(), source })?;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     Architecture,
+    checkpoint::ConfigFile,
     decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, activation, layer_types},
 };
 
@@ -15,7 +16,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     base_prefix: "model",
     build: |file, b| {
         let config: Config = file.parse()?;
-        let window = config.window.of_config();
+        let window = config.window.of_config(file);
         let spec = DecoderSpec {
             tied: config.tie_word_embeddings,
             embed_scale: None,
@@ -71,9 +72,11 @@ fn twenty_eight() -> usize {
 
 impl WindowConfig {
     /// The window's size, if there is one.
-    pub(crate) fn of_config(&self) -> Option<usize> {
-        // Where the switch is on and the size is not given, it is the released models'.
-        self.use_sliding_window.then(|| self.sliding_window.unwrap_or(4096))
+    pub(crate) fn of_config(&self, file: &ConfigFile) -> Option<usize> {
+        // Where the switch is on and the size is absent, it is the released models'; null means none.
+        let given = file.fields().contains_key("sliding_window");
+        let window = if given { self.sliding_window } else { Some(4096) };
+        window.filter(|_| self.use_sliding_window)
     }
 
     /// Whether a layer has it.

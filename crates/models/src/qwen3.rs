@@ -16,7 +16,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     build: |file, b| {
         let mut config: Config = file.parse()?;
         config.common.head_dim.get_or_insert(128);
-        let window = config.window.of_config();
+        let window = config.window.of_config(file);
         let spec = DecoderSpec {
             tied: config.tie_word_embeddings,
             embed_scale: None,

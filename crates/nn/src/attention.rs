@@ -1,7 +1,7 @@
 //! The attention layer.
 
 use bedstone_tensor::{
-    Ctx, Result as OpResult, Tensor,
+    Ctx, Result as OpResult, Tensor, TensorError,
     ops::{self, AttentionArgs, HeadNorm, LinearArgs, Part},
 };
 
@@ -46,6 +46,15 @@ pub struct AttentionSpec {
 impl AttentionSpec {
     /// An error unless the heads can be grouped.
     pub fn check(&self) -> Result<()> {
+        for (what, size) in [
+            ("num_attention_heads", Some(self.heads)),
+            ("head_dim", Some(self.head_dim)),
+            ("sliding_window", self.window),
+        ] {
+            if size == Some(0) {
+                return Err(NnError::Config { what: what.into(), got: "0".into(), wanted: "1 or more".into() });
+            }
+        }
         if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
             return Err(NnError::Config {
                 what: "num_attention_heads".into(),
@@ -133,6 +142,10 @@ impl Attention {
             dropout: ctx.dropout(s.dropout),
         };
         let q = Part { x: &qkv, first: 0 };
+        if ctx.records() && ctx.cache.is_some() {
+            let what = "gradients do not reach into a cache: train without one".to_owned();
+            return Err(TensorError::Unsupported { op: "attention", what });
+        }
         if let Some(cache) = &mut ctx.cache {
             args.keys = Some(cache.len() + t);
             let (keys, values) = cache.store(s.layer, &qkv, k_first, v_first, s.kv_width())?;

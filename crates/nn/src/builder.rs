@@ -73,6 +73,9 @@ fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// A parameter of more numbers is a mistake in a configuration: it would take 4 TiB.
+const MOST_NUMBERS: usize = 1 << 40;
+
 /// Makes parameters under a common prefix.
 pub struct Builder<'a> {
     params: &'a mut Params,
@@ -94,8 +97,12 @@ impl<'a> Builder<'a> {
 
     /// Makes the parameter `name` below the prefix.
     pub fn param(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<ParamId> {
-        let name = self.at(name).prefix;
-        let weights = self.source.weights(&name, shape.into(), init)?;
+        let (name, shape) = (self.at(name).prefix, shape.into());
+        if shape.contains(&0) || shape.numel() > MOST_NUMBERS {
+            let wanted = format!("sizes above 0, of at most {MOST_NUMBERS} numbers together");
+            return Err(NnError::Config { what: format!("the shape of `{name}`"), got: shape.to_string(), wanted });
+        }
+        let weights = self.source.weights(&name, shape, init)?;
         Ok(self.params.add(name, weights)?)
     }
 }

@@ -2,6 +2,9 @@
 
 use bedstone_tensor::{Ctx, Result as OpResult, Tensor, TensorError, ops};
 
+/// Positions from the lowest to the highest of a batch, whose angles are computed at once.
+const MOST_POSITIONS: usize = 1 << 24;
+
 /// The rotary parameters of one type of layer, as `config.json` gives them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeParameters {
@@ -66,7 +69,7 @@ impl Rope {
     }
 
     /// What cosines and sines are multiplied by.
-    fn warmth(&self) -> f64 {
+    fn attention_scaling(&self) -> f64 {
         let RopeKind::Yarn { factor, attention_factor, mscale, mscale_all_dim, .. } = self.kind else { return 1.0 };
         let scale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
         attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
@@ -137,8 +140,13 @@ impl Rope {
             return Err(TensorError::Id { op: "rotary: positions", id: low as i64, place, limit: usize::MAX });
         }
         let frequencies = self.frequencies(high as usize + 1);
-        let warmth = self.warmth() as f32;
-        let count = (high - low + 1) as usize;
+        let attention_scaling = self.attention_scaling() as f32;
+        // Of caches and padded batches; anything wider is a mistake of the caller.
+        let count = (high as i64 - low as i64 + 1) as usize;
+        if count > MOST_POSITIONS {
+            let what = format!("positions from {low} to {high} in one batch");
+            return Err(TensorError::Unsupported { op: "rotary: positions", what });
+        }
         let table = |f: fn(f64) -> f64| {
             let mut x = Tensor::zeros::<f32>([count, frequencies.len()]);
             let mut rest = x.f32s_mut();
@@ -147,7 +155,7 @@ impl Rope {
                 (row, rest) = rest.split_at_mut(frequencies.len());
                 for (x, &w) in row.iter_mut().zip(&frequencies) {
                     // The angle in single precision, as the reference has it; its sine without further error.
-                    *x = f((p as f32 * w) as f64) as f32 * warmth;
+                    *x = f((p as f32 * w) as f64) as f32 * attention_scaling;
                 }
             }
             x

@@ -1,10 +1,10 @@
 //! Keys and values of tokens already seen.
 
-use crate::{Result, Shape, Tensor, TensorError};
+use crate::{Result, Tensor, TensorError};
 
 /// Keys and values of each layer, `[B, T, Hkv · D]`, kept so that decoding computes each token once.
 ///
-/// A layer's tensors have room for `capacity` tokens; the first `len` hold something.
+/// A layer's tensors grow up to `capacity` tokens; the first `len` hold something.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     layers: Vec<Option<Layer>>,
@@ -45,7 +45,7 @@ impl Cache {
     }
 
     /// Stores the keys and values of new tokens of `layer` behind those held; `kv` gives, for each token, the numbers
-    /// of a row. Returns keys and values, `[B, capacity, width]`, of which the first `len + t` tokens are valid.
+    /// of a row. Returns keys and values, `[B, room, width]`, of which the first `len + t` tokens are valid.
     pub fn store(
         &mut self,
         layer: usize,
@@ -62,23 +62,28 @@ impl Cache {
         if self.layers.len() <= layer {
             self.layers.resize(layer + 1, None);
         }
-        let shape = Shape::from([b, self.capacity, width]);
-        let slot = self.layers[layer]
-            .get_or_insert_with(|| Layer { keys: Tensor::zeros::<f32>(shape), values: Tensor::zeros::<f32>(shape) });
-        if slot.keys.shape() != shape {
-            return Err(TensorError::Shape { op: "cache", got: slot.keys.shape(), wanted: shape.to_string() });
+        let slot = self.layers[layer].get_or_insert_with(|| {
+            let none = Tensor::zeros::<f32>([b, 0, width]);
+            Layer { keys: none.clone(), values: none }
+        });
+        let [held, room, _] = slot.keys.dims("cache")?;
+        if held != b || slot.keys.shape().width() != width {
+            let wanted = format!("[{b}, {room}, {width}]");
+            return Err(TensorError::Shape { op: "cache", got: slot.keys.shape(), wanted });
         }
+        let room = if self.len + t <= room { room } else { (2 * room).max(self.len + t).min(self.capacity) };
         for (to, first) in [(&mut slot.keys, k_first), (&mut slot.values, v_first)] {
+            grow(to, room, self.len)?;
             let (to, x) = (to.f32s_mut(), x.data::<f32>("cache")?);
             for r in 0..b * t {
-                let at = (r / t * self.capacity + self.len + r % t) * width;
+                let at = (r / t * room + self.len + r % t) * width;
                 to[at..at + width].copy_from_slice(&x[r * w + first..r * w + first + width]);
             }
         }
         Ok((slot.keys.clone(), slot.values.clone()))
     }
 
-    /// Keys and values of a layer, `[B, capacity, Hkv · D]`, if it has stored any.
+    /// Keys and values of a layer, `[B, room, Hkv · D]`, if it has stored any.
     pub fn layer(&self, layer: usize) -> Option<(&Tensor, &Tensor)> {
         let layer = self.layers.get(layer)?.as_ref()?;
         Some((&layer.keys, &layer.values))
@@ -102,4 +107,18 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// Makes room for `room` tokens a sequence, of which the first `len` are kept.
+fn grow(x: &mut Tensor, room: usize, len: usize) -> Result<()> {
+    let [b, old, w] = x.dims("cache")?;
+    if old == room {
+        return Ok(());
+    }
+    let mut new = Tensor::zeros::<f32>([b, room, w]);
+    for (to, from) in new.f32s_mut().chunks_mut(room * w).zip(x.f32s().chunks(old.max(1) * w)) {
+        to[..len * w].copy_from_slice(&from[..len * w]);
+    }
+    *x = new;
+    Ok(())
 }

@@ -87,7 +87,6 @@ impl<'p> Ctx<'p> {
     /// The dropout of the next place in the computation: `None` outside of training, or where `p` is 0.
     pub fn dropout(&mut self, p: f32) -> Option<Dropout> {
         let training = self.training?;
-        // Places count in training whatever `p` is, so that one layer's dropout does not shift another's numbers.
         let place = self.place;
         self.place += 1;
         (p > 0.0).then_some(Dropout { draw: Draw { key: training.key, sample: training.first_sample, place }, p })

@@ -13,9 +13,9 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The product of the sizes; 1 for a scalar.
+    /// The product of the sizes; 1 for a scalar. Sizes beyond all bounds stay beyond them.
     pub fn numel(&self) -> usize {
-        self.iter().product()
+        self.iter().fold(1, |n, &d| n.saturating_mul(d))
     }
 
     /// The last size; 1 for a scalar.

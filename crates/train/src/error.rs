@@ -105,6 +105,14 @@ pub enum TrainError {
         /// What the model takes.
         limit: usize,
     },
+    /// More memory than there is.
+    #[error("the run needs about {} of memory, {} are available\nhint: lower train.micro_batch, train.context, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
+    Memory {
+        /// Bytes planned.
+        needs: u64,
+        /// Bytes available.
+        has: u64,
+    },
     /// The state of an earlier run is damaged.
     #[error("{}: {reason}", path.display())]
     State {

@@ -46,6 +46,7 @@ pub fn evaluate(
         }
     }
     let loss = sum / tokens.max(1) as f64;
+    // Of a loss that is not finite nothing else can be said; callers see it in `loss`.
     // Bytes of the part that was evaluated, by its share of the tokens.
     let bytes = set.bytes() as f64 * tokens as f64 / set.len().max(1) as f64;
     let bits_per_byte = sum / std::f64::consts::LN_2 / bytes.max(1.0);

@@ -20,21 +20,21 @@ pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, don
     let t = &recipe.train;
     let steps = t.steps.saturating_sub(done);
     let parameters = model.params().numel() as u64;
-    let tokens = (t.batch * t.context) as u64;
+    let tokens = (t.batch as u64).saturating_mul(t.context as u64);
     let micro = recipe.micro_batch();
     let memory = memory(model, micro, t.context, t.batch.div_ceil(micro));
-    let peak = memory.iter().map(|m| m.bytes).sum();
-    let seconds =
-        flops_per_token(model, t.context) * tokens as f64 * steps as f64 / speed(model, micro * t.context, runtime);
+    let peak = memory.iter().fold(0, |sum: u64, m| sum.saturating_add(m.bytes));
+    let seconds = flops_per_token(model, t.context) * tokens as f64 * steps as f64
+        / speed(model, micro.saturating_mul(t.context), runtime);
     let checkpoint = 12 * parameters + tokenizer_bytes;
     Plan {
         parameters,
-        tokens: tokens * steps,
+        tokens: tokens.saturating_mul(steps),
         steps,
         memory,
         peak_bytes: peak,
         seconds: Some(seconds),
-        tokens_per_s: (seconds > 0.0).then(|| (tokens * steps) as f64 / seconds),
+        tokens_per_s: (seconds > 0.0).then(|| tokens as f64 * steps as f64 / seconds),
         disk_bytes: checkpoint * Keep { last: t.keep, every: None }.most(t.steps, t.checkpoint_every).max(1),
     }
 }
@@ -42,19 +42,19 @@ pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, don
 fn memory(model: &Model, micro: usize, context: usize, parts: usize) -> Vec<Memory> {
     let info = model.info();
     let parameters = model.params().numel() as u64;
-    let tokens = (micro * context) as u64;
+    let tokens = (micro as u64).saturating_mul(context as u64);
     // One set of gradients a level of the tree that adds micro-batches, and one that is being written.
     let sets = if parts == 1 { 1 } else { parts.ilog2() as u64 + 2 };
-    let kept = tokens * (info.layers * info.kept_per_layer + 4 * info.width) as u64 * 4;
+    let kept = tokens.saturating_mul((info.layers * info.kept_per_layer + 4 * info.width) as u64 * 4);
     // Logits exist a group of rows at a time.
-    let logits = (8 << 20u64).max(64 * info.vocab_size as u64).min(tokens * info.vocab_size as u64) * 4;
-    let passing = tokens * 8 * info.width as u64 * 4;
+    let logits = (8 << 20u64).max(64 * info.vocab_size as u64).min(tokens.saturating_mul(info.vocab_size as u64)) * 4;
+    let passing = tokens.saturating_mul(32 * info.width as u64);
     [
         ("program", PROCESS),
         ("weights", 4 * parameters),
         ("optimizer state", 8 * parameters),
         ("gradients", 4 * parameters * sets),
-        ("activations", kept + passing),
+        ("activations", kept.saturating_add(passing)),
         ("logits", logits),
     ]
     .into_iter()
@@ -90,7 +90,7 @@ fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
     let begin = Instant::now();
     for round in 0.. {
         let start = Instant::now();
-        gemm(runtime.isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, &Epilogue::default());
+        gemm(runtime.isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());
         best = best.min(start.elapsed().as_secs_f64());
         if round >= 3 && begin.elapsed().as_millis() > 60 {
             break;

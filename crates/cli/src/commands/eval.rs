@@ -28,8 +28,11 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Windows that go through the model at a time
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// Where tokens are kept [default: the user's cache directory]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// One JSON object: loss, perplexity, bits_per_byte, tokens
     #[arg(long)]
     json: bool,
@@ -41,7 +44,10 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let model = text_model(&args.model, args.runtime.runtime()?)?;
     let corpus = Corpus::open(&args.data, Options { field: args.field.clone(), ..Options::default() })
         .map_err(TrainError::from)?;
-    let cache = default_cache_dir().map_err(TrainError::from)?;
+    let cache = match &args.cache {
+        Some(dir) => dir.clone(),
+        None => default_cache_dir().map_err(TrainError::from)?,
+    };
     let mut build = Build::new(Text::Corpus(&corpus), &model.tokenizer, cache);
     build.validation = Validation::None;
     let shards = build.run().map_err(TrainError::from)?;
@@ -53,7 +59,11 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         Some(n) => n as usize,
         None => limit.min(1024),
     };
-    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch, 0)?;
+    output::note(format!("tokens: in {}", shards.dir.display()));
+    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch as usize, 0)?;
+    if !e.loss.is_finite() {
+        anyhow::bail!("{}: the loss is {}: the weights are damaged", args.model.display(), e.loss);
+    }
     if args.json {
         output::line(serde_json::to_string(&e)?)?;
     } else {

@@ -4,7 +4,7 @@ use bedstone_models::{Inputs, Logits, Model};
 use bedstone_tensor::{Cache, Ctx, Tensor};
 
 use super::Runtime;
-use crate::Result;
+use crate::{InferError, Result};
 
 /// The sequences, left-padded, and the model's cache of them.
 pub(super) struct Decoder<'m> {
@@ -48,6 +48,10 @@ impl<'m> Decoder<'m> {
         let out = self.model.forward(&inputs, &mut self.ctx)?;
         self.seen = end;
         let logits = out.need("logits")?;
+        if let Some(place) = logits.f32s().iter().position(|x| x.is_nan()) {
+            let row = place / logits.shape().width();
+            return Err(InferError::NotFinite { row, step: end - self.width });
+        }
         Ok(logits.reshape([b, logits.shape().width()])?)
     }
 

@@ -50,7 +50,7 @@ pub enum Finish {
 }
 
 impl Finish {
-    /// The name that chat servers use.
+    /// A word for it.
     pub fn name(self) -> &'static str {
         match self {
             Finish::Eos => "eos",
@@ -90,7 +90,10 @@ pub fn generate(
         let empty = |prompt| Generated { prompt, ids: Vec::new(), finish: Finish::Length, score: None };
         return Ok((0..prompts.len()).map(empty).collect());
     }
-    let pad = config.pad_token_id.or(config.eos_token_id.first().copied()).unwrap_or(0);
+    // Padding is masked: its id only has to exist.
+    let vocab = model.info().vocab_size;
+    let pad = config.pad_token_id.or(config.eos_token_id.first().copied());
+    let pad = pad.filter(|&id| usize::try_from(id).is_ok_and(|id| id < vocab)).unwrap_or(0);
     let decoder = Decoder::new(model, runtime, prompts, pad, total);
     if config.num_beams > 1 {
         beam::search(decoder, config, total)

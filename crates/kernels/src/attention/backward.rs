@@ -49,9 +49,8 @@ pub fn attention_backward(
     k_layout.check("gradients of keys", kv_len, a.b, a.tk, a.kv_heads, a.d);
     v_layout.check("gradients of values", kv_len, a.b, a.tk, a.kv_heads, a.d);
     assert!(dbias.as_ref().is_none_or(|x| x.len() >= a.heads * a.tq * a.tk));
-    if a.b * a.heads * a.d == 0 {
-        return;
-    }
+    assert!(a.heads * a.d > 0, "attention without heads");
+    disjoint(a, q_layout, k_layout, v_layout, dkv.is_none());
     let dq = Out::new(dq, 1);
     let dkv = dkv.map_or(dq, |x| Out::new(x, 1));
     let task = Task {
@@ -81,6 +80,24 @@ pub fn attention_backward(
             key_head(isa, &task, b, kv, padding.as_deref(), &mut scratch);
         }
     });
+}
+
+/// Panics unless the tasks' parts of the gradients lie apart from each other.
+fn disjoint(a: &Attention<'_>, q: Layout, k: Layout, v: Layout, together: bool) {
+    let (q_width, kv_width) = (a.heads * a.d, a.kv_heads * a.d);
+    let rows = |what: &str, l: Layout, t: usize, width: usize| {
+        let fits =
+            (t <= 1 || l.first + width <= l.token) && (a.b <= 1 || (t - 1) * l.token + l.first + width <= l.batch);
+        assert!(t == 0 || fits, "gradients of {what} overlap: {l:?}");
+    };
+    rows("queries", q, a.tq, q_width);
+    rows("keys", k, a.tk, kv_width);
+    rows("values", v, a.tk, kv_width);
+    let apart = |x: Layout, n: usize, y: Layout, m: usize| x.first + n <= y.first || y.first + m <= x.first;
+    let same = |x: Layout, y: Layout| x.token == y.token && x.batch == y.batch;
+    assert!(same(k, v) && apart(k, kv_width, v, kv_width), "gradients of keys and values overlap");
+    let q_apart = same(q, k) && a.tq == a.tk && apart(q, q_width, k, kv_width) && apart(q, q_width, v, kv_width);
+    assert!(!together || q_apart, "gradients of queries overlap those of keys or values");
 }
 
 struct Task<'a> {

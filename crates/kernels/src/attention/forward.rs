@@ -79,6 +79,10 @@ simd_fn! {
                 a.score(s, x, h, q0 + r, k0, padding);
                 let new = x.iter().fold(top[r], |m, &x| if x > m { x } else { m });
                 if new == f32::NEG_INFINITY {
+                    // A score that is not a number is never the largest, and must not look like a key that is not seen.
+                    if x.iter().any(|x| x.is_nan()) {
+                        (top[r], total[r]) = (0.0, f32::NAN);
+                    }
                     x.fill(0.0);
                     continue;
                 }

@@ -229,14 +229,13 @@ fn any_number_of_threads_gives_the_same_bits() {
                 let (q, k, v) = (heads(&q, t, n * d), heads(&k, t, n * d), heads(&v, t, n * d));
                 attention(isa, &a, &mut out, Some(&mut lse), q, k, v);
                 let (mut dq, mut dkv) = (vec![0.0; out.len()], vec![0.0; 2 * out.len()]);
-                let half = out.len();
-                let layout = |start| Layout { first: start, ..q.layout() };
+                let layout = |first| Layout { batch: 2 * t * n * d, token: 2 * n * d, first };
                 let grads = AttentionGrads {
                     dq: &mut dq,
                     q: q.layout(),
                     dkv: Some(&mut dkv),
                     k: layout(0),
-                    v: layout(half),
+                    v: layout(n * d),
                     dbias: None,
                 };
                 attention_backward(isa, &a, grads, &out, &out, &lse, q, k, v);

@@ -72,7 +72,7 @@ impl<'a> Mat<'a> {
 ///
 /// # Panics
 /// If a slice is too short for the shape, which is a mistake of the calling code.
-pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: usize, epilogue: &Epilogue<'_>) {
+pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: usize, epilogue: Epilogue<'_>) {
     let Gemm { m, n, k } = shape;
     a.check("A", m, k);
     b.check("B", k, n);
@@ -84,8 +84,8 @@ pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: u
     assert!(c.len() >= (m - 1) * ldc + n, "C: got {} numbers, wanted {}", c.len(), (m - 1) * ldc + n);
     let out = Out::new(c, ldc);
     match choose(isa) {
-        Chosen::Crate => by_crate(isa, shape, a, b, out, epilogue),
-        Chosen::Driver => driver::gemm(isa, shape, a, b, out, epilogue),
+        Chosen::Crate => by_crate(isa, shape, a, b, out, &epilogue),
+        Chosen::Driver => driver::gemm(isa, shape, a, b, out, &epilogue),
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
                         epilogue = epilogue.bias(Some(&bias)).activation(Activation::Relu);
                         epilogue = epilogue.residual(&residual, n).keep(&mut kept, n);
                     }
-                    gemm(isa, shape, a, b, &mut c, ldc, &epilogue);
+                    gemm(isa, shape, a, b, &mut c, ldc, epilogue);
                     for i in 0..m {
                         for j in 0..ldc {
                             let got = c[i * ldc + j] as f64;
@@ -237,8 +237,7 @@ mod tests {
                         let a = Mat { data: &a, ld: if ta { m } else { k }, transposed: ta };
                         let b = Mat { data: &b, ld: if tb { k } else { n }, transposed: tb };
                         let shape = Gemm { m, n, k };
-                        pool::with_threads(threads, || gemm(isa, shape, a, b, &mut c, n, &Epilogue::default()))
-                            .unwrap();
+                        pool::with_threads(threads, || gemm(isa, shape, a, b, &mut c, n, Epilogue::default())).unwrap();
                         c
                     };
                     let one = run(1);

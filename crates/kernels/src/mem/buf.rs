@@ -37,8 +37,13 @@ unsafe impl<T: Pod> Sync for Buf<T> {}
 
 impl<T: Pod> Buf<T> {
     /// `len` numbers with whatever values an earlier use left there, for those who overwrite them all.
+    ///
+    /// # Panics
+    /// If they are more than memory can be addressed; whoever takes sizes from a user checks them before.
     pub fn for_overwrite(len: usize) -> Self {
-        let class = class_of(len * size_of::<T>());
+        const { assert!(align_of::<T>() <= ALIGN) };
+        let bytes = len.checked_mul(size_of::<T>()).filter(|&b| b <= isize::MAX as usize / 2);
+        let class = class_of(bytes.unwrap_or_else(|| panic!("{len} numbers are more than memory can hold")));
         Self { ptr: take(class), len, class, kind: PhantomData }
     }
 
@@ -62,7 +67,7 @@ impl<T: Pod> Deref for Buf<T> {
 
     fn deref(&self) -> &[T] {
         // SAFETY: `take` gave at least `class >= len * size_of::<T>()` initialised bytes at 64-byte alignment, which
-        // suffices for every number type of at most 64 bytes; `Pod` makes every bit pattern a value.
+        // `for_overwrite` asserted to suffice for `T`; `Pod` makes every bit pattern a value.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr().cast(), self.len) }
     }
 }

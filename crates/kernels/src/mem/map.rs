@@ -4,9 +4,9 @@ use std::{fs::File, io, ops::Deref, path::Path};
 
 /// A whole file as a byte slice, read by the system page by page when it is touched.
 ///
-/// Checkpoints and token shards are larger than what a run may copy. The file must not be shortened while it is
-/// mapped: reading beyond its new end ends the process, which no check here can prevent. Files of this project are
-/// therefore replaced by renaming, never rewritten.
+/// Checkpoints and token shards are larger than what a run may copy. Nobody may write into the
+/// file, or shorten it, while it is mapped: the slice would change, or reading it would end the process, and no check here
+/// can prevent that. Files of this project are therefore replaced by renaming, never rewritten.
 pub struct MappedFile {
     // `None` for an empty file, which the system refuses to map.
     map: Option<memmap2::Mmap>,
@@ -19,8 +19,8 @@ impl MappedFile {
         if file.metadata()?.len() == 0 {
             return Ok(Self { map: None });
         }
-        // SAFETY: the map is private and read-only, and it outlives every slice borrowed from `self`. That nobody
-        // shortens the file meanwhile is the documented condition of this type.
+        // SAFETY: the map is read-only, and it outlives every slice borrowed from `self`. That nobody writes into
+        // or shortens the file meanwhile is the documented condition of this type.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(Self { map: Some(map) })
     }

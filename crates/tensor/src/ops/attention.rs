@@ -160,7 +160,7 @@ impl Backward for AttentionBackward {
         let [q, k, v] = saved.parts();
         let (q, k, v) = (heads(q)?, heads(k)?, heads(v)?);
         let layout = |h: &Heads<'_>| Layout { batch: h.batch, token: h.token, first: h.first };
-        let shared = saved.q.var() == k_var && saved.q.shape() == saved.k.shape();
+        let shared = saved.q.is_same(&saved.k);
         // Columns that no head covers get no gradient from here.
         let covered = if shared { saved.args.heads + 2 * saved.args.kv_heads } else { saved.args.heads };
         let buffer = |x: &Tensor, covered: usize| {

@@ -95,7 +95,7 @@ pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ct
             epilogue = epilogue.residual(&r.f32s()[from..], width);
         }
         let a = Mat::new(input, k);
-        gemm(ctx.isa, Gemm { m, n, k }, a, w.operand(ctx, false), &mut out[from..], width, &epilogue);
+        gemm(ctx.isa, Gemm { m, n, k }, a, w.operand(ctx, false), &mut out[from..], width, epilogue);
     }
     let out = Tensor::from_buf(out, shape);
     let inputs = [x, residual.unwrap_or(x)];
@@ -136,10 +136,10 @@ impl Backward for LinearBackward {
                 let epilogue = Epilogue::default().accumulate(accumulate);
                 match w.layout {
                     Layout::OutIn => {
-                        gemm(env.isa, Gemm { m: n, n: k, k: m }, Mat::t(dy, width), Mat::new(x, k), dw, k, &epilogue);
+                        gemm(env.isa, Gemm { m: n, n: k, k: m }, Mat::t(dy, width), Mat::new(x, k), dw, k, epilogue);
                     }
                     Layout::InOut => {
-                        gemm(env.isa, Gemm { m: k, n, k: m }, Mat::t(x, k), Mat::new(dy, width), dw, n, &epilogue);
+                        gemm(env.isa, Gemm { m: k, n, k: m }, Mat::t(x, k), Mat::new(dy, width), dw, n, epilogue);
                     }
                 }
             });
@@ -150,7 +150,7 @@ impl Backward for LinearBackward {
             }
             grads.write(self.x.var(), self.x.shape(), |dx, accumulate| {
                 let epilogue = Epilogue::default().accumulate(accumulate);
-                gemm(env.isa, Gemm { m, n: k, k: n }, Mat::new(dy, width), w.operand(env, true), dx, k, &epilogue);
+                gemm(env.isa, Gemm { m, n: k, k: n }, Mat::new(dy, width), w.operand(env, true), dx, k, epilogue);
             });
         }
         Ok(())

@@ -117,7 +117,7 @@ impl Head {
         let epilogue = Epilogue::default().bias(self.bias.map(|id| env.params.get(id).value.f32s()));
         let w = Mat::t(env.params.get(self.weight).value.f32s(), self.width);
         let shape = Gemm { m: n, n: self.classes, k: self.width };
-        gemm(env.isa, shape, Mat::new(x, self.width), w, logits, self.classes, &epilogue);
+        gemm(env.isa, shape, Mat::new(x, self.width), w, logits, self.classes, epilogue);
     }
 }
 
@@ -148,7 +148,7 @@ impl Backward for HeadBackward {
             grads.write_param(weight, env, |dw, accumulate| {
                 let epilogue = Epilogue::default().accumulate(accumulate);
                 let shape = Gemm { m: classes, n: width, k: n };
-                gemm(env.isa, shape, Mat::t(d, classes), Mat::new(input, width), dw, width, &epilogue);
+                gemm(env.isa, shape, Mat::t(d, classes), Mat::new(input, width), dw, width, epilogue);
             });
             if let Some(bias) = bias {
                 grads.add_param(bias, env, |db| sum_rows(env.isa, db, d, classes));
@@ -156,7 +156,7 @@ impl Backward for HeadBackward {
             if x.var().is_some() {
                 let shape = Gemm { m: n, n: width, k: classes };
                 let dx = &mut dx[from * width..];
-                gemm(env.isa, shape, Mat::new(d, classes), Mat::new(w, width), dx, width, &Epilogue::default());
+                gemm(env.isa, shape, Mat::new(d, classes), Mat::new(w, width), dx, width, Epilogue::default());
             }
         }
         if x.var().is_some() {

@@ -149,6 +149,9 @@ impl Tensors {
     pub(super) fn get(&self, name: &str) -> Result<Tensor, ParityError> {
         let wrong = |reason: String| ParityError::File { path: self.path.clone(), reason };
         let weight = self.files.get(name).ok_or_else(|| wrong(format!("tensor `{name}` is missing")))?;
+        if weight.shape.len() > 6 {
+            return Err(wrong(format!("tensor `{name}` has {} axes, at most 6 are served", weight.shape.len())));
+        }
         if weight.dtype.is_float() {
             return Ok(Tensor::from_slice(&weight.to_f32()?, &weight.shape[..]));
         }

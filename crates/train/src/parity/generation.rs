@@ -8,6 +8,7 @@ use bedstone_models::Model;
 use super::{
     Case, Error,
     fixture::{Fixture, Generation, ParityError},
+    worse,
 };
 
 pub(super) fn check(
@@ -22,6 +23,10 @@ pub(super) fn check(
     let [rows, width] = ids.dims("input_ids")?;
     let ids = ids.data::<i32>("input_ids")?;
     let mask = inputs.get("attention_mask").map(|m| m.data::<i32>("attention_mask")).transpose()?;
+    if mask.is_some_and(|m| m.len() != ids.len()) {
+        let reason = format!("{label}: attention_mask and input_ids differ in size");
+        return Err(ParityError::File { path: fixture.dir.join("parity.safetensors"), reason });
+    }
     let prompts: Vec<Vec<i32>> = (0..rows)
         .map(|r| (r * width..(r + 1) * width).filter(|&i| mask.is_none_or(|m| m[i] != 0)).map(|i| ids[i]).collect())
         .collect();
@@ -44,13 +49,13 @@ pub(super) fn check(
     let mut cases = vec![Case::equal(label.clone(), difference(&got, &item.sequences))];
     if let Some(want) = &item.sequences_scores {
         let errors = results.iter().zip(want).map(|(r, w)| (r.score.unwrap_or(f32::NAN) as f64 - w).abs());
-        let worst = errors.fold(0.0, |m: f64, e| if e.is_nan() { e } else { m.max(e) });
+        let worst = errors.fold(0.0, worse);
         cases.push(Case::measured(format!("{label} scores"), Error { got: worst, allowed: 1e-4 }));
     }
     Ok(cases)
 }
 
-/// The checkpoint's settings with the recorded arguments over them.
+/// The recorded arguments, with the checkpoint's special ids where they name none.
 fn config(fixture: &Fixture, item: &Generation) -> Result<GenerationConfig, ParityError> {
     let wrong = |reason: String| ParityError::File { path: fixture.dir.join("parity.json"), reason };
     let base = GenerationConfig::of_checkpoint(&fixture.dir)?;

@@ -69,6 +69,11 @@ impl fmt::Display for Case {
     }
 }
 
+/// The larger of two errors; one that is not a number stays.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a >= b { a } else { b }
+}
+
 /// Checks every case that the fixture directory records. What cannot be run at all is a failed case too.
 pub fn check(dir: &Path, runtime: Runtime) -> Vec<Case> {
     match check_fixture(dir, runtime) {

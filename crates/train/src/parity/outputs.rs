@@ -35,6 +35,9 @@ pub(super) fn check_cache(
     let ids = inputs.need("input_ids")?;
     let [b, t] = ids.dims("input_ids")?;
     let all = ids.data::<i32>("input_ids")?;
+    if prefix == 0 || prefix > t {
+        return Ok(vec![Case::failed(case, format!("prefix_length {prefix} of {t} ids"))]);
+    }
     let mut ctx = Ctx::inference(model.env(runtime.isa, runtime.precision));
     ctx.cache = Some(Cache::new(t));
     let mut pass = |from: usize, to: usize| {

@@ -73,6 +73,8 @@ pub enum Outcome {
 
 /// Pretrains a language model.
 pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
+    // A recipe with mistakes leaves no directory behind.
+    resume::resolve(request, None)?;
     let (mut dir, resume) = resume::open_dir(request, progress)?;
     for note in dir.notes() {
         progress.note(note);
@@ -81,7 +83,7 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         Resume::Fresh => None,
         Resume::At(_) | Resume::Finished(_) => dir.open_latest(Verify::Checksums)?,
     };
-    let recipe = resume::resolve(request, saved.as_ref())?;
+    let recipe = resume::of_run(request, &dir, saved.as_ref(), progress)?;
     dir.set_keep(Keep { last: recipe.values.train.keep, every: None });
     if let (Resume::Finished(step), Some(checkpoint)) = (resume, &saved) {
         resume::check_same(request, &recipe, checkpoint)?;
@@ -89,8 +91,10 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         let dir = dir.path().to_owned();
         return Ok(Report { dir, step, outcome: Outcome::AlreadyFinished, evaluation: None });
     }
-    if let Some(checkpoint) = &saved {
-        resume::check_same(request, &recipe, checkpoint)?;
+    match &saved {
+        Some(checkpoint) => resume::check_same(request, &recipe, checkpoint)?,
+        // So that a run that is stopped before its first checkpoint begins again as what it was.
+        None => resume::keep_recipe(&dir, &recipe)?,
     }
     let run = Run::prepare(request, recipe, dir, saved, progress)?;
     run.train(progress, interrupt)

@@ -64,6 +64,7 @@ impl Run {
         tokenizer.set_model_max_length(info.max_length.unwrap_or(r.train.context));
         let t = &r.train;
         let config = AdamWConfig { beta1: t.beta1, beta2: t.beta2, eps: t.eps, weight_decay: t.weight_decay };
+        check_memory(&plan(&model, r, runtime, 0, 0))?;
         let mut optimizer = AdamW::new(config, model.params());
         let options = Options { length: t.context, seed: t.seed, shift: false };
         let mut windows = Windows::new(shards.train.clone(), options)?;
@@ -164,5 +165,17 @@ fn runtime(isa: Isa, precision: PrecisionChoice) -> Result<Runtime> {
 fn precision_name(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "f32",
+    }
+}
+
+/// An error if the plan takes more memory than the machine has left.
+fn check_memory(plan: &bedstone_run::Plan) -> Result<()> {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    match kib.map(|kib| kib << 10) {
+        // Where the system does not tell, the run shows.
+        Some(has) if plan.peak_bytes > has => Err(TrainError::Memory { needs: plan.peak_bytes, has }),
+        _ => Ok(()),
     }
 }

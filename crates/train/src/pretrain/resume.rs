@@ -1,6 +1,9 @@
 //! Where a run begins, and whether going on gives the bits of an undisturbed run.
 
-use bedstone_run::{Checkpoint, Layers, Progress, Recipe, Resume, RunDir, Verify, dir::last_run};
+use std::path::{Path, PathBuf};
+
+use bedstone_models::checkpoint::ConfigFile;
+use bedstone_run::{Checkpoint, Layers, Progress, Recipe, Resume, RunDir, Verify, dir::last_run, files::FileError};
 
 use super::{RECIPE, Request, Start};
 use crate::{
@@ -29,10 +32,50 @@ pub(super) fn open_dir(request: &Request<'_>, progress: &mut dyn Progress) -> Re
     Ok((dir, resume))
 }
 
-/// The built-in recipe with the file and settings over it; a resumed run's own recipe takes the file's place.
-pub(super) fn resolve(request: &Request<'_>, saved: Option<&Checkpoint>) -> Result<Recipe<PretrainRecipe>> {
-    let own = saved.map(|s| s.path.join(RECIPE));
-    let config = request.config.or(own.as_deref());
+/// The recipe of the run in `dir`: that of its checkpoint, or what it was begun with, under the request's settings.
+pub(super) fn of_run(
+    request: &Request<'_>,
+    dir: &RunDir,
+    saved: Option<&Checkpoint>,
+    progress: &mut dyn Progress,
+) -> Result<Recipe<PretrainRecipe>> {
+    if let Some(saved) = saved {
+        let config = ConfigFile::open(&saved.path).map_err(bedstone_models::ModelError::from)?;
+        let got = config.model_type().map_err(bedstone_models::ModelError::from)?;
+        let wanted = request.family.model_type();
+        if got != wanted {
+            return Err(TrainError::OtherBits {
+                path: dir.path().to_owned(),
+                what: format!("it holds a run of a {got}, not of a {wanted}"),
+                hint: "name the model of that run after `pretrain`, or choose another --out",
+            });
+        }
+        return resolve(request, Some(&saved.path.join(RECIPE)));
+    }
+    let begun = begun_with(dir);
+    if !begun.exists() {
+        return resolve(request, None);
+    }
+    progress.note("with the recipe that the run was begun with");
+    resolve(request, Some(&begun))
+}
+
+/// Keeps the recipe of a run that has no checkpoint yet.
+pub(super) fn keep_recipe(dir: &RunDir, recipe: &Recipe<PretrainRecipe>) -> Result<()> {
+    let path = begun_with(dir);
+    let beside = path.with_extension("toml.tmp");
+    std::fs::write(&beside, recipe.to_toml()).map_err(FileError::at(&beside, "write the recipe"))?;
+    std::fs::rename(&beside, &path).map_err(FileError::at(&path, "replace the recipe"))?;
+    Ok(())
+}
+
+fn begun_with(dir: &RunDir) -> PathBuf {
+    dir.path().join("training").join(RECIPE)
+}
+
+/// The built-in recipe with a file and the settings over it; the run's own recipe takes the place of a file.
+pub(super) fn resolve(request: &Request<'_>, own: Option<&Path>) -> Result<Recipe<PretrainRecipe>> {
+    let config = request.config.or(own);
     let layers = Layers { built_in: request.family.recipe(), config, settings: request.settings };
     let recipe: Recipe<PretrainRecipe> = Recipe::resolve(layers)?;
     if let Some((key, wanted)) = recipe.values.wrong() {

@@ -8,11 +8,13 @@ use bedstone_data::{
     tokenizer::Tokenizer,
 };
 use bedstone_infer::Runtime;
+use bedstone_kernels::optim::sum_squares;
 use bedstone_models::{Model, save};
 use bedstone_run::{
     Comparison, Curve, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir, files::FileError,
     log, plan as run_plan, progress, space,
 };
+use bedstone_tensor::Tensor;
 use serde::Serialize;
 
 use super::{Outcome, RECIPE, Report, prepare::with_special_ids};
@@ -101,8 +103,15 @@ impl Run {
                     progress.event(&Event::Evaluated(progress::Evaluated { step: step.step, loss: e.loss, best }));
                     final_evaluation = Some(e);
                 }
+            } else {
+                // A checkpoint's card shows the loss of its own step only.
+                final_evaluation = None;
             }
-            if last || (t.checkpoint_every > 0 && step.step.is_multiple_of(t.checkpoint_every)) {
+            let saves = last || (t.checkpoint_every > 0 && step.step.is_multiple_of(t.checkpoint_every));
+            if saves {
+                self.check_finite(final_evaluation)?;
+            }
+            if saves {
                 self.checkpoint(final_evaluation, progress)?;
             }
         }
@@ -131,7 +140,8 @@ impl Run {
         let norm = global_norm(&g.grads, &self.model.env(self.runtime.isa, self.runtime.precision));
         for (what, value) in [("loss", g.loss), ("norm of the gradient", norm)] {
             if !value.is_finite() {
-                return Err(self.not_finite(what, value, &batch));
+                let data = describe(&self.shards.train, &batch, r.train.context);
+                return Err(self.not_finite(what, value, step + 1, data));
             }
         }
         let lr = schedule.at(step);
@@ -164,9 +174,19 @@ impl Run {
         Ok(step)
     }
 
-    fn not_finite(&self, what: &'static str, value: f64, batch: &Batch) -> TrainError {
-        let data = describe(&self.shards.train, batch, self.recipe.values.train.context);
-        let step = self.state.step + 1;
+    /// An error where the update has ruined the weights: what is committed can be gone on from.
+    fn check_finite(&self, evaluation: Option<Evaluation>) -> Result<()> {
+        let squares = |x: &Tensor| sum_squares(self.runtime.isa, x.f32s());
+        let weights: f64 = self.model.params().iter().map(|(_, p)| squares(&p.value)).sum();
+        let validation = evaluation.map_or(0.0, |e| e.loss);
+        let wrong = [("norm of the weights", weights.sqrt()), ("validation loss", validation)];
+        match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
+            None => Ok(()),
+            Some((what, value)) => Err(self.not_finite(what, value, self.state.step, "the update of this step".into())),
+        }
+    }
+
+    fn not_finite(&self, what: &'static str, value: f64, step: u64, data: String) -> TrainError {
         match self.dir.step() {
             Some(checkpoint) => TrainError::NotFinite { step, what, value, data, checkpoint },
             None => TrainError::NotFiniteFresh { step, what, value, data },
@@ -221,6 +241,7 @@ impl Run {
     fn interrupted(mut self, progress: &mut dyn Progress) -> Result<Report> {
         // Between two checkpoints; right after one there is nothing to save.
         if self.dir.step() != Some(self.state.step) && self.state.step > 0 {
+            self.check_finite(None)?;
             self.checkpoint(None, progress)?;
         }
         let dir = self.dir.path().to_owned();
