@@ -125,6 +125,11 @@ impl GenerationConfig {
                 fields.insert(id.to_owned(), value.clone());
             }
         }
+        if let Some((name, value)) = fields.iter().find(|(name, value)| is_unknown_setting(name, value)) {
+            let reason =
+                format!("`{name}`: {value} changes what is generated and is not known here, wanted it left out");
+            return Err(InferError::Config { path: dir.join("generation_config.json"), reason });
+        }
         Self::from_fields(fields)
             .map_err(|reason| InferError::Config { path: dir.join("generation_config.json"), reason })
     }
@@ -169,6 +174,44 @@ impl GenerationConfig {
             // As `transformers`: 20 tokens more.
             (None, None) => prompt + 20,
         }
+    }
+}
+
+/// Settings of the reference that change what is generated and that are not served: each with the value that means
+/// "off" beside null, false and empty lists.
+const UNKNOWN_SETTINGS: &[(&str, f64)] = &[
+    ("typical_p", 1.0),
+    ("epsilon_cutoff", 0.0),
+    ("eta_cutoff", 0.0),
+    ("penalty_alpha", 0.0),
+    ("diversity_penalty", 0.0),
+    ("num_beam_groups", 1.0),
+    ("encoder_repetition_penalty", 1.0),
+    ("encoder_no_repeat_ngram_size", 0.0),
+    ("guidance_scale", 1.0),
+    ("exponential_decay_length_penalty", f64::NAN),
+    ("bad_words_ids", f64::NAN),
+    ("force_words_ids", f64::NAN),
+    ("constraints", f64::NAN),
+    ("sequence_bias", f64::NAN),
+    ("suppress_tokens", f64::NAN),
+    ("begin_suppress_tokens", f64::NAN),
+    ("forced_bos_token_id", f64::NAN),
+    ("forced_eos_token_id", f64::NAN),
+    ("forced_decoder_ids", f64::NAN),
+    ("stop_strings", f64::NAN),
+    ("renormalize_logits", f64::NAN),
+    ("token_healing", f64::NAN),
+];
+
+/// Whether a field asks for something that would be left undone.
+fn is_unknown_setting(name: &str, value: &serde_json::Value) -> bool {
+    let Some((_, off)) = UNKNOWN_SETTINGS.iter().find(|(n, _)| *n == name) else { return false };
+    match value {
+        serde_json::Value::Null | serde_json::Value::Bool(false) => false,
+        serde_json::Value::Array(list) => !list.is_empty(),
+        serde_json::Value::Object(map) => !map.is_empty(),
+        number => number.as_f64().is_none_or(|x| x != *off),
     }
 }
 
@@ -236,6 +279,21 @@ mod tests {
         assert_eq!(parse(r#"{"early_stopping": "never"}"#).unwrap().early_stopping, EarlyStopping::Never);
         assert_eq!(parse(r#"{"early_stopping": true, "unknown": 1}"#).unwrap().early_stopping, EarlyStopping::Full);
         assert!(parse(r#"{"early_stopping": "soon"}"#).unwrap_err().contains("wanted true, false or \"never\""));
+    }
+
+    #[test]
+    fn settings_that_would_be_left_undone_are_errors() {
+        let load = |json: &str| {
+            let dir = std::env::temp_dir().join(format!("bedstone-generation-{}", std::process::id()));
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("generation_config.json"), json).unwrap();
+            let config = GenerationConfig::of_checkpoint(&dir);
+            std::fs::remove_dir_all(&dir).unwrap();
+            config
+        };
+        assert_eq!(load(r#"{"typical_p": 1.0, "bad_words_ids": null, "top_k": 5}"#).unwrap().top_k, 5);
+        let error = load(r#"{"typical_p": 0.5}"#).unwrap_err().to_string();
+        assert!(error.contains("`typical_p`: 0.5 changes what is generated"), "{error}");
     }
 
     #[test]

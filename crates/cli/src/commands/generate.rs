@@ -11,6 +11,10 @@ use crate::{args::RuntimeArgs, output};
 
 /// Continue text with a language model
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Settings that are not given are those of the checkpoint's generation_config.json; where it has none,\n\
+    text is drawn with temperature 0.8 and top-p 0.95."
+)]
 pub(crate) struct GenerateArgs {
     /// A checkpoint or run directory
     model: PathBuf,
@@ -27,23 +31,23 @@ pub(crate) struct GenerateArgs {
     #[arg(long, conflicts_with_all = ["temperature", "top_k", "top_p", "min_p"])]
     greedy: bool,
     /// Lower is safer, higher is bolder
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
-    temperature: f32,
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
     /// Draw from this many likeliest tokens; 0 for all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: usize,
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
     /// Draw from the likeliest tokens that have this probability together
-    #[arg(long, value_name = "P", default_value_t = 0.95)]
-    top_p: f32,
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
     /// Draw from tokens with at least this share of the likeliest token's probability
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    min_p: f32,
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
     /// Above 1: what was said becomes less likely
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    repetition_penalty: f32,
+    #[arg(long, value_name = "X")]
+    repetition_penalty: Option<f32>,
     /// No run of N tokens comes twice
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    no_repeat_ngram: usize,
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram: Option<usize>,
     /// End before this text; can be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
@@ -79,16 +83,17 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
         Some(n) => n,
         None => DEFAULT_TOKENS.min(model.room(&prompts)?),
     };
+    let own = sampling(&model.generation);
     let config = GenerationConfig {
         max_new_tokens: Some(max_tokens),
         min_new_tokens: args.min_tokens,
         do_sample: !args.greedy && args.beams == 1,
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        min_p: args.min_p,
-        repetition_penalty: args.repetition_penalty,
-        no_repeat_ngram_size: args.no_repeat_ngram,
+        temperature: args.temperature.unwrap_or(own.temperature),
+        top_k: args.top_k.unwrap_or(own.top_k),
+        top_p: args.top_p.unwrap_or(own.top_p),
+        min_p: args.min_p.unwrap_or(own.min_p),
+        repetition_penalty: args.repetition_penalty.unwrap_or(own.repetition_penalty),
+        no_repeat_ngram_size: args.no_repeat_ngram.unwrap_or(own.no_repeat_ngram_size),
         num_beams: args.beams,
         num_return_sequences: args.n_best,
         length_penalty: args.length_penalty,
@@ -127,6 +132,15 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let tokens: usize = completions.iter().map(|c| c.tokens).sum();
     output::note(format!("{tokens} tokens in {seconds:.2} s ({:.0} tok/s)", tokens as f64 / seconds));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The checkpoint's settings; where it has none for drawing, those that suit small models.
+fn sampling(own: &GenerationConfig) -> GenerationConfig {
+    let silent = !own.do_sample && own.temperature == 1.0 && own.top_p == 1.0 && own.top_k == 0 && own.min_p == 0.0;
+    match silent {
+        true => GenerationConfig { temperature: 0.8, top_p: 0.95, ..own.clone() },
+        false => own.clone(),
+    }
 }
 
 fn prompts(given: &[String]) -> anyhow::Result<Vec<String>> {
