@@ -28,8 +28,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
     /// Windows that go through the model at a time
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
     /// One JSON object: loss, perplexity, bits_per_byte, tokens
     #[arg(long)]
     json: bool,
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         Some(n) => n as usize,
         None => limit.min(1024),
     };
-    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch, 0)?;
+    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch as usize, 0)?;
     if args.json {
         output::line(serde_json::to_string(&e)?)?;
     } else {
