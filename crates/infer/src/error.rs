@@ -15,7 +15,7 @@ pub enum InferError {
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// The tokenizer.
-    #[error(transparent)]
+    #[error("{}{}", .0, hint(.0.hint()))]
     Tokenizer(#[from] bedstone_data::tokenizer::Error),
     /// A setting out of its bounds.
     #[error("{name}: got {got}, wanted {wanted}")]
@@ -75,4 +75,8 @@ pub enum InferError {
         /// Why.
         reason: String,
     },
+}
+
+fn hint(hint: Option<String>) -> String {
+    hint.map(|h| format!("\nhint: {h}")).unwrap_or_default()
 }

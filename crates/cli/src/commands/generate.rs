@@ -1,12 +1,12 @@
 //! `bedstone generate`.
 
-use std::{io::Read, path::PathBuf, process::ExitCode, time::Instant};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use bedstone_infer::{EarlyStopping, GenerationConfig};
 use clap::Args;
 use serde_json::json;
 
-use super::text_model;
+use super::{stdin, text_model};
 use crate::{args::RuntimeArgs, output};
 
 /// Continue text with a language model
@@ -146,13 +146,7 @@ fn sampling(own: &GenerationConfig) -> GenerationConfig {
 fn prompts(given: &[String]) -> anyhow::Result<Vec<String>> {
     let mut prompts = Vec::with_capacity(given.len());
     for prompt in given {
-        if prompt == "-" {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            prompts.push(text);
-        } else {
-            prompts.push(prompt.clone());
-        }
+        prompts.push(if prompt == "-" { stdin()? } else { prompt.clone() });
     }
     Ok(prompts)
 }

@@ -9,7 +9,7 @@ mod parity;
 mod pretrain;
 mod tokenizer;
 
-use std::{path::Path, process::ExitCode};
+use std::{io::Read, path::Path, process::ExitCode};
 
 use bedstone_infer::{Runtime, TextModel};
 use bedstone_run::dir::model_folder;
@@ -66,4 +66,14 @@ fn text_model(dir: &Path, runtime: Runtime) -> anyhow::Result<TextModel> {
         output::note(format!("note: {}: tensors not used: {}", dir.display(), report.unused.join(", ")));
     }
     Ok(TextModel::new(model, &dir, runtime)?)
+}
+
+/// All of the standard input, which must be text.
+fn stdin() -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|e| anyhow::anyhow!("standard input: {e}"))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        anyhow::anyhow!("standard input: not UTF-8 at byte {at}: 0x{:02x}", e.as_bytes()[at])
+    })
 }

@@ -35,7 +35,7 @@ pub(crate) struct PretrainArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Optimizer steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     steps: Option<i64>,
     /// A recipe over the built-in one
     #[arg(long, value_name = "FILE")]
@@ -44,7 +44,7 @@ pub(crate) struct PretrainArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Equal seeds give equal weights, bit for bit
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     seed: Option<i64>,
     /// Threads; all cores if not given. Results do not depend on it
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]

@@ -1,6 +1,6 @@
 //! `bedstone tokenizer`.
 
-use std::{fs, io::Read, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use bedstone_data::{
     corpus::{Corpus, Options},
@@ -14,6 +14,7 @@ use bedstone_train::TrainError;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::stdin;
 use crate::{args::start, output};
 
 /// Train a tokenizer, or use one
@@ -76,7 +77,7 @@ struct EncodeArgs {
     /// A tokenizer.json or a checkpoint directory
     tokenizer: PathBuf,
     /// The text; the standard input if not given
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     text: Vec<String>,
     /// Without the special tokens around a text
     #[arg(long)]
@@ -120,7 +121,8 @@ fn learn(args: &TrainArgs) -> anyhow::Result<()> {
         .map_err(TrainError::from)?;
     let training = Training { min_frequency: args.min_frequency, ..Training::new(kind, args.vocab_size) };
     let trained = train(corpus.texts(), &training).map_err(TrainError::from)?;
-    fs::create_dir_all(&args.out)?;
+    fs::create_dir_all(&args.out)
+        .map_err(|e| anyhow::anyhow!("{}: cannot make the folder: {e}", args.out.display()))?;
     trained.tokenizer.save(&args.out).map_err(TrainError::from)?;
     let part = if trained.all_text { "all" } else { "the beginning" };
     output::note(format!(
@@ -168,10 +170,4 @@ fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
         anyhow::bail!("{}: id {id}, wanted below {}", args.tokenizer.display(), tokenizer.vocab_size());
     }
     output::line(tokenizer.decode(&ids, special).map_err(TrainError::from)?)
-}
-
-fn stdin() -> anyhow::Result<String> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
 }

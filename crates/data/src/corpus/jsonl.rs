@@ -47,6 +47,8 @@ impl Rows {
             if text.trim().is_empty() {
                 continue;
             }
+            // With its end the row would be two lines for the parser, which names the place of an error.
+            let text = text.trim_end_matches(['\r', '\n']);
             return parse(text, field).map(Some).map_err(|wrong| wrong.at(path, self.place.line, field));
         }
     }

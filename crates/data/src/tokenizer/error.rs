@@ -1,5 +1,6 @@
 //! What can go wrong with a tokenizer.
 
+use crate::corpus;
 use std::{io, path::PathBuf};
 
 /// A tokenizer that cannot be read, used, trained or written.
@@ -114,6 +115,7 @@ impl Error {
             }
             Self::UnknownSpecial { token, .. } => format!("add {token:?} to tokenizer.json, or correct the name"),
             Self::VocabularyTooSmall { need, .. } => format!("ask for at least {need}"),
+            Self::Documents(e) => return e.downcast_ref::<corpus::Error>()?.hint(),
             _ => return None,
         })
     }
