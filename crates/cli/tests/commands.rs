@@ -74,6 +74,7 @@ fn pretrain_gpt() {
     lock
     log.jsonl
     loss.svg
+    recipe.toml
     shown
     step-6
     ");

@@ -80,17 +80,13 @@ fn not_finite() {
     let rest = "lower train.lr, raise train.warmup, or look at the data named here";
     let line = format!("pretrain gpt --config tiny.toml {EXPLODES} --out a");
     check_not_finite(&p, &line, &format!("hint: there is no checkpoint yet; {rest}"));
-    let line = format!("pretrain gpt --config tiny.toml {EXPLODES} --set train.checkpoint_every=1 --out b");
-    let hint = format!("hint: the checkpoint of step 1 is whole; {rest}");
-    check_not_finite(&p, &line, &hint);
-    assert_eq!(p.latest("b").as_deref(), Some("step-1"));
-    p.done("inspect b");
-    // From the same checkpoint it comes to the same end.
-    check_not_finite(&p, "pretrain gpt --out b --resume", &hint);
+    // Ruined weights are no checkpoint to go on from.
+    let e = p.run(&format!("pretrain gpt --config tiny.toml {EXPLODES} --set train.checkpoint_every=1 --out b"));
+    assert_eq!((e.code, p.latest("b")), (Some(1), None), "{}", e.stderr);
+    assert!(e.error().starts_with("step 1: the norm of the weights is inf"), "{}", e.stderr);
 }
 
 #[test]
-#[ignore = "not yet: a run whose last step ruins the weights ends as if all were well"]
 fn not_finite_in_the_last_step() {
     let p = Place::new();
     let e = p.run(&format!("pretrain gpt --config tiny.toml {EXPLODES} --steps 1 --out a"));
@@ -98,7 +94,6 @@ fn not_finite_in_the_last_step() {
 }
 
 #[test]
-#[ignore = "not yet: the checkpoint that stays is the one with the weights that gave NaN"]
 fn the_checkpoint_that_stays_is_good() {
     let p = Place::new();
     p.train("first", "--steps 20");
@@ -156,7 +151,7 @@ fn full_disk_for_data() {
             "tok/tokenizer.json: cannot be written",
             "tok/tokenizer_config.json",
         ),
-        ("pretrain gpt --config tiny.toml --out run", "cache/tokens", "run/training/latest"),
+        ("pretrain gpt --config tiny.toml --out run", "run/training/recipe.toml", "run/training/latest"),
     ] {
         let e = ended(p.shell("trap '' XFSZ; ulimit -f 4; exec \"$@\"", line).output().unwrap());
         assert_eq!((e.code, &e.stdout[..]), (Some(1), ""), "{line}: {}", e.stderr);

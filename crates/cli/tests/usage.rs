@@ -65,7 +65,7 @@ fn wrong_words() {
     check("generate run --prompt a --n-best 2", "the following required arguments were not provided:\n  --beams <N>");
     check("eval run", "the following required arguments were not provided:\n  --data <PATH>...");
     check("eval run --data x --context 0", "invalid value '0' for '--context <N>': 0 is not in 1..=4294967295");
-    check("eval run --data x --batch 0", "invalid value '0' for '--batch <N>': 0 is not in 1..=4294967295");
+    check("eval run --data x --batch 0", "invalid value '0' for '--batch <N>': 0 is not in 1..=65535");
     check("tokenizer train --out x", "the following required arguments were not provided:\n  --data <PATH>...");
     check("tokenizer train --data x --out x --kind bpee", {
         "invalid value 'bpee' for '--kind <KIND>'\n  [possible values: bpe, wordpiece, unigram]\n\n  \

@@ -104,12 +104,12 @@ impl RunDir {
     fn create_on(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, DirError> {
         let holds_run =
             || DirError::HoldsRun { path: path.to_path_buf(), step: open::latest_step(path).ok().flatten() };
-        if look(path)? == Found::Run {
+        if look(path)? == Found::Run && has_begun(path)? {
             return Err(holds_run());
         }
         let dir = Self::lock(path, disk)?;
         // Another process may have trained here between the look and the lock.
-        if files::names(&dir.layout.training())? != ["lock"] {
+        if has_begun(path)? {
             return Err(holds_run());
         }
         Ok(dir)
@@ -250,6 +250,12 @@ fn look(path: &Path) -> Result<Found, DirError> {
         None => Ok(Found::Nothing),
         Some(found) => Err(DirError::NotEmpty { path: path.to_path_buf(), found }),
     }
+}
+
+/// Whether a run has got as far as its log: one whose data or settings were refused has not, and makes room.
+fn has_begun(path: &Path) -> Result<bool, FileError> {
+    let layout = Layout::new(path);
+    Ok(files::exists(&layout.log())? || files::exists(&layout.latest())? || !open::steps(path)?.is_empty())
 }
 
 fn is_run(path: &Path) -> Result<bool, FileError> {

@@ -71,7 +71,11 @@ fn create_refuses_what_is_not_free() {
     check_error(RunDir::resume(&at("other"), Verify::Sizes), &["other: holds `thesis.txt`"]);
     check_error(RunDir::create(Some(&at("file/under")), "gpt"), &["file/under: cannot "]);
 
+    // Of a run that was refused before its log there is nothing to lose.
+    drop(RunDir::create(Some(&at("empty")), "gpt").unwrap());
     let mut dir = RunDir::create(Some(&at("empty")), "gpt").unwrap();
+    check_error(RunDir::create(Some(&at("empty")), "gpt"), &["another process", "is training in this folder"]);
+    fs::write(dir.log(), "").unwrap();
     check_error(RunDir::create(Some(&at("empty")), "gpt"), &["holds a run already (no checkpoint yet)", "`--resume`"]);
     dir.commit(7, |folder| write(folder, 7)).unwrap();
     drop(dir);
