@@ -75,7 +75,9 @@ def readme(r):
         "",
         "## Samples",
         "",
-        "By `bedstone generate … --max-tokens 200 --seed 1` (temperature 0.8, top-p 0.95) from the trained checkpoint.",
+        "By `bedstone generate … --max-tokens 200 --seed 1` (temperature 0.8, top-p 0.95) from the trained checkpoint. The form is that of the plays: names in",
+        "capitals, short speeches, stage directions. Sentences seldom hold together, and rare names are made up: the model is",
+        "small and has seen the plays less than twice.",
     ]
     for sample in r["samples"]:
         lines += ["", f"Prompt {json.dumps(sample['prompt'])}:", "", "```text", *clean(sample), "```"]
