@@ -200,7 +200,8 @@ def torch_run(args, data, recipe, init, attention):
     groups = [{"params": decays, "weight_decay": t["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=t["lr"], betas=(t["beta1"], t["beta2"]), eps=t["eps"])
     batches = shards.training_batches(data.train, t["context"], t["batch"], t["seed"])
-    losses, norms, validation = [], [], {}
+    # PyTorch adds up squares in float32, which loses small ones: the norm in float64 tells how much.
+    losses, norms, norms64, validation = [], [], [], {}
     began = time.monotonic()
     for step in range(args.steps):
         for group in optimizer.param_groups:
@@ -208,6 +209,8 @@ def torch_run(args, data, recipe, init, attention):
         loss = cross_entropy(model, *next(batches), "mean")
         optimizer.zero_grad()
         loss.backward()
+        if step < 10:
+            norms64.append(sum((p.grad.double() ** 2).sum() for p in model.parameters()).sqrt().item())
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), t["clip"]).item())
         optimizer.step()
         losses.append(loss.item())
@@ -219,7 +222,14 @@ def torch_run(args, data, recipe, init, attention):
     for name in TOKENIZER_FILES:
         shutil.copy(init / name, path / name)
     seconds = time.monotonic() - began
-    return {"dir": path, "seconds": seconds, "losses": losses, "grad_norms": norms, "validation": validation}
+    return {
+        "dir": path,
+        "seconds": seconds,
+        "losses": losses,
+        "grad_norms": norms,
+        "grad_norms_float64": norms64,
+        "validation": validation,
+    }
 
 
 def learning_rate(t, step):
@@ -277,6 +287,7 @@ def sample(args, path, prompt):
 
 def curves(run):
     return {
+        **{key: run[key] for key in ["grad_norms_float64"] if key in run},
         "final": run["validation"][max(run["validation"])],
         "validation": run["validation"],
         "losses": run["losses"],
