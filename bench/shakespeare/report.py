@@ -60,7 +60,7 @@ def readme(r):
     lines += [
         f"- Norms of the gradient in the first {len(exact)} steps, against PyTorch's gradients summed in float64: bedstone's at most"
         f" {furthest(ours['grad_norms'], exact):.1e} apart, those of PyTorch's own `clip_grad_norm_` {furthest(theirs['grad_norms'], exact):.1e},"
-        " because it sums in float32. Clipping by them is the first difference between the runs that is more than rounding of products.",
+        " because it sums in float32. That may be what starts the difference; it was not tested.",
         "",
         "## Checks",
         "",
