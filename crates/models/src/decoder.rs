@@ -1,7 +1,8 @@
 //! What Llama and its relatives share: a stack of blocks between an embedding and a head, with rotary positions.
 
 use bedstone_nn::{
-    Attention, AttentionInput, AttentionSpec, Block, Builder, Embedding, Linear, LinearSpec, Mlp, Norm, Rope, Rotation,
+    Attention, AttentionInput, AttentionSpec, Block, Builder, Embedding, Linear, LinearSpec, Mlp, Norm, PreNormBlock,
+    Rope, Rotation,
 };
 use bedstone_tensor::{
     Activation, Ctx, ParamId, Result as OpResult, Tensor, TensorError,
@@ -34,6 +35,11 @@ pub(crate) struct DecoderConfig {
     pub(crate) rms_norm_eps: f32,
     #[serde(default)]
     pub(crate) attention_dropout: f32,
+}
+
+/// The activation where a configuration names none.
+pub(crate) fn silu() -> String {
+    "silu".into()
 }
 
 fn two_thousand() -> usize {
@@ -111,6 +117,23 @@ impl DecoderConfig {
             up: self.linear(b.at("up_proj"), c, inner, bias)?,
             down: self.linear(b.at("down_proj"), inner, c, bias)?,
             activation,
+        })
+    }
+
+    /// A block with a norm before each branch, under the names that Llama and its nearest relatives share.
+    pub(crate) fn pre_norm_block(
+        &self,
+        mut b: Builder<'_>,
+        attn: Attention,
+        activation: Activation,
+        mlp_bias: bool,
+    ) -> Result<PreNormBlock, ModelError> {
+        Ok(PreNormBlock {
+            attn_norm: self.norm(b.at("input_layernorm"), 0.0)?,
+            attn,
+            mlp_norm: self.norm(b.at("post_attention_layernorm"), 0.0)?,
+            mlp: self.mlp(b.at("mlp"), activation, mlp_bias)?,
+            dropout: 0.0,
         })
     }
 

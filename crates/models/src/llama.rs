@@ -1,6 +1,5 @@
 //! Llama, [Touvron et al. 2023](https://arxiv.org/abs/2302.13971), to version 3.
 
-use bedstone_nn::PreNormBlock;
 use serde::Deserialize;
 
 use crate::{
@@ -26,13 +25,8 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
             let attention =
                 common.attention(layer, common.num_key_value_heads.unwrap_or(common.num_attention_heads))?;
             let bias = AttentionBias { qkv: config.attention_bias, out: config.attention_bias };
-            Ok(PreNormBlock {
-                attn_norm: common.norm(b.at("input_layernorm"), 0.0)?,
-                attn: common.self_attn(b.at("self_attn"), attention, bias, None)?,
-                mlp_norm: common.norm(b.at("post_attention_layernorm"), 0.0)?,
-                mlp: common.mlp(b.at("mlp"), act, config.mlp_bias)?,
-                dropout: 0.0,
-            })
+            let attn = common.self_attn(b.at("self_attn"), attention, bias, None)?;
+            common.pre_norm_block(b, attn, act, config.mlp_bias)
         })?;
         Ok(Box::new(decoder))
     },
@@ -44,7 +38,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
 struct Config {
     #[serde(flatten)]
     common: DecoderConfig,
-    #[serde(default = "silu")]
+    #[serde(default = "crate::decoder::silu")]
     hidden_act: String,
     #[serde(default)]
     tie_word_embeddings: bool,
@@ -52,8 +46,4 @@ struct Config {
     attention_bias: bool,
     #[serde(default)]
     mlp_bias: bool,
-}
-
-fn silu() -> String {
-    "silu".into()
 }

@@ -1,6 +1,6 @@
 //! Mistral, [Jiang et al. 2023](https://arxiv.org/abs/2310.06825): Llama with a sliding window.
 
-use bedstone_nn::{AttentionSpec, PreNormBlock};
+use bedstone_nn::AttentionSpec;
 use serde::Deserialize;
 
 use crate::{
@@ -28,13 +28,8 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
         let decoder = Decoder::new(file, config.common.clone(), spec, b, |common, mut b, layer, _| {
             let attention = common.attention(layer, common.num_key_value_heads.unwrap_or(8))?;
             let attention = AttentionSpec { window, ..attention };
-            Ok(PreNormBlock {
-                attn_norm: common.norm(b.at("input_layernorm"), 0.0)?,
-                attn: common.self_attn(b.at("self_attn"), attention, AttentionBias::default(), None)?,
-                mlp_norm: common.norm(b.at("post_attention_layernorm"), 0.0)?,
-                mlp: common.mlp(b.at("mlp"), act, false)?,
-                dropout: 0.0,
-            })
+            let attn = common.self_attn(b.at("self_attn"), attention, AttentionBias::default(), None)?;
+            common.pre_norm_block(b, attn, act, false)
         })?;
         Ok(Box::new(decoder))
     },
@@ -47,13 +42,9 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
 struct Config {
     #[serde(flatten)]
     common: DecoderConfig,
-    #[serde(default = "silu")]
+    #[serde(default = "crate::decoder::silu")]
     hidden_act: String,
     #[serde(default)]
     tie_word_embeddings: bool,
     sliding_window: Option<usize>,
-}
-
-fn silu() -> String {
-    "silu".into()
 }

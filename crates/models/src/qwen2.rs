@@ -1,7 +1,7 @@
 //! Qwen 2, [Yang et al. 2024](https://arxiv.org/abs/2407.10671): Llama with biases of queries, keys and values, and a
 //! sliding window in its upper layers if it is asked for.
 
-use bedstone_nn::{AttentionSpec, PreNormBlock};
+use bedstone_nn::AttentionSpec;
 use serde::Deserialize;
 
 use crate::{
@@ -29,13 +29,8 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
             let attention = common.attention(layer, common.num_key_value_heads.unwrap_or(32))?;
             let window = window.filter(|_| kind == LayerType::Sliding);
             let bias = AttentionBias { qkv: true, out: false };
-            Ok(PreNormBlock {
-                attn_norm: common.norm(b.at("input_layernorm"), 0.0)?,
-                attn: common.self_attn(b.at("self_attn"), AttentionSpec { window, ..attention }, bias, None)?,
-                mlp_norm: common.norm(b.at("post_attention_layernorm"), 0.0)?,
-                mlp: common.mlp(b.at("mlp"), act, false)?,
-                dropout: 0.0,
-            })
+            let attn = common.self_attn(b.at("self_attn"), AttentionSpec { window, ..attention }, bias, None)?;
+            common.pre_norm_block(b, attn, act, false)
         })?;
         Ok(Box::new(decoder))
     },
@@ -50,7 +45,7 @@ struct Config {
     common: DecoderConfig,
     #[serde(flatten)]
     window: WindowConfig,
-    #[serde(default = "silu")]
+    #[serde(default = "crate::decoder::silu")]
     hidden_act: String,
     #[serde(default)]
     tie_word_embeddings: bool,
@@ -83,8 +78,4 @@ impl WindowConfig {
     pub(crate) fn slides(&self, layer: usize) -> bool {
         self.use_sliding_window && layer >= self.max_window_layers
     }
-}
-
-fn silu() -> String {
-    "silu".into()
 }

@@ -1,6 +1,6 @@
 //! Qwen 3, [Yang et al. 2025](https://arxiv.org/abs/2505.09388): queries and keys are normalised head by head.
 
-use bedstone_nn::{AttentionSpec, Norm, PreNormBlock};
+use bedstone_nn::{AttentionSpec, Norm};
 use serde::Deserialize;
 
 use crate::{
@@ -29,18 +29,12 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
             let attention = common.attention(layer, common.num_key_value_heads.unwrap_or(32))?;
             let window = window.filter(|_| kind == LayerType::Sliding);
             let bias = AttentionBias { qkv: config.attention_bias, out: config.attention_bias };
-            let attn_norm = common.norm(b.at("input_layernorm"), 0.0)?;
             let norms = [
                 Norm::rms(b.at("self_attn.q_norm"), attention.head_dim, common.rms_norm_eps, 0.0)?,
                 Norm::rms(b.at("self_attn.k_norm"), attention.head_dim, common.rms_norm_eps, 0.0)?,
             ];
-            Ok(PreNormBlock {
-                attn_norm,
-                attn: common.self_attn(b.at("self_attn"), AttentionSpec { window, ..attention }, bias, Some(norms))?,
-                mlp_norm: common.norm(b.at("post_attention_layernorm"), 0.0)?,
-                mlp: common.mlp(b.at("mlp"), act, false)?,
-                dropout: 0.0,
-            })
+            let attn = common.self_attn(b.at("self_attn"), AttentionSpec { window, ..attention }, bias, Some(norms))?;
+            common.pre_norm_block(b, attn, act, false)
         })?;
         Ok(Box::new(decoder))
     },
@@ -54,14 +48,10 @@ struct Config {
     common: DecoderConfig,
     #[serde(flatten)]
     window: WindowConfig,
-    #[serde(default = "silu")]
+    #[serde(default = "crate::decoder::silu")]
     hidden_act: String,
     #[serde(default)]
     tie_word_embeddings: bool,
     #[serde(default)]
     attention_bias: bool,
-}
-
-fn silu() -> String {
-    "silu".into()
 }
