@@ -1,16 +1,36 @@
 //! Arguments that several commands share.
 
+use std::path::PathBuf;
+
+use bedstone_data::corpus::{Corpus, Options};
+use bedstone_train::TrainError;
 use clap::{Args, ValueEnum};
+
+/// How many threads.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ThreadArgs {
+    /// Threads; all cores if not given. Results do not depend on it
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl ThreadArgs {
+    /// Starts the thread pool and gives the instruction set that `BEDSTONE_ISA` names, or the best there is: once for the
+    /// process.
+    pub(crate) fn start(self) -> anyhow::Result<bedstone_tensor::Isa> {
+        bedstone_kernels::pool::set_threads(self.threads.map(usize::from)).map_err(anyhow::Error::msg)?;
+        Ok(bedstone_tensor::Isa::from_env()?)
+    }
+}
 
 /// How a model is run.
 #[derive(Debug, Args)]
 pub(crate) struct RuntimeArgs {
-    /// Threads; all cores if not given. Results do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) threads: Option<u16>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// What computes matrix products
     #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) precision: PrecisionArg,
+    precision: PrecisionArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,9 +44,9 @@ pub(crate) enum PrecisionArg {
 }
 
 impl RuntimeArgs {
-    /// Starts the thread pool and resolves the instruction set, once for the process.
+    /// Starts the thread pool and resolves instruction set and precision.
     pub(crate) fn runtime(&self) -> anyhow::Result<bedstone_infer::Runtime> {
-        let isa = start(self.threads)?;
+        let isa = self.threads.start()?;
         let precision = match self.precision {
             PrecisionArg::Auto | PrecisionArg::F32 => bedstone_tensor::Precision::F32,
             PrecisionArg::Bf16 => anyhow::bail!("--precision bf16: not there yet, wanted auto or f32"),
@@ -35,8 +55,21 @@ impl RuntimeArgs {
     }
 }
 
-/// Starts the thread pool and gives the instruction set that `BEDSTONE_ISA` names, or the best there is.
-pub(crate) fn start(threads: Option<u16>) -> anyhow::Result<bedstone_tensor::Isa> {
-    bedstone_kernels::pool::set_threads(threads.map(usize::from)).map_err(anyhow::Error::msg)?;
-    Ok(bedstone_tensor::Isa::from_env()?)
+/// Text that a command must have.
+#[derive(Debug, Args)]
+pub(crate) struct TextArgs {
+    /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+    /// The field of a JSON row that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    field: String,
+}
+
+impl TextArgs {
+    /// Finds the files.
+    pub(crate) fn open(&self) -> anyhow::Result<Corpus> {
+        let options = Options { field: self.field.clone(), ..Options::default() };
+        Ok(Corpus::open(&self.data, options).map_err(TrainError::from)?)
+    }
 }

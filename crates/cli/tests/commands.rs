@@ -25,7 +25,7 @@ fn pretrain_gpt() {
     assert_eq!(e.stdout, "run\n");
     assert_snapshot!(redact(&e.stderr), @r"
     run: run
-    tokenizer: # tokens, trained on all of the text
+    tokenizer: # tokens, trained on all of the training text
     tokens: made in cache/tokens/#
     data: # tokens for training, 3,633 for validation; validation text given
     run: 6 steps
@@ -85,7 +85,7 @@ fn pretrain_gpt() {
     let log = p.log("run");
     assert_eq!(log.len(), 7);
     assert_eq!(keys(&log[5]), ["step", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "waiting"]);
-    assert_eq!(keys(&log[6]), ["step", "val_loss", "perplexity", "bits_per_byte"]);
+    assert_eq!(keys(&log[6]), ["step", "val_loss", "val_tokens", "perplexity", "bits_per_byte"]);
     assert!(p.text("run/training/loss.svg").starts_with("<svg"));
     // The saved recipe says everything, by itself.
     let saved = p.text("run/recipe.toml");

@@ -163,7 +163,35 @@ fn values_out_of_range() {
 }
 
 #[test]
-#[ignore = "not yet: a width of 0 panics, no layers and too many ids are found late or not at all"]
+fn keys_without_use() {
+    check_recipe("tokenizer.file=x --set tokenizer.kind=unigram", {
+        "--set tokenizer.kind=unigram: `tokenizer.kind` is \"unigram\", wanted nothing: the tokenizer is given, by \
+         tokenizer.file or train.init"
+    });
+    check_recipe("data.validation=[\"x\"]", {
+        "--set data.validation=[\"x\"]: `data.validation` is [\"x\"], wanted nothing without data.paths: the stories have a \
+         validation split of their own"
+    });
+    check_recipe("train.decay=0.1", {
+        "--set train.decay=0.1: `train.decay` is 0.1, wanted nothing unless train.schedule is \"wsd\""
+    });
+    // In a file they are no mistake: a recipe that was printed, or saved with a run, can be used whole.
+    let p = Place::new();
+    let printed = p.run("pretrain gpt --print-recipe");
+    p.write("all.toml", printed.stdout.replace("schedule = \"cosine\"", "schedule = \"constant\""));
+    p.fails("pretrain gpt --config all.toml --out run --set data.paths=[\"missing.txt\"]", 1, {
+        "missing.txt: no such file or directory"
+    });
+}
+
+#[test]
+fn a_refused_run_leaves_no_directory() {
+    let p = Place::new();
+    assert_eq!(p.run("pretrain gpt --data missing.txt").code, Some(1));
+    assert_eq!(p.names("runs"), Vec::<String>::new());
+}
+
+#[test]
 fn models_of_no_size() {
     for set in ["model.n_embd=0", "model.n_layer=0", "model.n_head=0"] {
         let e = Place::new().run(&format!("pretrain gpt --config tiny.toml --out run --set {set}"));

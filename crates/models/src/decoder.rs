@@ -5,16 +5,17 @@ use bedstone_nn::{
     Rope, Rotation,
 };
 use bedstone_tensor::{
-    Activation, Ctx, ParamId, Result as OpResult, Tensor, TensorError,
+    Activation, Ctx, ParamId, Result as OpResult,
     ops::{self, Layout},
 };
 use serde::Deserialize;
 
 use crate::{
     Info, Inputs, ModelError, Network, Outputs,
+    causal::{HiddenStates, finish, mask, positions},
     checkpoint::{ConfigError, ConfigFile},
     head::LmHead,
-    model::config_error,
+    model::{config_error, positive},
 };
 
 /// The fields of `config.json` that all of them have.
@@ -150,22 +151,6 @@ pub(crate) struct AttentionBias {
     pub(crate) out: bool,
 }
 
-/// The activation that a configuration names.
-pub(crate) fn activation(field: &str, name: &str) -> Result<Activation, ModelError> {
-    Ok(match name {
-        "gelu" => Activation::Gelu,
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
-        "quick_gelu" => Activation::QuickGelu,
-        "silu" | "swish" => Activation::Silu,
-        "relu" => Activation::Relu,
-        "tanh" => Activation::Tanh,
-        _ => {
-            let wanted = "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, silu, swish, relu or tanh";
-            return Err(config_error(field, name, wanted).into());
-        }
-    })
-}
-
 /// The layer types of a configuration: its list `layer_types`, or by `sliding(layer)` where it has none.
 pub(crate) fn layer_types(
     config: &ConfigFile,
@@ -240,6 +225,13 @@ impl<B: Block> Decoder<B> {
         block: impl Fn(&DecoderConfig, Builder<'_>, usize, LayerType) -> Result<B, ModelError>,
     ) -> Result<Self, ModelError> {
         let (c, v, std) = (config.hidden_size, config.vocab_size, config.initializer_range);
+        positive(&[
+            ("vocab_size", v),
+            ("hidden_size", c),
+            ("intermediate_size", config.intermediate_size),
+            ("num_hidden_layers", config.num_hidden_layers),
+            ("num_attention_heads", config.num_attention_heads),
+        ])?;
         let embed = Embedding::new(b.at("model.embed_tokens"), v, c, std)?;
         let rope_spec = file.rope()?;
         let (mut ropes, mut names): (Vec<Rope>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -307,72 +299,4 @@ impl<B: Block> Network for Decoder<B> {
             kept_per_layer: 4 * c.hidden_size + 2 * q + 2 * kv + 3 * c.intermediate_size,
         }
     }
-}
-
-/// States between layers, kept if they are wanted.
-pub(crate) struct HiddenStates(Option<Vec<Tensor>>);
-
-impl HiddenStates {
-    pub(crate) fn new(inputs: &Inputs) -> Self {
-        HiddenStates(inputs.hidden_states.then(Vec::new))
-    }
-
-    /// The input of a layer.
-    pub(crate) fn push(&mut self, x: &Tensor) {
-        if let Some(states) = &mut self.0 {
-            states.push(x.clone());
-        }
-    }
-}
-
-/// The last norm, the head, and what remains to do after a pass.
-pub(crate) fn finish(
-    x: Tensor,
-    norm: &Norm,
-    head: &LmHead,
-    mut states: HiddenStates,
-    inputs: &Inputs,
-    ids: &Tensor,
-    ctx: &mut Ctx<'_>,
-) -> OpResult<Outputs> {
-    let x = norm.forward(&x, ctx)?;
-    states.push(&x);
-    let mut out = Outputs::default();
-    for (i, state) in states.0.into_iter().flatten().enumerate() {
-        out.put(format!("hidden_states.{i}"), state);
-    }
-    head.forward(&x, inputs, &mut out, ctx)?;
-    let [_, t] = ids.dims("input_ids")?;
-    if let Some(cache) = &mut ctx.cache {
-        cache.advance(t);
-    }
-    Ok(out)
-}
-
-/// `position_ids`, or those that follow the tokens in the cache.
-pub(crate) fn positions(inputs: &Inputs, ids: &Tensor, ctx: &Ctx<'_>) -> OpResult<Tensor> {
-    let [b, t] = ids.dims("input_ids")?;
-    if let Some(given) = inputs.get("position_ids") {
-        // One row serves all sequences.
-        let row = given.data::<i32>("position_ids")?;
-        return match row.len() {
-            n if n == b * t => given.reshape([b, t]),
-            n if n == t => Ok(Tensor::from_slice(&row.repeat(b), [b, t])),
-            _ => Err(TensorError::Shape { op: "position_ids", got: given.shape(), wanted: format!("[{b}, {t}]") }),
-        };
-    }
-    let start = ctx.cache.as_ref().map_or(0, |c| c.len()) as i32;
-    let row: Vec<i32> = (start..start + t as i32).collect();
-    Ok(Tensor::from_slice(&row.repeat(b), [b, t]))
-}
-
-/// `attention_mask` as bytes.
-pub(crate) fn mask(inputs: &Inputs) -> OpResult<Option<Tensor>> {
-    let Some(mask) = inputs.get("attention_mask") else { return Ok(None) };
-    if mask.dtype() == bedstone_tensor::Dtype::U8 {
-        return Ok(Some(mask.clone()));
-    }
-    let bytes: Vec<u8> = mask.data::<i32>("attention_mask")?.iter().map(|&m| (m != 0) as u8).collect();
-    // A mask without padding hides nothing.
-    Ok(bytes.contains(&0).then(|| Tensor::from_slice(&bytes, mask.shape())))
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::{
     Architecture,
-    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, activation, layer_types},
+    causal::activation,
+    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, layer_types},
     model::config_error,
 };
 

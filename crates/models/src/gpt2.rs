@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use crate::{
     Architecture, Info, Inputs, ModelError, Network, Outputs,
-    decoder::{HiddenStates, activation, finish, mask, positions},
+    causal::{HiddenStates, activation, finish, mask, positions},
     head::LmHead,
-    model::config_error,
+    model::{config_error, positive},
 };
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -131,7 +131,15 @@ struct Gpt2 {
 impl Gpt2 {
     fn new(config: Config, mut b: Builder<'_>) -> Result<Self, ModelError> {
         let (c, std) = (config.n_embd, config.initializer_range);
-        if config.n_head == 0 || !c.is_multiple_of(config.n_head) {
+        positive(&[
+            ("vocab_size", config.vocab_size),
+            ("n_positions", config.n_positions),
+            ("n_embd", c),
+            ("n_layer", config.n_layer),
+            ("n_head", config.n_head),
+            ("n_inner", config.inner()),
+        ])?;
+        if !c.is_multiple_of(config.n_head) {
             return Err(config_error("n_embd", c, format!("a multiple of n_head ({})", config.n_head)).into());
         }
         if config.add_cross_attention {

@@ -3,6 +3,7 @@
 //! A new architecture is a file with its configuration, its layers and its `forward`, and a line in [`ARCHITECTURES`];
 //! the tests of the zoo cover it from then on.
 
+mod causal;
 pub mod checkpoint;
 mod decoder;
 mod error;

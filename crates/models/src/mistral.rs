@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::{
     Architecture,
-    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, activation},
+    causal::activation,
+    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType},
 };
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {

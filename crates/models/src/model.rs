@@ -186,6 +186,14 @@ impl Model {
     }
 }
 
+/// An error that names the first of these sizes that is 0.
+pub(crate) fn positive(sizes: &[(&str, usize)]) -> Result<(), NnError> {
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some((what, _)) => Err(config_error(what, 0, "1 or more")),
+        None => Ok(()),
+    }
+}
+
 /// The error of sizes that do not go together.
 pub(crate) fn config_error(what: &str, got: impl ToString, wanted: impl Into<String>) -> NnError {
     NnError::Config { what: what.to_owned(), got: got.to_string(), wanted: wanted.into() }

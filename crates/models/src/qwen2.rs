@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use crate::{
     Architecture,
+    causal::activation,
     checkpoint::ConfigFile,
-    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, activation, layer_types},
+    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, layer_types},
 };
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::{
     Architecture,
-    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, activation, layer_types},
+    causal::activation,
+    decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, layer_types},
     qwen2::WindowConfig,
 };
 

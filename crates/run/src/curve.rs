@@ -25,6 +25,8 @@ pub struct Curve {
     pub training: Vec<(u64, f64)>,
     /// Validation loss by step, ascending.
     pub validation: Vec<(u64, f64)>,
+    /// Validation losses on more of the split than those, as at the end of a run: not points of the same curve.
+    pub whole: Vec<(u64, f64)>,
 }
 
 /// A picture that could not be made.
@@ -46,6 +48,7 @@ const GRID: RGBColor = RGBColor(0xE6, 0xE9, 0xEE);
 const RAW: RGBColor = RGBColor(0xB4, 0xCD, 0xEA);
 const TRAINING: RGBColor = RGBColor(0x1D, 0x62, 0xB5);
 const VALIDATION: RGBColor = RGBColor(0xD9, 0x5F, 0x02);
+const WHOLE: RGBColor = RGBColor(0x9C, 0x1F, 0x4B);
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
@@ -57,11 +60,18 @@ type Piece = Vec<(f64, f64)>;
 impl Curve {
     /// The losses of a log, under the names of [`field`].
     pub fn from_log(title: impl Into<String>, axis: impl Into<String>, lines: &[Line]) -> Self {
+        let tokens = |line: &Line| line.fields.get(field::VALIDATION_TOKENS).and_then(|n| n.as_u64());
+        let evaluated: Vec<&Line> = lines.iter().filter(|l| l.fields.contains_key(field::VALIDATION_LOSS)).collect();
+        // Evaluations during a run take the beginning of the split, the last one all of it.
+        let usual = evaluated.first().and_then(|l| tokens(l));
+        let (part, whole): (Vec<Line>, Vec<Line>) =
+            evaluated.into_iter().cloned().partition(|line| tokens(line) == usual);
         Self {
             title: title.into(),
             axis: axis.into(),
             training: log::series(lines, field::LOSS),
-            validation: log::series(lines, field::VALIDATION_LOSS),
+            validation: log::series(&part, field::VALIDATION_LOSS),
+            whole: log::series(&whole, field::VALIDATION_LOSS),
         }
     }
 
@@ -89,7 +99,7 @@ impl Curve {
         root.draw_text(&self.summary(), &(FONT, 16.5).into_font().color(&FAINT_INK).pos(left), (24, 50))?;
 
         let smooth = smoothed(&self.training);
-        let Some(frame) = Frame::around(&self.training, &self.validation) else {
+        let Some(frame) = Frame::around([&self.training, &self.validation, &self.whole]) else {
             let middle = (FONT, 19).into_font().color(&FAINT_INK).pos(Pos::new(HPos::Center, VPos::Center));
             root.draw_text("no losses yet", &middle, (SIZE.0 as i32 / 2, SIZE.1 as i32 / 2))?;
             root.present()?;
@@ -107,6 +117,13 @@ impl Curve {
         let dots = frame.visible(&self.validation);
         let few = self.validation.len() <= 60;
         chart.draw_series(dots.filter(|_| few).map(|at| Circle::new(at, 3, VALIDATION.filled())))?;
+        if frame.visible(&self.whole).next().is_some() {
+            let mark = |at| TriangleMarker::new(at, 7, WHOLE.filled());
+            chart
+                .draw_series(frame.visible(&self.whole).map(mark))?
+                .label("validation, all of it")
+                .legend(|(x, y)| TriangleMarker::new((x + 12, y), 6, WHOLE.filled()));
+        }
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
@@ -128,7 +145,7 @@ impl Curve {
             parts.push(format!("step {}", units::count(*step)));
             parts.push(format!("training {}", shown(smooth)));
         }
-        if let Some((_, last)) = self.validation.last() {
+        if let Some((_, last)) = self.whole.last().or(self.validation.last()) {
             parts.push(format!("validation {}", shown(*last)));
         }
         let best = self.validation.iter().filter(|point| drawable(point)).min_by(|a, b| a.1.total_cmp(&b.1));
@@ -149,12 +166,12 @@ struct Frame {
 
 impl Frame {
     /// Around nearly all points, but not so wide that single spikes press the curve flat; `None` when there are none.
-    fn around(training: &[(u64, f64)], validation: &[(u64, f64)]) -> Option<Self> {
-        let points: Vec<(u64, f64)> = training.iter().chain(validation).copied().filter(drawable).collect();
+    fn around(lines: [&[(u64, f64)]; 3]) -> Option<Self> {
+        let points: Vec<(u64, f64)> = lines.concat().into_iter().filter(drawable).collect();
         let steps = || points.iter().map(|(step, _)| *step as f64);
         let (first, last) = (steps().reduce(f64::min)?, steps().reduce(f64::max)?);
         let first = if first <= 0.1 * last { 0.0 } else { first };
-        let (lows, highs): (Vec<f64>, Vec<f64>) = [training, validation].into_iter().filter_map(bulk).unzip();
+        let (lows, highs): (Vec<f64>, Vec<f64>) = lines.into_iter().filter_map(bulk).unzip();
         let (low, high) = (lows.into_iter().reduce(f64::min)?, highs.into_iter().reduce(f64::max)?);
         Some(Self { x: widened(first, last, 0.0, 0.02), y: widened(low, high, 0.05, 0.05) })
     }
@@ -315,7 +332,7 @@ mod tests {
     }
 
     fn curve(training: Vec<(u64, f64)>, validation: Vec<(u64, f64)>) -> Curve {
-        Curve { title: "runs/gpt".into(), axis: "loss (nats per token)".into(), training, validation }
+        Curve { title: "runs/gpt".into(), axis: "loss (nats per token)".into(), training, validation, whole: vec![] }
     }
 
     #[track_caller]
@@ -372,7 +389,7 @@ mod tests {
         training[500].1 = f64::NAN;
         training[501].1 = f64::NEG_INFINITY;
         training[900].1 = 1e9;
-        let frame = Frame::around(&training, &[]).unwrap();
+        let frame = Frame::around([&training, &[], &[]]).unwrap();
         assert!(frame.y.1 < 20.0, "{}", frame.y.1);
         assert_eq!(frame.pieces(&training).len(), 2);
         show("gaps", &curve(training.clone(), vec![(1000, 4.0), (1500, f64::NAN), (2000, 3.5)]));

@@ -1,11 +1,13 @@
 //! Ctrl-C and termination as a flag that the trainer looks at between steps.
 
 use std::{
-    io,
+    io::{self, Read},
+    os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -30,19 +32,27 @@ impl Interrupt {
     /// The flag of this process, raised by Ctrl-C (SIGINT) and SIGTERM; the next of these signals ends the process at
     /// once with [`EXIT_CODE`].
     ///
-    /// Calling it again gives the same flag. Hanging up is left to the system, so that `nohup` works.
-    pub fn of_process() -> io::Result<Self> {
+    /// `noticed` is called from a thread when the first signal comes: a step may take long, and people want an answer.
+    /// Calling this again gives the same flag. Hanging up is left to the system, so that `nohup` works.
+    pub fn of_process(noticed: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         static FLAG: Mutex<Option<Interrupt>> = Mutex::new(None);
         let mut known = FLAG.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flag) = &*known {
             return Ok(flag.clone());
         }
         let flag = Self::new();
+        let (mut heard, signalled) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM] {
             // In this order: at the first signal the flag is still down when the shutdown looks at it.
             signal_hook::flag::register_conditional_shutdown(signal, EXIT_CODE, flag.requested.clone())?;
             signal_hook::flag::register(signal, flag.requested.clone())?;
+            signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
         }
+        thread::Builder::new().name("interrupt".into()).spawn(move || {
+            if heard.read_exact(&mut [0]).is_ok() {
+                noticed();
+            }
+        })?;
         *known = Some(flag.clone());
         Ok(flag)
     }

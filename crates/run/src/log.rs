@@ -19,6 +19,8 @@ pub mod field {
     pub const LOSS: &str = "loss";
     /// Loss on the validation split.
     pub const VALIDATION_LOSS: &str = "val_loss";
+    /// Tokens of the validation split that this loss is of.
+    pub const VALIDATION_TOKENS: &str = "val_tokens";
 }
 
 /// A log that is not one, or cannot be written.

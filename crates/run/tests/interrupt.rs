@@ -33,12 +33,12 @@ fn first_signal_asks_second_ends() {
 #[ignore = "the child of the test above"]
 fn child() {
     let Ok(signals) = std::env::var(CHILD) else { return };
-    let flag = Interrupt::of_process().unwrap();
+    let flag = Interrupt::of_process(|| ()).unwrap();
     for signal in signals.split_whitespace() {
         let number = if signal == "INT" { signal_hook::consts::SIGINT } else { signal_hook::consts::SIGTERM };
         signal_hook::low_level::raise(number).unwrap();
     }
-    assert_eq!(Interrupt::of_process().unwrap().requested(), flag.requested());
+    assert_eq!(Interrupt::of_process(|| ()).unwrap().requested(), flag.requested());
     // The test harness has no line end before this.
     let text = format!("\nrequested: {}\nsurvived\n", flag.requested());
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).unwrap();

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use bedstone_data::{
     corpus::{Corpus, Options},
-    shards::{Build, Origin, Shards, Text as Source, Validation, default_cache_dir},
+    shards::{
+        Build, ONE_IN, Origin, SPLIT_SEED, Shards, Text as Source, Validation, default_cache_dir, training_texts,
+    },
     tokenizer::{
         Tokenizer,
         train::{Kind, Training, train},
@@ -65,13 +67,16 @@ impl Text {
         };
         let training = Training::new(kind, config.vocab_size);
         let trained = match self {
-            Text::Files { train: corpus, .. } => train(corpus.texts(), &training)?,
+            Text::Files { train: corpus, validation: Some(_) } => train(corpus.texts(), &training)?,
+            Text::Files { train: corpus, validation: None } => {
+                train(training_texts(corpus, ONE_IN, SPLIT_SEED)?, &training)?
+            }
             Text::Stories { count } => {
                 let stories = World::new(WORLD_SEED).stories(Split::Train, *count);
                 train(stories.map(Ok::<_, std::convert::Infallible>), &training)?
             }
         };
-        let part = if trained.all_text { "all of the text" } else { "the beginning of the text" };
+        let part = if trained.all_text { "all of the training text" } else { "the beginning of the training text" };
         note(format!("tokenizer: {} tokens, trained on {part}", trained.tokenizer.vocab_size()));
         Ok(trained.tokenizer)
     }

@@ -2,28 +2,24 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use bedstone_data::{
-    corpus::{Corpus, Options},
-    shards::{Build, Text, Validation, default_cache_dir},
-};
+use bedstone_data::shards::{Build, Text, Validation, default_cache_dir};
 use bedstone_run::units;
 use bedstone_train::{TrainError, evaluate};
 use clap::Args;
 
 use super::text_model;
-use crate::{args::RuntimeArgs, output};
+use crate::{
+    args::{RuntimeArgs, TextArgs},
+    output,
+};
 
 /// Measure how well a language model predicts a text
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     /// A checkpoint or run directory
     model: PathBuf,
-    /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
-    /// The field of a JSON row that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    field: String,
+    #[command(flatten)]
+    text: TextArgs,
     /// Tokens a window [default: as many as the model takes, at most 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
@@ -42,8 +38,7 @@ pub(crate) struct EvalArgs {
 
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let model = text_model(&args.model, args.runtime.runtime()?)?;
-    let corpus = Corpus::open(&args.data, Options { field: args.field.clone(), ..Options::default() })
-        .map_err(TrainError::from)?;
+    let corpus = args.text.open()?;
     let cache = match &args.cache {
         Some(dir) => dir.clone(),
         None => default_cache_dir().map_err(TrainError::from)?,

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::text_model;
 use crate::{
-    args::{PrecisionArg, start},
+    args::{PrecisionArg, ThreadArgs},
     output,
 };
 
@@ -46,9 +46,8 @@ pub(crate) struct PretrainArgs {
     /// Equal seeds give equal weights, bit for bit
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     seed: Option<i64>,
-    /// Threads; all cores if not given. Results do not depend on it
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// What computes matrix products
     #[arg(long, value_enum)]
     precision: Option<PrecisionArg>,
@@ -111,7 +110,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         output::data(family.recipe())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let isa = start(args.threads)?;
+    let isa = args.threads.start()?;
     let settings = args.settings()?;
     let request = Request {
         family,
@@ -124,7 +123,8 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         },
         isa,
     };
-    let interrupt = Interrupt::of_process()?;
+    let interrupt =
+        Interrupt::of_process(|| output::note("stopping after this step, with a checkpoint; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
     match report.outcome {
         Outcome::Interrupted => {

@@ -2,12 +2,9 @@
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use bedstone_data::{
-    corpus::{Corpus, Options},
-    tokenizer::{
-        Special, Tokenizer,
-        train::{Kind, Training, train},
-    },
+use bedstone_data::tokenizer::{
+    Special, Tokenizer,
+    train::{Kind, Training, train},
 };
 use bedstone_run::units;
 use bedstone_train::TrainError;
@@ -15,7 +12,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::stdin;
-use crate::{args::start, output};
+use crate::{
+    args::{TextArgs, ThreadArgs},
+    output,
+};
 
 /// Train a tokenizer, or use one
 #[derive(Debug, Args)]
@@ -36,12 +36,8 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct TrainArgs {
-    /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
-    /// The field of a JSON row that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    field: String,
+    #[command(flatten)]
+    text: TextArgs,
     /// What to learn
     #[arg(long, value_enum, default_value = "bpe")]
     kind: KindArg,
@@ -57,9 +53,8 @@ struct TrainArgs {
     /// The directory to write into
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Threads; all cores if not given. Results do not depend on it
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    threads: ThreadArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -108,7 +103,7 @@ pub(crate) fn run(args: &TokenizerArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn learn(args: &TrainArgs) -> anyhow::Result<()> {
-    start(args.threads)?;
+    args.threads.start()?;
     let kind = match args.kind {
         KindArg::Bpe => Kind::ByteLevelBpe,
         KindArg::Wordpiece => Kind::WordPiece { lowercase: !args.cased },
@@ -117,8 +112,7 @@ fn learn(args: &TrainArgs) -> anyhow::Result<()> {
     if args.cased && !matches!(args.kind, KindArg::Wordpiece) {
         return Err(output::Usage("--cased goes with --kind wordpiece; the others keep case anyway".into()).into());
     }
-    let corpus = Corpus::open(&args.data, Options { field: args.field.clone(), ..Options::default() })
-        .map_err(TrainError::from)?;
+    let corpus = args.text.open()?;
     let training = Training { min_frequency: args.min_frequency, ..Training::new(kind, args.vocab_size) };
     let trained = train(corpus.texts(), &training).map_err(TrainError::from)?;
     fs::create_dir_all(&args.out)

@@ -1,7 +1,7 @@
 //! Documents to a directory of shards.
 
 use super::{
-    Error, Manifest, ONE_IN, Origin, Shards, Span, SplitRule, Text, Validation,
+    Error, Manifest, ONE_IN, Origin, SPLIT_SEED, Shards, Span, SplitRule, Text, Validation,
     cache::Building,
     manifest::{self, FORMAT},
     marks::Marks,
@@ -31,7 +31,7 @@ pub struct Build<'a> {
 impl<'a> Build<'a> {
     /// The usual settings: one document in twenty for validation, files of at most 256 MiB.
     pub fn new(text: Text<'a>, tokenizer: &'a Tokenizer, cache: PathBuf) -> Self {
-        let validation = Validation::Split { one_in: ONE_IN, seed: 0 };
+        let validation = Validation::Split { one_in: ONE_IN, seed: SPLIT_SEED };
         Self { text, validation, tokenizer, cache, shard_tokens: 1 << 26, progress: Box::new(|_| ()) }
     }
 

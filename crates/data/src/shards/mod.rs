@@ -32,7 +32,7 @@ pub use error::Error;
 pub use manifest::{FileRecord, Manifest, Series, SourceRecord, Span};
 pub use set::TokenSet;
 pub use source::{Text, Validation};
-pub use split::{ONE_IN, SplitRule};
+pub use split::{ONE_IN, SPLIT_SEED, SplitRule, training_texts};
 
 use set::Files;
 use std::{

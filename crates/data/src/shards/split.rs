@@ -1,11 +1,16 @@
 //! Which documents are for validation.
 
-use crate::random::mix;
+use crate::{
+    corpus::{Corpus, Error},
+    random::mix,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One document in so many is for validation: five per cent.
 pub const ONE_IN: u64 = 20;
+/// The seed of the draw, unless another is given.
+pub const SPLIT_SEED: u64 = 0;
 
 /// How training and validation were told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +49,20 @@ impl SplitRule {
             _ => false,
         }
     }
+}
+
+/// The texts of the documents that [`SplitRule::Documents`] leaves for training: what a tokenizer may learn from.
+///
+/// A corpus with too few documents for that rule is given whole: its split is by tokens, which are not there yet.
+pub fn training_texts(
+    corpus: &Corpus,
+    one_in: u64,
+    seed: u64,
+) -> Result<impl Iterator<Item = Result<String, Error>> + '_, Error> {
+    let splits = corpus.has_documents(SplitRule::fewest(one_in))?;
+    let rule = if splits { SplitRule::Documents { one_in, seed } } else { SplitRule::TailTokens { one_in } };
+    let kept = corpus.pieces().filter(move |p| p.as_ref().map_or(true, |p| !rule.is_validation(p.document)));
+    Ok(kept.map(|piece| piece.map(|piece| piece.text)))
 }
 
 impl fmt::Display for SplitRule {

@@ -227,3 +227,18 @@ proptest! {
         prop_assert_eq!(&part[..], &tokens(&shards.train)[begin as usize..end as usize]);
     }
 }
+
+#[test]
+fn a_tokenizer_learns_from_what_is_for_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = documents(100);
+    let rows: String = all.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect();
+    let file = dir.path().join("all.jsonl");
+    fs::write(&file, rows).unwrap();
+    let corpus = Corpus::open(&[&file], Options::default()).unwrap();
+    let learned: Vec<String> = training_texts(&corpus, 20, 7).unwrap().collect::<Result<_, _>>().unwrap();
+    let build = Build::new(Text::Corpus(&corpus), tokenizer(), dir.path().join("cache"));
+    let shards = Build { validation: split(20), ..build }.run().unwrap();
+    assert_eq!(learned, texts(&shards.train));
+    assert_eq!(learned.len(), 95);
+}

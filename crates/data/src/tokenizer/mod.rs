@@ -276,8 +276,16 @@ fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
         .map_err(|reason| Error::Config { path: path.to_path_buf(), reason: format!("not a JSON object: {reason}") })
 }
 
+/// Writes a file as a whole: where that fails, what was there before stays.
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|source| Error::Write { path: path.to_path_buf(), source })
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|source| {
+        // What cannot be removed either is not worth a second error.
+        let _ = fs::remove_file(&beside);
+        Error::Write { path: path.to_path_buf(), source }
+    })
 }
 
 fn refused(reason: tokenizers::Error, text: &str) -> Error {

@@ -59,7 +59,19 @@ pub struct RunDir {
     // Checkpoints newer than the committed one; the next commit removes them.
     stale: Vec<u64>,
     notes: Vec<String>,
+    // Made here under a name of our own choice: nobody misses it if no run begins in it.
+    numbered: bool,
     _lock: Lock,
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        // Refused data or settings leave no empty directories behind that a later `--resume` might find.
+        if self.numbered && has_begun(self.path()).is_ok_and(|begun| !begun) {
+            // Nothing depends on it.
+            let _ = fs::remove_dir_all(self.path());
+        }
+    }
 }
 
 /// From where a run goes on.
@@ -86,7 +98,9 @@ impl RunDir {
             Some(path) => path.to_path_buf(),
             None => numbered(Path::new(RUNS), name)?,
         };
-        Self::create_on(&path, Arc::new(FileSystem))
+        let mut dir = Self::create_on(&path, Arc::new(FileSystem))?;
+        dir.numbered = out.is_none();
+        Ok(dir)
     }
 
     /// Opens the directory of an earlier run, or makes it, and locks it.
@@ -139,7 +153,16 @@ impl RunDir {
         fs::create_dir_all(&training).map_err(FileError::at(&training, "make the folder"))?;
         let lock = Lock::take(path, &layout.lock())?;
         let notes = lock.note.clone().into_iter().collect();
-        Ok(Self { layout, disk, keep: Keep::default(), latest: None, stale: Vec::new(), notes, _lock: lock })
+        Ok(Self {
+            layout,
+            disk,
+            keep: Keep::default(),
+            latest: None,
+            stale: Vec::new(),
+            notes,
+            numbered: false,
+            _lock: lock,
+        })
     }
 
     fn remove_leftovers(&self) -> Result<(), FileError> {
@@ -203,7 +226,7 @@ fn last_run_in(root: &Path, name: &str) -> Result<Option<PathBuf>, DirError> {
         let path = root.join(&found);
         if let Some(number) = number
             && last.as_ref().is_none_or(|(highest, _)| number > *highest)
-            && is_run(&path)?
+            && has_begun(&path)?
         {
             last = Some((number, path));
         }

@@ -35,12 +35,29 @@ fn numbered_runs() {
     for want in ["gpt", "gpt-2", "gpt-3"] {
         let path = numbered(&runs, "gpt").unwrap();
         assert_eq!(path, runs.join(want));
-        RunDir::create(Some(&path), "gpt").unwrap();
+        let dir = RunDir::create(Some(&path), "gpt").unwrap();
+        fs::write(dir.log(), "").unwrap();
     }
     fs::create_dir(runs.join("gpt-10")).unwrap();
+    drop(RunDir::create(Some(&runs.join("gpt-11")), "gpt").unwrap());
     assert_eq!(last_run_in(&runs, "gpt").unwrap(), Some(runs.join("gpt-3")));
     assert_eq!(last_run_in(&runs, "llama").unwrap(), None);
     assert_eq!(last_run_in(&root.path().join("missing"), "gpt").unwrap(), None);
+}
+
+#[test]
+fn a_number_is_given_back_where_no_run_began() {
+    let root = tempfile::tempdir().unwrap();
+    for begins in [false, true] {
+        let path = numbered(root.path(), "gpt").unwrap();
+        let mut dir = RunDir::create(Some(&path), "gpt").unwrap();
+        dir.numbered = true;
+        if begins {
+            fs::write(dir.log(), "").unwrap();
+        }
+        drop(dir);
+        assert_eq!(path.exists(), begins);
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use bedstone_data::{
     tokenizer::Tokenizer,
 };
 use bedstone_infer::Runtime;
-use bedstone_models::{Model, load};
+use bedstone_models::{Model, ModelError, load};
+use bedstone_nn::NnError;
 use bedstone_run::{Checkpoint, Log, Progress, Recipe, RunDir, dir::model_folder, space};
 use bedstone_tensor::{Isa, Precision};
 
@@ -51,7 +52,7 @@ impl Run {
                     path: dir.path().to_owned(),
                     reason: format!("no architecture `{}`", request.family.model_type()),
                 })?;
-                Model::from_fields(architecture, &fields, r.train.seed)?
+                Model::from_fields(architecture, &fields, r.train.seed).map_err(|e| of_recipe(&recipe, e))?
             }
         };
         let info = model.info();
@@ -134,6 +135,16 @@ fn start_from(
     }
     progress.note(&format!("weights: from {}", init.display()));
     Ok(model)
+}
+
+/// A size that makes no sense, under the key that the recipe has for it.
+fn of_recipe(recipe: &Recipe<PretrainRecipe>, error: ModelError) -> TrainError {
+    match &error {
+        ModelError::Layers(NnError::Config { what, wanted, .. }) if recipe.values.model.contains_key(what) => {
+            recipe.invalid(&format!("model.{what}"), wanted).into()
+        }
+        _ => error.into(),
+    }
 }
 
 /// Ids of special tokens, for `config.json`.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use bedstone_models::checkpoint::ConfigFile;
-use bedstone_run::{Checkpoint, Layers, Progress, Recipe, Resume, RunDir, Verify, dir::last_run, files::FileError};
+use bedstone_run::{
+    Checkpoint, Layers, Progress, Recipe, Resume, RunDir, Verify, dir::last_run, files::FileError, recipe::Origin,
+};
 
 use super::{RECIPE, Request, Start};
 use crate::{
@@ -80,6 +82,11 @@ pub(super) fn resolve(request: &Request<'_>, own: Option<&Path>) -> Result<Recip
     let recipe: Recipe<PretrainRecipe> = Recipe::resolve(layers)?;
     if let Some((key, wanted)) = recipe.values.wrong() {
         return Err(recipe.invalid(key, wanted).into());
+    }
+    // A file may serve several runs; what is said for this one must matter to it.
+    let said = |key: &str| matches!(recipe.origin(key), Origin::Setting(_));
+    if let Some((key, why)) = recipe.values.without_use().into_iter().find(|(key, _)| said(key)) {
+        return Err(recipe.invalid(key, why).into());
     }
     Ok(recipe)
 }

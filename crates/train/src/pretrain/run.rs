@@ -66,6 +66,7 @@ struct StepLine {
 #[derive(Serialize)]
 struct EvaluationLine {
     val_loss: f64,
+    val_tokens: u64,
     perplexity: f64,
     bits_per_byte: f64,
 }
@@ -96,7 +97,10 @@ impl Run {
             if last || (t.evaluate_every > 0 && step.step.is_multiple_of(t.evaluate_every)) {
                 let limit = if last { 0 } else { self.recipe.values.evaluate.tokens };
                 if let Some(e) = self.evaluate(limit)? {
-                    let best = self.state.best.is_none_or(|b| e.loss < b);
+                    // The last evaluation, of the whole split, is no better or worse than those of its beginning.
+                    let usual = self.recipe.values.evaluate.tokens;
+                    let alike = limit == usual || e.tokens <= usual || self.state.best.is_none();
+                    let best = alike && self.state.best.is_none_or(|b| e.loss < b);
                     if best {
                         self.state.best = Some(e.loss);
                     }
@@ -197,7 +201,12 @@ impl Run {
         let Some(set) = self.shards.validation.as_ref().filter(|s| s.len() > 1) else { return Ok(None) };
         let r = &self.recipe.values;
         let e = evaluate(&self.model, self.runtime, set, r.train.context, r.micro_batch(), limit)?;
-        let line = EvaluationLine { val_loss: e.loss, perplexity: e.perplexity, bits_per_byte: e.bits_per_byte };
+        let line = EvaluationLine {
+            val_loss: e.loss,
+            val_tokens: e.tokens,
+            perplexity: e.perplexity,
+            bits_per_byte: e.bits_per_byte,
+        };
         self.log.append(self.state.step, &line)?;
         Ok(Some(e))
     }
