@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use bedstone_data::corpus::{Corpus, Options};
+use bedstone_tensor::Precision;
 use bedstone_train::TrainError;
 use clap::{Args, ValueEnum};
+
+use crate::output::Usage;
 
 /// How many threads.
 #[derive(Clone, Copy, Debug, Args)]
@@ -24,7 +27,7 @@ impl ThreadArgs {
 }
 
 /// How a model is run.
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct RuntimeArgs {
     #[command(flatten)]
     threads: ThreadArgs,
@@ -44,12 +47,23 @@ pub(crate) enum PrecisionArg {
 }
 
 impl RuntimeArgs {
+    /// The same with f32 for `auto`.
+    pub(crate) fn exact(&self) -> anyhow::Result<bedstone_infer::Runtime> {
+        let precision = if self.precision == PrecisionArg::Auto { PrecisionArg::F32 } else { self.precision };
+        RuntimeArgs { precision, ..*self }.runtime()
+    }
+
     /// Starts the thread pool and resolves instruction set and precision.
     pub(crate) fn runtime(&self) -> anyhow::Result<bedstone_infer::Runtime> {
         let isa = self.threads.start()?;
         let precision = match self.precision {
-            PrecisionArg::Auto | PrecisionArg::F32 => bedstone_tensor::Precision::F32,
-            PrecisionArg::Bf16 => anyhow::bail!("--precision bf16: not there yet, wanted auto or f32"),
+            PrecisionArg::Auto => Precision::best(isa),
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Bf16 if isa.has_bf16() => Precision::Bf16,
+            PrecisionArg::Bf16 => {
+                let text = format!("--precision bf16: got {isa}, which has no products of bf16, wanted auto or f32");
+                return Err(Usage(text).into());
+            }
         };
         Ok(bedstone_infer::Runtime { isa, precision })
     }

@@ -162,7 +162,6 @@ fn settings_out_of_range() {
             "prompt 0 has 2 tokens, and 100 are to follow: the model takes 32 in all\n\
              hint: shorten the prompt, or ask for fewer tokens"
         }),
-        ("--precision bf16", "--precision bf16: not there yet, wanted auto or f32"),
     ] {
         p.fails(&format!("generate run --prompt cat {flag}"), 1, want);
     }

@@ -317,7 +317,7 @@ fn doctor() {
     let names: Vec<&str> = e.stdout.lines().map(|line| line[..12].trim_end()).collect();
     let want = "cpu, cores, portable, avx2, avx512, avx512bf16, amx, would run, memory, huge pages, disk, cache";
     assert_eq!(names.join(", "), want);
-    assert!(e.stdout.contains("(detected), products in f32"), "{}", e.stdout);
+    assert!(e.stdout.contains("(detected), products in "), "{}", e.stdout);
     let mut want = vec!["cpu", "cores", "portable", "avx2", "avx512", "avx512bf16", "amx"];
     want.extend(["would_run", "memory_bytes", "huge_pages", "disk_bytes", "cache"]);
     check_keys(&p.run("doctor --json"), 1, &want);

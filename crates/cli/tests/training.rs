@@ -28,8 +28,9 @@ fn check_micro(settings: &str) {
 
 #[test]
 fn micro_batches() {
-    check_micro("");
-    check_micro("--set model.embd_pdrop=0.1 --set model.attn_pdrop=0.1 --set model.resid_pdrop=0.1");
+    // Products of bf16 round differently where gradients differ in the last bit.
+    check_micro("--precision f32");
+    check_micro("--precision f32 --set model.embd_pdrop=0.1 --set model.attn_pdrop=0.1 --set model.resid_pdrop=0.1");
 }
 
 #[test]

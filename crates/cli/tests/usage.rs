@@ -185,6 +185,19 @@ fn keys_without_use() {
 }
 
 #[test]
+fn precision_that_is_not_there() {
+    let mut p = Place::new();
+    p.set_env("BEDSTONE_ISA", "avx2");
+    p.fails("pretrain gpt --config tiny.toml --out run --precision bf16", 2, {
+        "--precision bf16: `train.precision` is \"bf16\", wanted auto or f32: avx2 has no products of bf16"
+    });
+    p.train("run", "--steps 1");
+    p.fails("generate run --prompt cat --precision bf16", 2, {
+        "--precision bf16: got avx2, which has no products of bf16, wanted auto or f32"
+    });
+}
+
+#[test]
 fn a_refused_run_leaves_no_directory() {
     let p = Place::new();
     assert_eq!(p.run("pretrain gpt --data missing.txt").code, Some(1));

@@ -1,8 +1,9 @@
 //! Element by element: sums, gates, tables.
 
 use crate::{
-    gemm::{Activation, activate, activate_backward},
+    gemm::Activation,
     isa::Isa,
+    number::{Number, add_part},
     out::Out,
     pool,
     simd::{each, each2, math, simd_fn},
@@ -78,30 +79,46 @@ simd_fn! {
 
 /// `y[r] = activation(x[r, ..width]) · x[r, width..]` for rows of `2 width`: the gate of GLU variants,
 /// [Shazeer 2020](https://arxiv.org/abs/2002.05202).
-pub fn gated(isa: Isa, activation: Activation, y: &mut [f32], x: &[f32], width: usize) {
+pub fn gated<T: Number>(isa: Isa, activation: Activation, y: &mut [T], x: &[T], width: usize) {
     assert_eq!(x.len(), 2 * y.len());
     rows_of(y, width, |r, y| {
         let (gate, up) = x[2 * r * width..2 * (r + 1) * width].split_at(width);
-        y.copy_from_slice(gate);
-        activate(isa, activation, y);
-        mul_part(isa, y, up);
+        gated_row(isa, activation, y, gate, up);
     });
 }
 
+simd_fn! {
+    fn gated_row<[T: Number]>(s, activation: Activation, y: &mut [T], gate: &[T], up: &[T]) {
+        let mut i = 0;
+        while i < y.len() {
+            T::put(s, y, i, s.mul(activation.apply(s, T::at(s, gate, i)), T::at(s, up, i)));
+            i += S::LANES;
+        }
+    }
+}
+
 /// The gradient of [`gated`]: `dx` (overwritten) from `dy` and the input `x`.
-pub fn gated_backward(isa: Isa, activation: Activation, dx: &mut [f32], dy: &[f32], x: &[f32], width: usize) {
+pub fn gated_backward<T: Number>(isa: Isa, activation: Activation, dx: &mut [T], dy: &[T], x: &[T], width: usize) {
     assert!(dx.len() == 2 * dy.len() && x.len() == dx.len());
     rows_of(dx, 2 * width, |r, dx| {
         let (gate, up) = x[2 * r * width..2 * (r + 1) * width].split_at(width);
-        let dy = &dy[r * width..(r + 1) * width];
         let (d_gate, d_up) = dx.split_at_mut(width);
-        d_up.copy_from_slice(gate);
-        activate(isa, activation, d_up);
-        mul_part(isa, d_up, dy);
-        d_gate.copy_from_slice(dy);
-        mul_part(isa, d_gate, up);
-        activate_backward(isa, activation, d_gate, gate);
+        gated_backward_row(isa, activation, d_gate, d_up, &dy[r * width..(r + 1) * width], gate, up);
     });
+}
+
+simd_fn! {
+    fn gated_backward_row<[T: Number]>(
+        s, activation: Activation, d_gate: &mut [T], d_up: &mut [T], dy: &[T], gate: &[T], up: &[T],
+    ) {
+        let mut i = 0;
+        while i < dy.len() {
+            let (d, g) = (T::at(s, dy, i), T::at(s, gate, i));
+            T::put(s, d_up, i, s.mul(d, activation.apply(s, g)));
+            T::put(s, d_gate, i, activation.backward(s, s.mul(d, T::at(s, up, i)), g));
+            i += S::LANES;
+        }
+    }
 }
 
 /// `y[t] (+)= table[ids[t]]` for rows of `width`.
@@ -121,7 +138,7 @@ pub fn gather(isa: Isa, y: &mut [f32], table: &[f32], ids: &[i32], width: usize,
 }
 
 /// `table[ids[t]] += dy[t]`, in the order of `t` whatever the threads: each of them takes some columns of all rows.
-pub fn scatter_add(isa: Isa, table: &mut [f32], dy: &[f32], ids: &[i32], width: usize) {
+pub fn scatter_add<T: Number>(isa: Isa, table: &mut [f32], dy: &[T], ids: &[i32], width: usize) {
     assert_eq!(dy.len(), ids.len() * width);
     const COLUMNS: usize = 128;
     let out = Out::new(table, width.max(1));
@@ -132,13 +149,13 @@ pub fn scatter_add(isa: Isa, table: &mut [f32], dy: &[f32], ids: &[i32], width: 
         for (t, &id) in ids.iter().enumerate() {
             // SAFETY: these columns are this task's.
             let row = unsafe { out.row(id as usize, from, to - from) };
-            axpy_part(isa, row, 1.0, &dy[t * width + from..t * width + to]);
+            add_part(isa, row, &dy[t * width + from..t * width + to]);
         }
     });
 }
 
 /// `sums[c] += Σ_r x[r, c]`, as a fixed tree over groups of rows: the gradient of a bias.
-pub fn sum_rows(isa: Isa, sums: &mut [f32], x: &[f32], ld: usize) {
+pub fn sum_rows<T: Number>(isa: Isa, sums: &mut [f32], x: &[T], ld: usize) {
     let width = sums.len();
     let rows = if x.is_empty() { 0 } else { (x.len() - width) / ld + 1 };
     let per_task = (pool::SMALL / width.max(1)).clamp(16, 512);
@@ -146,7 +163,7 @@ pub fn sum_rows(isa: Isa, sums: &mut [f32], x: &[f32], ld: usize) {
     let mut partial = crate::mem::Buf::zeroed(tasks * width);
     pool::for_chunks(&mut partial, width.max(1), |task, part| {
         for r in task * per_task..((task + 1) * per_task).min(rows) {
-            axpy_part(isa, part, 1.0, &x[r * ld..r * ld + width]);
+            add_part(isa, part, &x[r * ld..r * ld + width]);
         }
     });
     pool::tree_add_rows(&mut partial, width);
@@ -156,7 +173,7 @@ pub fn sum_rows(isa: Isa, sums: &mut [f32], x: &[f32], ld: usize) {
 }
 
 /// Runs `task(r, row)` for the rows of `y`.
-fn rows_of(y: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Send + Sync) {
+fn rows_of<T: Send>(y: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Send + Sync) {
     let width = width.max(1);
     let per_task = (pool::SMALL / width).max(1);
     pool::for_chunks(y, per_task * width, |i, part| {

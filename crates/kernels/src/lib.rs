@@ -9,6 +9,7 @@ pub mod isa;
 pub mod loss;
 pub mod mem;
 pub mod norm;
+pub mod number;
 pub mod optim;
 mod out;
 pub mod pool;
@@ -16,4 +17,5 @@ pub mod random;
 pub mod rotary;
 mod simd;
 
+pub use half::bf16;
 pub use isa::Isa;

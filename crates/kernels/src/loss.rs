@@ -2,9 +2,10 @@
 
 use crate::{
     isa::Isa,
+    number::Number,
     out::Out,
     pool,
-    simd::{each, math, simd_fn},
+    simd::{Simd, math, simd_fn},
 };
 
 /// Labels with this value take no part, as in PyTorch.
@@ -27,10 +28,10 @@ pub struct CrossEntropy {
 ///
 /// # Panics
 /// If a label is neither a class nor [`IGNORE`]: callers check labels, with better words.
-pub fn cross_entropy(
+pub fn cross_entropy<T: Number>(
     isa: Isa,
     options: CrossEntropy,
-    logits: &mut [f32],
+    logits: &mut [T],
     classes: usize,
     labels: &[i32],
     losses: &mut [f32],
@@ -46,7 +47,7 @@ pub fn cross_entropy(
             if labels[r] == IGNORE {
                 loss[0] = 0.0;
                 if options.gradient.is_some() {
-                    row.fill(0.0);
+                    row.fill(T::zeroed());
                 }
                 continue;
             }
@@ -58,62 +59,96 @@ pub fn cross_entropy(
 }
 
 simd_fn! {
-    fn row_loss(s, options: CrossEntropy, row: &mut [f32], label: usize) -> f32 {
+    fn row_loss<[T: Number]>(s, options: CrossEntropy, row: &mut [T], label: usize) -> f32 {
         let n = row.len();
         if let Some(cap) = options.softcap {
-            each!(s, row, |x| s.mul(s.splat(cap), math::tanh(s, s.mul(x, s.splat(1.0 / cap)))));
+            let mut i = 0;
+            while i < n {
+                let capped = math::tanh(s, s.mul(T::at(s, row, i), s.splat(1.0 / cap)));
+                T::put(s, row, i, s.mul(s.splat(cap), capped));
+                i += S::LANES;
+            }
         }
         let mut top = s.splat(f32::NEG_INFINITY);
         let mut i = 0;
         while i + S::LANES <= n {
-            top = s.max(top, s.load(&row[i..]));
+            top = s.max(top, T::load(s, &row[i..]));
             i += S::LANES;
         }
         let mut max = s.max_lane(top);
         // A comparison with what is not a number is false: the loss must not hide it.
-        for &x in &row[i..] {
+        for i in i..n {
+            let x = row[i].to_f32();
             max = if x > max || x.is_nan() { x } else { max };
         }
         let (m, mut acc) = (s.splat(max), s.zero());
         let mut i = 0;
         while i + S::LANES <= n {
-            acc = s.add(acc, math::exp(s, s.sub(s.load(&row[i..]), m)));
+            acc = s.add(acc, math::exp(s, s.sub(T::load(s, &row[i..]), m)));
             i += S::LANES;
         }
         let mut tail = 0.0;
         if i < n {
             let mut e = [0.0; 16];
-            s.store(&mut e, math::exp(s, s.sub(s.load_part(&row[i..n]), m)));
+            s.store(&mut e, math::exp(s, s.sub(T::load_part(s, &row[i..n]), m)));
             tail = e[..n - i].iter().sum();
         }
         let sum = s.sum(acc) + tail;
         let lse = max + sum.ln();
         let smoothing = options.label_smoothing;
-        let mut loss = lse - row[label];
+        let at_label = row[label].to_f32();
+        let mut loss = lse - at_label;
         if smoothing > 0.0 {
             loss = (1.0 - smoothing) * loss + smoothing * (lse - crate::simd::sum(s, row) / n as f32);
         }
         if let Some(scale) = options.gradient {
-            let (lse, scale_v, even) = (s.splat(lse), s.splat(scale), s.splat(smoothing / n as f32));
-            let (inv_cap2, one) = (options.softcap.map(|cap| 1.0 / (cap * cap)), s.splat(1.0));
-            let at_label = row[label];
-            each!(s, row, |x| {
-                let g = s.mul(scale_v, s.sub(math::exp(s, s.sub(x, lse)), even));
-                match inv_cap2 {
-                    // The derivative of the cap: 1 - (capped / cap)².
-                    Some(c) => s.mul(g, s.sub(one, s.mul(s.mul(x, x), s.splat(c)))),
-                    None => g,
-                }
-            });
-            let slope = options.softcap.map_or(1.0, |cap| 1.0 - (at_label / cap) * (at_label / cap));
-            row[label] -= scale * (1.0 - smoothing) * slope;
+            let slope = Slope { lse, scale, even: smoothing / n as f32, cap: options.softcap };
+            // The label's own number has a part more, which must not be lost in rounding.
+            let mut own = [0.0; 16];
+            s.store(&mut own, slope.at(s, s.splat(at_label)));
+            let capped = options.softcap.map_or(1.0, |cap| 1.0 - (at_label / cap) * (at_label / cap));
+            let own = own[0] - scale * (1.0 - smoothing) * capped;
+            let mut i = 0;
+            while i < n {
+                T::put(s, row, i, slope.at(s, T::at(s, row, i)));
+                i += S::LANES;
+            }
+            row[label] = T::from_f32(own);
         }
         loss
     }
 }
 
+/// The gradient of a row's loss where a logit is not the label's.
+#[derive(Clone, Copy)]
+struct Slope {
+    lse: f32,
+    scale: f32,
+    /// What smoothing takes off each class.
+    even: f32,
+    cap: Option<f32>,
+}
+
+impl Slope {
+    #[inline(always)]
+    fn at<S: Simd>(self, s: S, x: S::V) -> S::V {
+        let p = math::exp(s, s.sub(x, s.splat(self.lse)));
+        let g = s.mul(s.splat(self.scale), s.sub(p, s.splat(self.even)));
+        match self.cap {
+            // The derivative of the cap: 1 - (capped / cap)².
+            Some(cap) => {
+                let x = s.mul(x, s.splat(1.0 / cap));
+                s.mul(g, s.sub(s.splat(1.0), s.mul(x, x)))
+            }
+            None => g,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::*;
 
     #[track_caller]
@@ -133,6 +168,11 @@ mod tests {
             let (mut g, mut losses) = (logits.clone(), [9.0; 4]);
             let options = CrossEntropy { label_smoothing: smoothing, softcap, gradient: Some(0.5) };
             cross_entropy(isa, options, &mut g, classes, &labels, &mut losses);
+            let (mut half, mut half_losses) = (logits.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>(), [9.0; 4]);
+            cross_entropy(isa, options, &mut half, classes, &labels, &mut half_losses);
+            let near = |a: f32, b: f32| (a - b).abs() < 0.02 * (1.0 + b.abs());
+            assert!(losses.iter().zip(half_losses).all(|(&a, b)| near(b, a)), "{isa} {half_losses:?} want {losses:?}");
+            assert!(g.iter().zip(&half).all(|(&a, b)| near(b.to_f32(), a)), "{isa} {half:?} want {g:?}");
             for r in 0..4 {
                 let x: Vec<f64> = logits[r * classes..(r + 1) * classes].iter().map(|&x| x as f64).collect();
                 if labels[r] == IGNORE {

@@ -3,6 +3,7 @@
 use crate::{
     isa::Isa,
     mem::Buf,
+    number::{Lanes, Number},
     out::Out,
     pool,
     simd::{Simd, simd_fn},
@@ -81,12 +82,12 @@ pub enum Norm {
 ///
 /// `stats` receives mean and reciprocal deviation of each row, which the gradient needs. Without `w` the weights are
 /// one, without `b` the biases zero. Accumulates in f32.
-pub fn norm(
+pub fn norm<T: Number, U: Number>(
     isa: Isa,
     norm: Norm,
     rows: Rows,
-    y: &mut [f32],
-    x: &[f32],
+    y: &mut [U],
+    x: &[T],
     w: Option<&[f32]>,
     b: Option<&[f32]>,
     stats: &mut [f32],
@@ -107,7 +108,9 @@ pub fn norm(
 }
 
 simd_fn! {
-    fn row_forward(s, norm: Norm, y: &mut [f32], x: &[f32], w: Option<&[f32]>, b: Option<&[f32]>, stats: &mut [f32]) {
+    fn row_forward<[T: Number, U: Number]>(
+        s, norm: Norm, y: &mut [U], x: &[T], w: Option<&[f32]>, b: Option<&[f32]>, stats: &mut [f32],
+    ) {
         let n = x.len() as f32;
         let (mean, rstd, offset) = match norm {
             Norm::Layer { eps } => {
@@ -121,48 +124,41 @@ simd_fn! {
         let n = x.len();
         let mut i = 0;
         while i < n {
-            let mut v = s.mul(s.sub(at(s, x, i), mean), rstd);
+            let mut v = s.mul(s.sub(T::at(s, x, i), mean), rstd);
             if let Some(w) = w {
-                v = s.mul(v, s.add(offset, at(s, &w[..n], i)));
+                v = s.mul(v, s.add(offset, f32::at(s, &w[..n], i)));
             }
             if let Some(b) = b {
-                v = s.add(v, at(s, &b[..n], i));
+                v = s.add(v, f32::at(s, &b[..n], i));
             }
-            put(s, y, i, v);
+            U::put(s, y, i, v);
             i += S::LANES;
         }
     }
 }
 
-/// The vector at `i` of `x`, zeros beyond its end.
-#[inline(always)]
-fn at<S: Simd>(s: S, x: &[f32], i: usize) -> S::V {
-    if i + S::LANES <= x.len() { s.load(&x[i..]) } else { s.load_part(&x[i..]) }
-}
-
-/// Stores a vector at `i` of `y`, as far as that goes.
-#[inline(always)]
-fn put<S: Simd>(s: S, y: &mut [f32], i: usize, v: S::V) {
-    if i + S::LANES <= y.len() { s.store(&mut y[i..], v) } else { s.store_part(&mut y[i..], v) }
-}
-
 /// `Σ (x - mean)²`.
 #[inline(always)]
-fn sum_squares_about<S: Simd>(s: S, x: &[f32], mean: f32) -> f32 {
-    let (m, mut acc) = (s.splat(mean), s.zero());
-    let mut chunks = x.chunks_exact(S::LANES);
-    for c in &mut chunks {
-        let d = s.sub(s.load(c), m);
+fn sum_squares_about<S: Simd, T: Number>(s: S, x: &[T], mean: f32) -> f32 {
+    let (m, mut acc, mut i) = (s.splat(mean), s.zero(), 0);
+    while i + S::LANES <= x.len() {
+        let d = s.sub(T::load(s, &x[i..]), m);
         acc = s.fma(d, d, acc);
+        i += S::LANES;
     }
-    let rest: f32 = chunks.remainder().iter().map(|&x| (x - mean) * (x - mean)).sum();
-    s.sum(acc) + rest
+    if i == x.len() {
+        return s.sum(acc);
+    }
+    // Beyond the row there is no distance from the mean.
+    let (mut d, n) = ([0.0; 16], x.len() - i);
+    s.store(&mut d, s.sub(T::load_part(s, &x[i..]), m));
+    s.sum(acc) + d[..n].iter().map(|d| d * d).sum::<f32>()
 }
 
 /// Gradients that a normalisation writes.
-pub struct NormGrads<'a> {
+pub struct NormGrads<'a, T = f32> {
     /// Of the input, in its layout; only its rows are written.
-    pub dx: &'a mut [f32],
+    pub dx: &'a mut [T],
     /// Whether `dx` is added to instead of overwritten.
     pub accumulate: bool,
     /// Of the weights, added to.
@@ -172,13 +168,13 @@ pub struct NormGrads<'a> {
 }
 
 /// The gradients of [`norm`], from `dy` in the layout of `y`, the input `x`, and the `stats` that the forward pass kept.
-pub fn norm_backward(
+pub fn norm_backward<T: Number, U: Number>(
     isa: Isa,
     norm: Norm,
     rows: Rows,
-    grads: NormGrads<'_>,
-    dy: &[f32],
-    x: &[f32],
+    grads: NormGrads<'_, T>,
+    dy: &[U],
+    x: &[T],
     w: Option<&[f32]>,
     stats: &[f32],
 ) {
@@ -212,8 +208,8 @@ pub fn norm_backward(
 }
 
 simd_fn! {
-    fn row_backward(
-        s, norm: Norm, dx: &mut [f32], accumulate: bool, dw: &mut [f32], db: &mut [f32], dy: &[f32], x: &[f32],
+    fn row_backward<[T: Number, U: Number]>(
+        s, norm: Norm, dx: &mut [T], accumulate: bool, dw: &mut [f32], db: &mut [f32], dy: &[U], x: &[T],
         w: Option<&[f32]>, stats: &[f32],
     ) {
         let n = x.len();
@@ -223,36 +219,36 @@ simd_fn! {
         let (mut sum_g, mut sum_gh) = (s.zero(), s.zero());
         let mut i = 0;
         while i < n {
-            let h = s.mul(s.sub(at(s, x, i), mean), rstd);
-            let d = at(s, dy, i);
+            let h = s.mul(s.sub(T::at(s, x, i), mean), rstd);
+            let d = U::at(s, dy, i);
             let g = match w {
-                Some(w) => s.mul(d, s.add(offset, at(s, &w[..n], i))),
+                Some(w) => s.mul(d, s.add(offset, f32::at(s, &w[..n], i))),
                 None => d,
             };
             // Beyond the row `d` is zero, and so is `g`.
             sum_g = s.add(sum_g, g);
             sum_gh = s.fma(g, h, sum_gh);
-            let v = s.fma(d, h, at(s, dw, i));
-            put(s, dw, i, v);
-            let v = s.add(d, at(s, db, i));
-            put(s, db, i, v);
+            let v = s.fma(d, h, f32::at(s, dw, i));
+            f32::put(s, dw, i, v);
+            let v = s.add(d, f32::at(s, db, i));
+            f32::put(s, db, i, v);
             i += S::LANES;
         }
         let mean_g = if matches!(norm, Norm::Layer { .. }) { s.sum(sum_g) / n as f32 } else { 0.0 };
         let (mean_g, mean_gh) = (s.splat(mean_g), s.splat(s.sum(sum_gh) / n as f32));
         let mut i = 0;
         while i < n {
-            let h = s.mul(s.sub(at(s, x, i), mean), rstd);
-            let d = at(s, dy, i);
+            let h = s.mul(s.sub(T::at(s, x, i), mean), rstd);
+            let d = U::at(s, dy, i);
             let g = match w {
-                Some(w) => s.mul(d, s.add(offset, at(s, &w[..n], i))),
+                Some(w) => s.mul(d, s.add(offset, f32::at(s, &w[..n], i))),
                 None => d,
             };
             let mut v = s.mul(rstd, s.sub(s.sub(g, mean_g), s.mul(h, mean_gh)));
             if accumulate {
-                v = s.add(at(s, dx, i), v);
+                v = s.add(T::at(s, dx, i), v);
             }
-            put(s, dx, i, v);
+            T::put(s, dx, i, v);
             i += S::LANES;
         }
     }

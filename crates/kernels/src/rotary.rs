@@ -3,6 +3,7 @@
 use crate::{
     isa::Isa,
     norm::Rows,
+    number::Number,
     out::Out,
     pool,
     simd::{Simd, simd_fn},
@@ -25,7 +26,7 @@ pub struct Angles<'a> {
 ///
 /// # Panics
 /// If a position has no angles.
-pub fn rotate(isa: Isa, x: &mut [f32], rows: Rows, angles: Angles<'_>, positions: &[i32], inverse: bool) {
+pub fn rotate<T: Number>(isa: Isa, x: &mut [T], rows: Rows, angles: Angles<'_>, positions: &[i32], inverse: bool) {
     let Angles { cos, sin, half } = angles;
     assert!(2 * half <= rows.width && positions.len() >= rows.outer);
     assert!(rows.inner * rows.width + rows.first <= rows.ld && x.len() >= rows.outer.saturating_sub(1) * rows.ld);
@@ -43,23 +44,23 @@ pub fn rotate(isa: Isa, x: &mut [f32], rows: Rows, angles: Angles<'_>, positions
 }
 
 simd_fn! {
-    fn rotate_token(s, heads: &mut [f32], width: usize, cos: &[f32], sin: &[f32], sign: f32) {
+    fn rotate_token<[T: Number]>(s, heads: &mut [T], width: usize, cos: &[f32], sin: &[f32], sign: f32) {
         let half = cos.len();
         for head in heads.chunks_exact_mut(width) {
             let (x, y) = head[..2 * half].split_at_mut(half);
             let mut i = 0;
             while i + S::LANES <= half {
                 let n = s.mul(s.load(&sin[i..]), s.splat(sign));
-                let (a, b) = turn(s, s.load(&x[i..]), s.load(&y[i..]), s.load(&cos[i..]), n);
-                s.store(&mut x[i..], a);
-                s.store(&mut y[i..], b);
+                let (a, b) = turn(s, T::load(s, &x[i..]), T::load(s, &y[i..]), s.load(&cos[i..]), n);
+                T::store(s, &mut x[i..], a);
+                T::store(s, &mut y[i..], b);
                 i += S::LANES;
             }
             if i < half {
                 let n = s.mul(s.load_part(&sin[i..]), s.splat(sign));
-                let (a, b) = turn(s, s.load_part(&x[i..]), s.load_part(&y[i..]), s.load_part(&cos[i..]), n);
-                s.store_part(&mut x[i..], a);
-                s.store_part(&mut y[i..], b);
+                let (a, b) = turn(s, T::load_part(s, &x[i..]), T::load_part(s, &y[i..]), s.load_part(&cos[i..]), n);
+                T::store_part(s, &mut x[i..], a);
+                T::store_part(s, &mut y[i..], b);
             }
         }
     }

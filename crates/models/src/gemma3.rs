@@ -113,9 +113,9 @@ struct SandwichBlock {
 
 impl Block for SandwichBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let y = self.attn.forward(&self.attn_norm.forward(x, ctx)?, input, ctx)?;
+        let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
         let x = ops::add(&self.attn_out_norm.forward(&y, ctx)?, x, ctx)?;
-        let y = self.mlp.forward(&self.mlp_norm.forward(&x, ctx)?, ctx)?;
+        let y = self.mlp.forward(&self.mlp_norm.operand(&x, ctx)?, ctx)?;
         ops::add(&self.mlp_out_norm.forward(&y, ctx)?, &x, ctx)
     }
 }

@@ -56,7 +56,7 @@ impl LmHead {
                 ops::rows(x, &last, ctx)?.reshape([b, 1, width])?
             }
         };
-        let logits = ops::linear(&x, &[self.linear], LinearArgs::default(), ctx)?;
+        let logits = ops::linear(&x, &[self.linear], LinearArgs { full: true, ..Default::default() }, ctx)?;
         let logits = match self.softcap {
             Some(cap) => ops::softcap(&logits, cap, ctx)?,
             None => logits,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bedstone_nn::{NnError, Random, Source};
-use bedstone_tensor::{Ctx, Env, Isa, Params, Precision, Result as OpResult, Tensor, TensorError};
+use bedstone_tensor::{Ctx, Env, Isa, Packing, Params, Precision, Result as OpResult, Tensor, TensorError};
 use serde_json::{Map, Value};
 
 use crate::{Architecture, ModelError, checkpoint::ConfigFile};
@@ -177,7 +177,7 @@ impl Model {
 
     /// What a context of this model starts from.
     pub fn env(&self, isa: Isa, precision: Precision) -> Env<'_> {
-        Env { isa, precision, params: &self.params }
+        Env { isa, precision, packing: Packing::Kept, params: &self.params }
     }
 
     /// From named inputs to named outputs.

@@ -146,9 +146,10 @@ impl Attention {
             let what = "gradients do not reach into a cache: train without one".to_owned();
             return Err(TensorError::Unsupported { op: "attention", what });
         }
+        let isa = ctx.isa;
         if let Some(cache) = &mut ctx.cache {
             args.keys = Some(cache.len() + t);
-            let (keys, values) = cache.store(s.layer, &qkv, k_first, v_first, s.kv_width())?;
+            let (keys, values) = cache.store(s.layer, &qkv, k_first, v_first, s.kv_width(), isa)?;
             return ops::attention(q, Part { x: &keys, first: 0 }, Part { x: &values, first: 0 }, args, ctx);
         }
         ops::attention(q, Part { x: &qkv, first: k_first }, Part { x: &qkv, first: v_first }, args, ctx)

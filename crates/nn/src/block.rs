@@ -27,7 +27,7 @@ pub struct PreNormBlock {
 
 impl Block for PreNormBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let x = self.attn.forward_residual(&self.attn_norm.forward(x, ctx)?, input, x, ctx)?;
-        self.mlp.forward_residual(&self.mlp_norm.forward(&x, ctx)?, self.dropout, &x, ctx)
+        let x = self.attn.forward_residual(&self.attn_norm.operand(x, ctx)?, input, x, ctx)?;
+        self.mlp.forward_residual(&self.mlp_norm.operand(&x, ctx)?, self.dropout, &x, ctx)
     }
 }

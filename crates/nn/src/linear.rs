@@ -48,7 +48,7 @@ impl Linear {
 
     /// With an activation behind it.
     pub fn forward_activated(&self, x: &Tensor, activation: Activation, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        ops::linear(x, &[self.op], LinearArgs { activation, residual: None }, ctx)
+        ops::linear(x, &[self.op], LinearArgs { activation, ..Default::default() }, ctx)
     }
 
     /// `residual + dropout(x W + b)`: the end of a branch beside a residual stream.

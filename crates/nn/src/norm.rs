@@ -24,8 +24,13 @@ impl Norm {
         Ok(Norm { args: ops::NormArgs { kind: Kind::Rms { eps, offset }, weight, bias: None } })
     }
 
-    /// Normalises each row.
+    /// Normalises each row; the result is f32.
     pub fn forward(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         ops::norm(x, self.args, ctx)
+    }
+
+    /// The same for a result that only products read.
+    pub fn operand(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        ops::norm_operand(x, self.args, ctx)
     }
 }

@@ -1,5 +1,7 @@
 //! Keys and values of tokens already seen.
 
+use bedstone_kernels::Isa;
+
 use crate::{Result, Tensor, TensorError};
 
 /// Keys and values of each layer, `[B, T, Hkv · D]`, kept so that decoding computes each token once.
@@ -53,6 +55,7 @@ impl Cache {
         k_first: usize,
         v_first: usize,
         width: usize,
+        isa: Isa,
     ) -> Result<(Tensor, Tensor)> {
         let [b, t, w] = x.dims("cache")?;
         if self.len + t > self.capacity {
@@ -72,6 +75,7 @@ impl Cache {
             return Err(TensorError::Shape { op: "cache", got: slot.keys.shape(), wanted });
         }
         let room = if self.len + t <= room { room } else { (2 * room).max(self.len + t).min(self.capacity) };
+        let x = x.to_f32(isa)?;
         for (to, first) in [(&mut slot.keys, k_first), (&mut slot.values, v_first)] {
             grow(to, room, self.len)?;
             let (to, x) = (to.f32s_mut(), x.data::<f32>("cache")?);

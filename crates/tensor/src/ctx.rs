@@ -8,14 +8,50 @@ use bedstone_kernels::{
     random::{Draw, Dropout},
 };
 
-use crate::{Backward, Cache, Grads, ParamId, Params, Result, Tensor, TensorError, tape::Tape};
+use crate::{Backward, Cache, Dtype, Grads, ParamId, Params, Result, Tensor, TensorError, tape::Tape};
 
-/// How matrix products are computed; everything else is f32 always.
+/// How matrix products are computed; sums, norms, losses and the residual stream are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// In f32.
     #[default]
     F32,
+    /// On numbers rounded to bf16, with sums in f32; activations between products are kept as bf16. Needs
+    /// [`Isa::has_bf16`].
+    Bf16,
+}
+
+impl Precision {
+    /// bf16 where the processor has instructions for it, else f32.
+    pub fn best(isa: Isa) -> Precision {
+        if isa.has_bf16() { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// The name that the command line and recipes take.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
+    /// The type of what only products read.
+    pub fn operand(self) -> Dtype {
+        match self {
+            Precision::F32 => Dtype::F32,
+            Precision::Bf16 => Dtype::Bf16,
+        }
+    }
+}
+
+/// How long packed weights are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// Until the weights change: for inference, and for several micro-batches a step.
+    #[default]
+    Kept,
+    /// For one product: where each is needed once before the weights change.
+    Passing,
 }
 
 /// What stays the same during a computation.
@@ -25,6 +61,8 @@ pub struct Env<'p> {
     pub isa: Isa,
     /// Of matrix products.
     pub precision: Precision,
+    /// Of weights for products of bf16.
+    pub packing: Packing,
     /// The parameters.
     pub params: &'p Params,
 }
@@ -103,7 +141,7 @@ impl<'p> Ctx<'p> {
         let Some(tape) = &mut self.tape else { return out.with_var(None) };
         let wanted =
             inputs.iter().any(|x| x.var().is_some()) || params.iter().any(|&id| self.env.params.get(id).trainable);
-        let var = wanted.then(|| tape.push(Box::new(backward())));
+        let var = wanted.then(|| tape.push(Box::new(backward()), out.dtype()));
         out.with_var(var)
     }
 

@@ -2,9 +2,10 @@
 
 use bedstone_kernels::random::{Draw, key};
 
-use crate::{Ctx, Env, Isa, ParamId, Params, Precision, Result, Shape, Tensor};
+use crate::{Ctx, Env, Isa, Packing, ParamId, Params, Precision, Result, Shape, Tensor};
 
-/// Checks the gradients of `f` at random parameters of the given shapes, on every instruction set available.
+/// Checks the gradients of `f` at random parameters of the given shapes, on every instruction set available; and that
+/// with products of bf16, where there are such, results and gradients are the same but for rounding.
 ///
 /// `f` builds a result from the parameters; its sum with random weights is differentiated by central differences in
 /// double precision, at every place of small parameters and at some places of large ones.
@@ -22,6 +23,40 @@ pub fn check(what: &str, shapes: &[Shape], f: impl Fn(&[ParamId], &mut Ctx<'_>) 
     let ids: Vec<ParamId> = params.iter().map(|(id, _)| id).collect();
     for isa in Isa::available() {
         check_params(&format!("{what} on {isa}"), isa, &mut params, 3e-2, |ctx| f(&ids, ctx));
+        if isa.has_bf16() {
+            check_half(&format!("{what} on {isa} in bf16"), isa, &params, |ctx| f(&ids, ctx));
+        }
+    }
+}
+
+/// The share of the root mean square that a result of bf16 products may be off; kinks, as ReLU has, flip a few numbers.
+const HALF_ERROR: f64 = 2e-1;
+
+/// Compares result and gradients with products of bf16 to those of f32.
+#[track_caller]
+fn check_half(what: &str, isa: Isa, params: &Params, f: impl Fn(&mut Ctx<'_>) -> Result<Tensor>) {
+    let run = |precision| -> Result<Vec<(String, Tensor)>> {
+        let mut ctx = Ctx::gradients(Env { isa, precision, packing: Packing::Passing, params });
+        let y = f(&mut ctx)?;
+        let mut weights = Tensor::zeros::<f32>(y.shape());
+        normal(weights.f32s_mut(), 99);
+        let mut all = vec![("the result".to_owned(), y.to_f32(isa)?)];
+        let grads = ctx.backward_from(&y, weights)?;
+        for (id, p) in params.iter() {
+            let grad = grads.param(id).unwrap_or_else(|| panic!("{what}: `{}` got no gradient", p.name));
+            all.push((format!("the gradient of `{}`", p.name), grad.clone()));
+        }
+        Ok(all)
+    };
+    let both = run(Precision::Bf16).and_then(|half| Ok((half, run(Precision::F32)?)));
+    let (half, full) = both.unwrap_or_else(|e| panic!("{what}: {e}"));
+    for ((name, got), (_, want)) in half.iter().zip(&full) {
+        let square = |x: f32| x as f64 * x as f64;
+        let error: f64 = got.f32s().iter().zip(want.f32s()).map(|(a, b)| square(a - b)).sum();
+        let size: f64 = want.f32s().iter().map(|&b| square(b)).sum();
+        let n = want.f32s().len().max(1) as f64;
+        let (error, size) = ((error / n).sqrt(), (size / n).sqrt());
+        assert!(error <= HALF_ERROR * (size + 0.1), "{what}: {name} is {error} off, of {size}");
     }
 }
 
@@ -39,7 +74,7 @@ pub fn check_params(
 ) {
     let fail = |e: crate::TensorError| -> ! { panic!("{what}: {e}") };
     fn env(isa: Isa, params: &Params) -> Env<'_> {
-        Env { isa, precision: Precision::F32, params }
+        Env { isa, precision: Precision::F32, packing: Packing::Kept, params }
     }
     let mut ctx = Ctx::gradients(env(isa, params));
     let y = f(&mut ctx).unwrap_or_else(|e| fail(e));

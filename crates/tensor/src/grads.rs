@@ -1,8 +1,12 @@
 //! Gradients while they are collected.
 
-use bedstone_kernels::{elementwise, mem::Buf};
+use bedstone_kernels::{
+    Isa, bf16, elementwise,
+    mem::Buf,
+    number::{self, Number},
+};
 
-use crate::{Env, ParamId, Params, Result, Shape, Tensor, TensorError, Var};
+use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, TensorError, Var};
 
 /// Gradients of parameters, and of intermediate results on their way.
 ///
@@ -32,24 +36,21 @@ impl Grads {
     pub fn add(&mut self, var: Option<Var>, grad: Tensor, env: &Env<'_>) {
         let Some(var) = var else { return };
         match &mut self.vars[var.0] {
-            Some(sum) => elementwise::add(env.isa, sum.f32s_mut(), grad.f32s()),
+            Some(sum) => add_to(env.isa, sum, &grad),
             // Whatever is shared is copied when someone writes to it.
             empty => *empty = Some(grad.with_var(None)),
         }
     }
 
-    /// Lets `write(slice, accumulate)` write the gradient of an input, or add to it where there is one already.
-    pub fn write(&mut self, var: Option<Var>, shape: Shape, write: impl FnOnce(&mut [f32], bool)) {
-        let Some(var) = var else { return };
-        write_or_add(&mut self.vars[var.0], shape, write);
-    }
-
     /// Takes out the gradient of an input for writing, or memory for it; [`Self::finish`] puts it back.
-    pub fn begin(&mut self, var: Option<Var>, shape: Shape) -> Partial {
+    pub fn begin<T: Element + Number>(&mut self, var: Option<Var>, shape: Shape, isa: Isa) -> Result<Partial> {
         let held = var.and_then(|var| self.vars[var.0].take());
-        let accumulate = held.is_some();
-        let fresh = || Tensor::from_buf(Buf::<f32>::for_overwrite(shape.numel()), shape);
-        Partial { tensor: held.unwrap_or_else(fresh), accumulate }
+        Ok(match held {
+            Some(held) => Partial { tensor: held.to_dtype(T::DTYPE, isa)?, accumulate: true },
+            None => {
+                Partial { tensor: Tensor::from_buf(Buf::<T>::for_overwrite(shape.numel()), shape), accumulate: false }
+            }
+        })
     }
 
     /// Puts a gradient back; it is dropped where it is not wanted.
@@ -64,6 +65,17 @@ impl Grads {
         let param = env.params.get(id);
         if param.trainable {
             write_or_add(&mut self.params[id.index()], param.value.shape(), write);
+        }
+    }
+
+    /// Adds a whole gradient of a parameter; it is moved where there is none yet.
+    pub fn put_param(&mut self, id: ParamId, grad: Tensor, env: &Env<'_>) {
+        if !env.params.get(id).trainable {
+            return;
+        }
+        match &mut self.params[id.index()] {
+            Some(sum) => add_to(env.isa, sum, &grad),
+            empty => *empty = Some(grad),
         }
     }
 
@@ -119,6 +131,20 @@ pub struct Partial {
     pub tensor: Tensor,
     /// Whether there is something to add to.
     pub accumulate: bool,
+}
+
+/// `sum += x`, whatever numbers they have.
+fn add_to(isa: Isa, sum: &mut Tensor, x: &Tensor) {
+    match (sum.dtype(), x.dtype()) {
+        (Dtype::Bf16, Dtype::Bf16) => number::add_to(isa, sum.data_mut::<bf16>(), halves(x)),
+        (Dtype::Bf16, _) => number::add_to(isa, sum.data_mut::<bf16>(), x.f32s()),
+        (_, Dtype::Bf16) => number::add_to(isa, sum.f32s_mut(), halves(x)),
+        _ => elementwise::add(isa, sum.f32s_mut(), x.f32s()),
+    }
+}
+
+fn halves(x: &Tensor) -> &[bf16] {
+    x.data("gradient").expect("a tensor of bf16")
 }
 
 fn write_or_add(slot: &mut Option<Tensor>, shape: Shape, write: impl FnOnce(&mut [f32], bool)) {

@@ -17,16 +17,17 @@ mod tape;
 mod tensor;
 
 pub use bedstone_kernels::{
+    bf16,
     gemm::Activation,
     isa::{Isa, IsaError, Level},
     loss::IGNORE,
     norm::Norm,
 };
 pub use cache::Cache;
-pub use ctx::{Ctx, Env, Precision, Training};
+pub use ctx::{Ctx, Env, Packing, Precision, Training};
 pub use error::{Result, TensorError};
 pub use grads::Grads;
-pub use params::{Param, ParamId, Params};
+pub use params::{Orientation, Param, ParamId, Params};
 pub use shape::Shape;
 pub use storage::{Dtype, Element};
 pub use tape::{Backward, Var};

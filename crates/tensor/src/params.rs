@@ -1,8 +1,17 @@
 //! Parameters: what training changes, by name.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use crate::{Result, Tensor, TensorError};
+use bedstone_kernels::{
+    Isa,
+    gemm::{Mat, Panels},
+};
+
+use crate::{Packing, Result, Tensor, TensorError};
 
 /// A parameter of a model, under the name it has in checkpoints.
 #[derive(Clone, Debug)]
@@ -26,13 +35,41 @@ impl ParamId {
     }
 }
 
+/// Which operand a weight of two axes `[a, b]` is, as it stands in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orientation {
+    /// `[a, b]`.
+    Stored,
+    /// Its transpose.
+    Transposed,
+}
+
+/// Packed forms of a weight, made when a product of bf16 first needs them.
+#[derive(Default)]
+struct Packed([OnceLock<Arc<Panels>>; 2]);
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packed({:?})", self.0.each_ref().map(|p| p.get().is_some()))
+    }
+}
+
 /// All parameters of a model, in the order in which its layers made them.
 ///
 /// Layers hold ids, so a model is plain data that nothing changes while it runs; the optimizer gets `&mut Params`.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Params {
     list: Vec<Param>,
+    /// Of each, valid as long as nobody could write to it.
+    packed: Vec<Packed>,
     by_name: BTreeMap<String, ParamId>,
+}
+
+impl Clone for Params {
+    fn clone(&self) -> Self {
+        let packed = self.list.iter().map(|_| Packed::default()).collect();
+        Params { list: self.list.clone(), packed, by_name: self.by_name.clone() }
+    }
 }
 
 impl Params {
@@ -43,6 +80,7 @@ impl Params {
             return Err(TensorError::Unsupported { op: "parameter", what: format!("`{name}` is made twice") });
         }
         self.list.push(Param { name, value, trainable: true });
+        self.packed.push(Packed::default());
         Ok(id)
     }
 
@@ -63,7 +101,27 @@ impl Params {
 
     /// The parameter `id`, for the optimizer.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Param {
+        self.packed[id.0] = Packed::default();
         &mut self.list[id.0]
+    }
+
+    /// A weight of two axes as the right operand of products of bf16.
+    pub fn panels(&self, id: ParamId, orientation: Orientation, isa: Isa, packing: Packing) -> Result<Arc<Panels>> {
+        let value = &self.list[id.0].value;
+        let [rows, cols] = value.dims("panels")?;
+        let pack = || {
+            let w = value.f32s();
+            Arc::new(match orientation {
+                Orientation::Stored => Panels::pack(isa, Mat::new(w, cols), rows, cols),
+                Orientation::Transposed => Panels::pack(isa, Mat::t(w, cols), cols, rows),
+            })
+        };
+        let slot = &self.packed[id.0].0[orientation as usize];
+        Ok(match (slot.get(), packing) {
+            (Some(panels), _) => panels.clone(),
+            (None, Packing::Kept) => slot.get_or_init(pack).clone(),
+            (None, Packing::Passing) => pack(),
+        })
     }
 
     /// The id of a name.
@@ -78,6 +136,7 @@ impl Params {
 
     /// All of them, in order, for the optimizer.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (ParamId, &mut Param)> {
+        self.packed.iter_mut().for_each(|p| *p = Packed::default());
         self.list.iter_mut().enumerate().map(|(i, p)| (ParamId(i), p))
     }
 

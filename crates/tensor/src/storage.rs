@@ -2,7 +2,10 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use bedstone_kernels::mem::{Buf, MappedFile};
+use bedstone_kernels::{
+    bf16,
+    mem::{Buf, MappedFile},
+};
 use bytemuck::Pod;
 
 /// The type of a tensor's numbers.
@@ -10,6 +13,8 @@ use bytemuck::Pod;
 pub enum Dtype {
     /// 32-bit floating point.
     F32,
+    /// The upper half of it: activations where products take bf16.
+    Bf16,
     /// 32-bit integers: ids, labels, positions.
     I32,
     /// Bytes: masks.
@@ -20,6 +25,7 @@ impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
             Dtype::I32 => "i32",
             Dtype::U8 => "u8",
         })
@@ -30,6 +36,7 @@ impl fmt::Display for Dtype {
 #[derive(Clone)]
 pub enum Data {
     F32(Arc<Storage<f32>>),
+    Bf16(Arc<Storage<bf16>>),
     I32(Arc<Storage<i32>>),
     U8(Arc<Storage<u8>>),
 }
@@ -83,5 +90,6 @@ macro_rules! element {
     };
 }
 element!(f32, F32);
+element!(bf16, Bf16);
 element!(i32, I32);
 element!(u8, U8);

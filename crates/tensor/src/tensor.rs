@@ -2,7 +2,11 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use bedstone_kernels::mem::{Buf, MappedFile};
+use bedstone_kernels::{
+    Isa, bf16,
+    mem::{Buf, MappedFile},
+    number::{Number, convert},
+};
 
 use crate::{
     Result, Shape, TensorError, Var,
@@ -69,6 +73,7 @@ impl Tensor {
     pub fn dtype(&self) -> Dtype {
         match self.data {
             Data::F32(_) => Dtype::F32,
+            Data::Bf16(_) => Dtype::Bf16,
             Data::I32(_) => Dtype::I32,
             Data::U8(_) => Dtype::U8,
         }
@@ -92,10 +97,21 @@ impl Tensor {
     /// The f32 numbers, for writing; copies them first if they are shared or in a file.
     ///
     /// # Panics
-    /// On a tensor of integers.
+    /// On a tensor of other numbers.
     #[track_caller]
     pub fn f32s_mut(&mut self) -> &mut [f32] {
-        let arc = <f32 as Sealed>::of_mut(&mut self.data).expect("a tensor of f32");
+        self.data_mut()
+    }
+
+    /// The numbers, for writing; copies them first if they are shared or in a file.
+    ///
+    /// # Panics
+    /// On a tensor of other numbers: for those who have looked at the type.
+    #[track_caller]
+    pub fn data_mut<T: Element>(&mut self) -> &mut [T] {
+        let got = self.dtype();
+        let arc =
+            <T as Sealed>::of_mut(&mut self.data).unwrap_or_else(|| panic!("got {got} numbers, wanted {}", T::DTYPE));
         if !matches!(Arc::get_mut(arc), Some(Storage::Owned(_))) {
             *arc = Arc::new(Storage::Owned(Buf::copy_of(arc.slice())));
         }
@@ -105,10 +121,31 @@ impl Tensor {
         }
     }
 
+    /// The same numbers as f32 or bf16: itself, or a rounded copy. Its place on the tape stays.
+    pub fn to_dtype(&self, dtype: Dtype, isa: Isa) -> Result<Tensor> {
+        fn copy<T: Number + Element, U: Number + Element>(x: &Tensor, isa: Isa) -> Result<Tensor> {
+            let mut out = Buf::<U>::for_overwrite(x.shape.numel());
+            convert(isa, &mut out, x.data::<T>("to_dtype")?);
+            Ok(Tensor::from_buf(out, x.shape).with_var(x.var))
+        }
+        match (self.dtype(), dtype) {
+            (from, to) if from == to => Ok(self.clone()),
+            (Dtype::F32, Dtype::Bf16) => copy::<f32, bf16>(self, isa),
+            (Dtype::Bf16, Dtype::F32) => copy::<bf16, f32>(self, isa),
+            (got, wanted) => Err(TensorError::Dtype { op: "to_dtype", got, wanted }),
+        }
+    }
+
+    /// As f32; see [`Self::to_dtype`].
+    pub fn to_f32(&self, isa: Isa) -> Result<Tensor> {
+        self.to_dtype(Dtype::F32, isa)
+    }
+
     /// Whether both are the same numbers in memory.
     pub fn is_same(&self, other: &Tensor) -> bool {
         match (&self.data, &other.data) {
             (Data::F32(a), Data::F32(b)) => Arc::ptr_eq(a, b),
+            (Data::Bf16(a), Data::Bf16(b)) => Arc::ptr_eq(a, b),
             (Data::I32(a), Data::I32(b)) => Arc::ptr_eq(a, b),
             (Data::U8(a), Data::U8(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -119,6 +156,7 @@ impl Tensor {
     pub fn is_shared(&self) -> bool {
         match &self.data {
             Data::F32(x) => Arc::strong_count(x) > 1 || matches!(**x, Storage::Mapped(..)),
+            Data::Bf16(x) => Arc::strong_count(x) > 1 || matches!(**x, Storage::Mapped(..)),
             Data::I32(x) => Arc::strong_count(x) > 1 || matches!(**x, Storage::Mapped(..)),
             Data::U8(x) => Arc::strong_count(x) > 1 || matches!(**x, Storage::Mapped(..)),
         }

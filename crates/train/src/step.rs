@@ -4,7 +4,7 @@ use bedstone_data::sampler::Batch;
 use bedstone_infer::Runtime;
 use bedstone_kernels::{pool, random};
 use bedstone_models::Model;
-use bedstone_tensor::{Ctx, Grads, Training};
+use bedstone_tensor::{Ctx, Env, Grads, Packing, Training};
 
 use crate::{Result, grads::GradTree, objective::Objective};
 
@@ -27,7 +27,9 @@ pub(crate) fn gradient(
 ) -> Result<Gradient> {
     let samples = batch.samples.len();
     let divisor = objective.weight(batch).max(1) as f64;
-    let env = model.env(runtime.isa, runtime.precision);
+    // With one micro-batch each weight is needed once forwards and once backwards, in two forms.
+    let packing = if micro >= samples { Packing::Passing } else { Packing::Kept };
+    let env = Env { packing, ..model.env(runtime.isa, runtime.precision) };
     let (mut tree, mut losses) = (GradTree::default(), Vec::new());
     for from in (0..samples).step_by(micro.max(1)) {
         let inputs = objective.inputs(batch, from..(from + micro).min(samples), divisor);

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::ExitCode, thread};
 
 use bedstone_data::shards::default_cache_dir;
 use bedstone_run::{space, units};
-use bedstone_tensor::{Isa, Level};
+use bedstone_tensor::{Isa, Level, Precision};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -33,7 +33,11 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     match &chosen {
         Ok(isa) => {
             let from = if std::env::var_os("BEDSTONE_ISA").is_some() { "BEDSTONE_ISA" } else { "detected" };
-            row("would_run", isa.to_string().into(), format!("{isa} ({from}), products in f32"));
+            row(
+                "would_run",
+                isa.to_string().into(),
+                format!("{isa} ({from}), products in {}", Precision::best(*isa).name()),
+            );
         }
         Err(e) => row("would_run", Value::Null, e.to_string()),
     }

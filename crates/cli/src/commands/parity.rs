@@ -12,7 +12,7 @@ use crate::{args::RuntimeArgs, output};
 #[command(
     after_help = "A fixture directory holds a checkpoint with parity.json and parity.safetensors (inputs and the \
     outputs of the reference), or trace.json and trace.safetensors (a training run), or tokenizer files alone.\n\
-    Exit code 1 if any case fails."
+    Products are f32 unless --precision says bf16, which has wider tolerances. Exit code 1 if any case fails."
 )]
 pub(crate) struct ParityArgs {
     /// Fixture directories
@@ -26,7 +26,8 @@ pub(crate) struct ParityArgs {
 }
 
 pub(crate) fn run(args: &ParityArgs) -> anyhow::Result<ExitCode> {
-    let runtime = args.runtime.runtime()?;
+    // Rounding to bf16 would hide what this looks for.
+    let runtime = args.runtime.exact()?;
     let (mut passed, mut failed) = (0, 0);
     for dir in &args.dirs {
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());

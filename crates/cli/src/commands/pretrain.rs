@@ -159,7 +159,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
 
 /// Shows what the model writes.
 fn sample(report: &Report, isa: bedstone_tensor::Isa) -> anyhow::Result<()> {
-    let model = text_model(&report.dir, Runtime { isa, precision: Precision::F32 })?;
+    let model = text_model(&report.dir, Runtime { isa, precision: Precision::best(isa) })?;
     let length = model.model.info().max_length.unwrap_or(256).min(200);
     let config = GenerationConfig {
         max_new_tokens: Some(length.saturating_sub(2)),

@@ -2,19 +2,33 @@
 
 use crate::{
     isa::Isa,
+    number::{Lanes, Number},
     out::Out,
     pool,
-    simd::{Simd, each, each2, math, simd_fn},
+    simd::{Simd, math, simd_fn},
 };
 
-/// `C = activation(P + bias) + residual`, or `C += P`, for a product `P`; by default `C = P`.
-#[derive(Default)]
-pub struct Epilogue<'a> {
+/// `C = activation(P + bias) · activation'(kept) + residual`, or `C += P`, for a product `P`; by default `C = P`.
+pub struct Epilogue<'a, C: Number = f32> {
     pub(super) accumulate: bool,
     bias: Option<&'a [f32]>,
     activation: Activation,
+    slope: Option<(Activation, &'a [C], usize)>,
     residual: Option<(&'a [f32], usize)>,
-    keep: Option<Out<'a>>,
+    keep: Option<Out<'a, C>>,
+}
+
+impl<C: Number> Default for Epilogue<'_, C> {
+    fn default() -> Self {
+        Epilogue {
+            accumulate: false,
+            bias: None,
+            activation: Activation::None,
+            slope: None,
+            residual: None,
+            keep: None,
+        }
+    }
 }
 
 /// A function of one number, cheap enough to apply while a product is written.
@@ -37,7 +51,7 @@ pub enum Activation {
     Tanh,
 }
 
-impl<'a> Epilogue<'a> {
+impl<'a, C: Number> Epilogue<'a, C> {
     /// Adds to what `C` holds instead of overwriting it. Goes with nothing else.
     pub fn accumulate(mut self, accumulate: bool) -> Self {
         self.accumulate = accumulate;
@@ -56,6 +70,12 @@ impl<'a> Epilogue<'a> {
         self
     }
 
+    /// Multiplies by the derivative of `activation` at `kept`, rows `ld` apart: the gradient of an activation.
+    pub fn slope(mut self, activation: Activation, kept: &'a [C], ld: usize) -> Self {
+        self.slope = (activation != Activation::None).then_some((activation, kept, ld));
+        self
+    }
+
     /// Added last: a matrix stored by rows, `ld` apart.
     pub fn residual(mut self, residual: &'a [f32], ld: usize) -> Self {
         self.residual = Some((residual, ld));
@@ -63,14 +83,18 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Keeps what the activation is applied to, which its gradient needs, in `kept`, rows `ld` apart.
-    pub fn keep(mut self, kept: &'a mut [f32], ld: usize) -> Self {
+    pub fn keep(mut self, kept: &'a mut [C], ld: usize) -> Self {
         self.keep = Some(Out::new(kept, ld));
         self
     }
 
     /// Whether the product itself (added or not) is all.
     pub(super) fn is_plain(&self) -> bool {
-        self.bias.is_none() && self.activation == Activation::None && self.residual.is_none() && self.keep.is_none()
+        self.bias.is_none()
+            && self.activation == Activation::None
+            && self.slope.is_none()
+            && self.residual.is_none()
+            && self.keep.is_none()
     }
 
     /// Panics unless every part fits a result of `m × n`.
@@ -79,17 +103,18 @@ impl<'a> Epilogue<'a> {
         if let Some(bias) = self.bias {
             assert!(bias.len() >= n, "bias: got {} numbers, wanted {n}", bias.len());
         }
-        let wanted = |ld: usize| if m == 0 { 0 } else { (m - 1) * ld + n };
+        let fits = |what: &str, len: usize, ld: usize| {
+            let wanted = if m == 0 { 0 } else { (m - 1) * ld + n };
+            assert!(ld >= n && len >= wanted, "{what}: got {len} numbers, wanted {wanted}");
+        };
+        if let Some((_, kept, ld)) = self.slope {
+            fits("slope", kept.len(), ld);
+        }
         if let Some((r, ld)) = self.residual {
-            assert!(ld >= n && r.len() >= wanted(ld), "residual: got {} numbers, wanted {}", r.len(), wanted(ld));
+            fits("residual", r.len(), ld);
         }
         if let Some(k) = &self.keep {
-            assert!(
-                k.ld() >= n && k.len() >= wanted(k.ld()),
-                "keep: got {} numbers, wanted {}",
-                k.len(),
-                wanted(k.ld())
-            );
+            fits("keep", k.len(), k.ld());
         }
     }
 
@@ -98,38 +123,50 @@ impl<'a> Epilogue<'a> {
     /// # Safety
     /// The block lies within `out` and the shape that [`Self::check`] passed, and nobody else writes it.
     #[inline(always)]
-    pub(super) unsafe fn write<S: Simd>(&self, s: S, acc: &[f32], ld: usize, block: Block, out: &Out<'_>) {
+    pub(super) unsafe fn write<S: Simd>(&self, s: S, acc: &[f32], ld: usize, block: Block, out: &Out<'_, C>) {
         let Block { row, col, rows, cols } = block;
         for r in 0..rows {
-            let p = &acc[r * ld..r * ld + cols];
-            // SAFETY: the caller proves both.
+            // SAFETY: the caller proves it.
             let y = unsafe { out.row(row + r, col, cols) };
-            if self.accumulate {
-                each2!(s, y, p, |y, p| s.add(y, p));
-            } else {
-                self.finish(s, y, p, row + r, col);
-            }
+            self.finish(s, y, &acc[r * ld..r * ld + cols], row + r, col);
         }
     }
 
+    /// From the product `p` to the part of row `row` that starts at `col`.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, y: &mut [f32], p: &[f32], row: usize, col: usize) {
+    fn finish<S: Simd>(&self, s: S, y: &mut [C], p: &[f32], row: usize, col: usize) {
         let n = y.len();
-        y.copy_from_slice(p);
-        if let Some(bias) = self.bias {
-            each2!(s, y, &bias[col..col + n], |y, b| s.add(y, b));
-        }
-        if let Some(keep) = &self.keep {
-            // SAFETY: `check` proved that the row is there; it belongs to the same block as `y`.
-            unsafe { keep.row(row, col, n) }.copy_from_slice(y);
-        }
-        self.activation.apply_row(s, y);
-        if let Some((residual, ld)) = self.residual {
-            let residual = &residual[row * ld + col..row * ld + col + n];
-            each2!(s, y, residual, |y, r| s.add(y, r));
+        let bias = self.bias.map(|b| &b[col..col + n]);
+        let slope = self.slope.map(|(f, kept, ld)| (f, &kept[row * ld + col..row * ld + col + n]));
+        let residual = self.residual.map(|(r, ld)| &r[row * ld + col..row * ld + col + n]);
+        // SAFETY: `check` proved that the row is there; it belongs to the same block as `y`.
+        let mut keep = self.keep.as_ref().map(|k| unsafe { k.row(row, col, n) });
+        let mut i = 0;
+        while i < n {
+            let mut v = f32::at(s, p, i);
+            if let Some(bias) = bias {
+                v = s.add(v, f32::at(s, bias, i));
+            }
+            if let Some(keep) = &mut keep {
+                C::put(s, keep, i, v);
+            }
+            v = self.activation.apply(s, v);
+            if let Some((f, kept)) = slope {
+                v = f.backward(s, v, C::at(s, kept, i));
+            }
+            if let Some(residual) = residual {
+                v = s.add(v, f32::at(s, residual, i));
+            }
+            if self.accumulate {
+                v = s.add(v, C::at(s, y, i));
+            }
+            C::put(s, y, i, v);
+            i += S::LANES;
         }
     }
+}
 
+impl Epilogue<'_> {
     /// Applies the epilogue to a product that already stands in `out`.
     pub(super) fn apply_in_place(&self, isa: Isa, m: usize, n: usize, out: Out<'_>) {
         let rows = (pool::SMALL / n.max(1)).clamp(1, m);
@@ -160,76 +197,88 @@ simd_fn! {
 
 impl Activation {
     #[inline(always)]
-    fn apply_row<S: Simd>(self, s: S, y: &mut [f32]) {
-        // The match is outside the loops, so that each becomes straight code.
+    pub(crate) fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
         match self {
-            Activation::None => {}
-            Activation::Relu => each!(s, y, |x| s.max(x, s.zero())),
-            Activation::Gelu => each!(s, y, |x| gelu(s, x)),
-            Activation::GeluTanh => each!(s, y, |x| gelu_tanh(s, x)),
-            Activation::QuickGelu => each!(s, y, |x| s.mul(x, math::sigmoid(s, s.mul(x, s.splat(1.702))))),
-            Activation::Silu => each!(s, y, |x| s.mul(x, math::sigmoid(s, x))),
-            Activation::Tanh => each!(s, y, |x| math::tanh(s, x)),
+            Activation::None => x,
+            Activation::Relu => s.max(x, s.zero()),
+            Activation::Gelu => gelu(s, x),
+            Activation::GeluTanh => gelu_tanh(s, x),
+            Activation::QuickGelu => s.mul(x, math::sigmoid(s, s.mul(x, s.splat(1.702)))),
+            Activation::Silu => s.mul(x, math::sigmoid(s, x)),
+            Activation::Tanh => math::tanh(s, x),
         }
     }
 
-    /// The derivative at `x` times `dy`, in place in `dy`.
+    /// The derivative at `x` times `d`.
     #[inline(always)]
-    fn backward_row<S: Simd>(self, s: S, dy: &mut [f32], x: &[f32]) {
+    pub(crate) fn backward<S: Simd>(self, s: S, d: S::V, x: S::V) -> S::V {
+        let one = s.splat(1.0);
         match self {
-            Activation::None => {}
-            Activation::Relu => each2!(s, dy, x, |d, x| s.select_lt(s.zero(), x, d, s.zero())),
-            Activation::Gelu => each2!(s, dy, x, |d, x| {
+            Activation::None => d,
+            Activation::Relu => s.select_lt(s.zero(), x, d, s.zero()),
+            Activation::Gelu => {
                 // Φ(x) + x φ(x)
-                let cdf = s.mul(s.splat(0.5), s.add(s.splat(1.0), math::erf(s, s.mul(x, s.splat(INV_SQRT_2)))));
+                let cdf = s.mul(s.splat(0.5), s.add(one, math::erf(s, s.mul(x, s.splat(INV_SQRT_2)))));
                 let pdf = s.mul(math::exp(s, s.mul(s.mul(x, x), s.splat(-0.5))), s.splat(INV_SQRT_2PI));
                 s.mul(d, s.fma(x, pdf, cdf))
-            }),
-            Activation::GeluTanh => each2!(s, dy, x, |d, x| {
+            }
+            Activation::GeluTanh => {
                 let x2 = s.mul(x, x);
                 let t = math::tanh(s, gelu_inner(s, x));
                 // (1 + t)/2 + x (1 - t²)/2 · √(2/π) (1 + 3·0.044715 x²)
-                let inner = s.mul(s.splat(SQRT_2_PI), s.fma(s.splat(3.0 * 0.044_715), x2, s.splat(1.0)));
-                let sech2 = s.sub(s.splat(1.0), s.mul(t, t));
-                let slope = s.fma(s.mul(x, sech2), inner, s.add(s.splat(1.0), t));
+                let inner = s.mul(s.splat(SQRT_2_PI), s.fma(s.splat(3.0 * 0.044_715), x2, one));
+                let sech2 = s.sub(one, s.mul(t, t));
+                let slope = s.fma(s.mul(x, sech2), inner, s.add(one, t));
                 s.mul(d, s.mul(s.splat(0.5), slope))
-            }),
-            Activation::QuickGelu => each2!(s, dy, x, |d, x| {
+            }
+            Activation::QuickGelu => {
                 let z = s.mul(x, s.splat(1.702));
                 let g = math::sigmoid(s, z);
-                s.mul(d, s.mul(g, s.fma(z, s.sub(s.splat(1.0), g), s.splat(1.0))))
-            }),
-            Activation::Silu => each2!(s, dy, x, |d, x| {
+                s.mul(d, s.mul(g, s.fma(z, s.sub(one, g), one)))
+            }
+            Activation::Silu => {
                 let g = math::sigmoid(s, x);
-                s.mul(d, s.mul(g, s.fma(x, s.sub(s.splat(1.0), g), s.splat(1.0))))
-            }),
-            Activation::Tanh => each2!(s, dy, x, |d, x| {
+                s.mul(d, s.mul(g, s.fma(x, s.sub(one, g), one)))
+            }
+            Activation::Tanh => {
                 let t = math::tanh(s, x);
-                s.mul(d, s.sub(s.splat(1.0), s.mul(t, t)))
-            }),
+                s.mul(d, s.sub(one, s.mul(t, t)))
+            }
         }
     }
 }
 
 simd_fn! {
-    fn activate_part(s, activation: Activation, y: &mut [f32]) {
-        activation.apply_row(s, y);
+    pub(crate) fn activate_part<[T: Number]>(s, activation: Activation, y: &mut [T], x: &[T]) {
+        let mut i = 0;
+        while i < y.len() {
+            T::put(s, y, i, activation.apply(s, T::at(s, x, i)));
+            i += S::LANES;
+        }
     }
 }
 
 simd_fn! {
-    fn activate_backward_part(s, activation: Activation, dy: &mut [f32], x: &[f32]) {
-        activation.backward_row(s, dy, x);
+    pub(crate) fn activate_backward_part<[T: Number]>(s, activation: Activation, dy: &mut [T], x: &[T]) {
+        let mut i = 0;
+        while i < dy.len() {
+            T::put(s, dy, i, activation.backward(s, T::at(s, dy, i), T::at(s, x, i)));
+            i += S::LANES;
+        }
     }
 }
 
-/// `y = activation(y)`, element by element.
-pub fn activate(isa: Isa, activation: Activation, y: &mut [f32]) {
-    pool::for_chunks(y, pool::SMALL, |_, part| activate_part(isa, activation, part));
+/// `y = activation(x)`, element by element.
+pub fn activate<T: Number>(isa: Isa, activation: Activation, y: &mut [T], x: &[T]) {
+    assert_eq!(y.len(), x.len());
+    pool::for_chunks(y, pool::SMALL, |i, part| {
+        let start = i * pool::SMALL;
+        activate_part(isa, activation, part, &x[start..start + part.len()]);
+    });
 }
 
 /// `dy *= activation'(x)`, element by element, where `x` is what the activation was applied to.
-pub fn activate_backward(isa: Isa, activation: Activation, dy: &mut [f32], x: &[f32]) {
+pub fn activate_backward<T: Number>(isa: Isa, activation: Activation, dy: &mut [T], x: &[T]) {
     assert_eq!(dy.len(), x.len());
     pool::for_chunks(dy, pool::SMALL, |i, part| {
         let start = i * pool::SMALL;

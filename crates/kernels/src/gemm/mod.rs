@@ -7,9 +7,11 @@
 
 mod driver;
 mod epilogue;
+pub(crate) mod half;
 mod tile;
 
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};
+pub use half::{PackedRows, Panels, Rows, Term, gemm_half};
 pub(crate) use tile::tile;
 
 use crate::{
@@ -30,24 +32,29 @@ pub struct Gemm {
 
 /// A matrix in a slice, stored by rows: element `(r, c)` is `data[r * ld + c]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Mat<'a> {
+pub struct Mat<'a, T = f32> {
     /// The numbers; the last row may end before `ld`.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// From the start of a row to the start of the next.
     pub ld: usize,
     /// Whether the operand is the transpose of what is stored.
     pub transposed: bool,
 }
 
-impl<'a> Mat<'a> {
+impl<'a, T: Copy> Mat<'a, T> {
     /// The matrix as it is stored.
-    pub fn new(data: &'a [f32], ld: usize) -> Self {
+    pub fn new(data: &'a [T], ld: usize) -> Self {
         Mat { data, ld, transposed: false }
     }
 
     /// The transpose of what is stored.
-    pub fn t(data: &'a [f32], ld: usize) -> Self {
+    pub fn t(data: &'a [T], ld: usize) -> Self {
         Mat { data, ld, transposed: true }
+    }
+
+    /// The transpose of the operand.
+    pub(crate) fn t_view(self) -> Self {
+        Mat { transposed: !self.transposed, ..self }
     }
 
     /// Row and column strides of the operand.

@@ -9,7 +9,10 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use half::bf16;
 pub(crate) use portable::Portable;
+
+use crate::number::Lanes;
 
 /// Operations on one vector register of `f32`. Implemented by tokens that prove the instructions.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
@@ -33,6 +36,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_part(self, x: &[f32]) -> Self::V;
     /// The first `y.len()` lanes; `y` is shorter than a vector.
     fn store_part(self, y: &mut [f32], v: Self::V);
+
+    /// The first [`Self::LANES`] numbers of `x`.
+    fn load_bf16(self, x: &[bf16]) -> Self::V;
+    /// Rounds to the nearest, halves to even.
+    fn store_bf16(self, y: &mut [bf16], v: Self::V);
+    /// As [`Self::load_part`].
+    fn load_part_bf16(self, x: &[bf16]) -> Self::V;
+    /// As [`Self::store_part`].
+    fn store_part_bf16(self, y: &mut [bf16], v: Self::V);
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
@@ -63,22 +75,28 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 }
 
 /// Defines `fn name(isa, args…)` from a body over a [`Simd`] token, compiled once for each instruction set.
+///
+/// `fn name<[T: Number]>(…)` is generic over `T` as well.
 macro_rules! simd_fn {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($s:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {
+    (
+        $(#[$meta:meta])* $vis:vis fn $name:ident $(<[$($g:ident: $bound:path),+]>)? (
+            $s:ident $(, $arg:ident: $ty:ty)* $(,)?
+        ) $(-> $ret:ty)? $body:block
+    ) => {
         $(#[$meta])*
         #[allow(unused_mut)]
-        $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name $(<$($g: $bound),+>)? (isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            fn body<S: $crate::simd::Simd>($s: S, $($arg: $ty),*) $(-> $ret)? $body
+            fn body<S: $crate::simd::Simd $(, $($g: $bound),+)?>($s: S, $($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-                fn avx512(s: $crate::isa::Avx512, $($arg: $ty),*) $(-> $ret)? {
+                fn avx512 $(<$($g: $bound),+>)? (s: $crate::isa::Avx512, $($arg: $ty),*) $(-> $ret)? {
                     body(s, $($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma,f16c")]
-                fn avx2(s: $crate::isa::Avx2, $($arg: $ty),*) $(-> $ret)? {
+                fn avx2 $(<$($g: $bound),+>)? (s: $crate::isa::Avx2, $($arg: $ty),*) $(-> $ret)? {
                     body(s, $($arg),*)
                 }
                 if let Some(s) = isa.avx512() {
@@ -144,26 +162,26 @@ pub(crate) use each2;
 
 /// The sum of `x`, over lanes and then across them.
 #[inline(always)]
-pub(crate) fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut acc = s.zero();
-    let mut chunks = x.chunks_exact(S::LANES);
-    for c in &mut chunks {
-        acc = s.add(acc, s.load(c));
+pub(crate) fn sum<S: Simd, T: Lanes>(s: S, x: &[T]) -> f32 {
+    let (mut acc, mut i) = (s.zero(), 0);
+    while i + S::LANES <= x.len() {
+        acc = s.add(acc, T::load(s, &x[i..]));
+        i += S::LANES;
     }
-    acc = s.add(acc, s.load_part(chunks.remainder()));
+    acc = s.add(acc, T::load_part(s, &x[i..]));
     s.sum(acc)
 }
 
 /// The sum of `a[i] * b[i]`.
 #[inline(always)]
-pub(crate) fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot<S: Simd, T: Lanes, U: Lanes>(s: S, a: &[T], b: &[U]) -> f32 {
     let (mut acc, n) = (s.zero(), a.len().min(b.len()));
     let (a, b) = (&a[..n], &b[..n]);
     let mut i = 0;
     while i + S::LANES <= n {
-        acc = s.fma(s.load(&a[i..]), s.load(&b[i..]), acc);
+        acc = s.fma(T::load(s, &a[i..]), U::load(s, &b[i..]), acc);
         i += S::LANES;
     }
-    acc = s.fma(s.load_part(&a[i..]), s.load_part(&b[i..]), acc);
+    acc = s.fma(T::load_part(s, &a[i..]), U::load_part(s, &b[i..]), acc);
     s.sum(acc)
 }

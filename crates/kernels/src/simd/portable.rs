@@ -1,5 +1,7 @@
 //! Plain Rust: vectors are arrays, which the compiler turns into what its target has.
 
+use half::bf16;
+
 use super::Simd;
 use crate::gemm::tile;
 
@@ -53,6 +55,25 @@ impl Simd for Portable {
     #[inline(always)]
     fn store_part(self, y: &mut [f32], v: V) {
         y.copy_from_slice(&v[..y.len()]);
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[bf16]) -> V {
+        let x = &x[..N];
+        std::array::from_fn(|i| x[i].to_f32())
+    }
+    #[inline(always)]
+    fn store_bf16(self, y: &mut [bf16], v: V) {
+        self.store_part_bf16(&mut y[..N], v);
+    }
+    #[inline(always)]
+    fn load_part_bf16(self, x: &[bf16]) -> V {
+        std::array::from_fn(|i| x.get(i).map_or(0.0, |x| x.to_f32()))
+    }
+    #[inline(always)]
+    fn store_part_bf16(self, y: &mut [bf16], v: V) {
+        for (y, v) in y.iter_mut().zip(v) {
+            *y = bf16::from_f32(v);
+        }
     }
     #[inline(always)]
     fn add(self, a: V, b: V) -> V {

@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::Simd;
 use crate::{
     gemm::tile,
@@ -51,6 +53,26 @@ impl Simd for Avx512 {
     fn store_part(self, y: &mut [f32], v: __m512) {
         debug_assert!(y.len() < 16);
         proven!(_mm512_mask_storeu_ps(y.as_mut_ptr(), first(y.len()), v))
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[bf16]) -> __m512 {
+        let x = &x[..16];
+        proven!(widen_512(_mm256_loadu_si256(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn store_bf16(self, y: &mut [bf16], v: __m512) {
+        let y = &mut y[..16];
+        proven!(_mm256_storeu_si256(y.as_mut_ptr().cast(), narrow_512(v)))
+    }
+    #[inline(always)]
+    fn load_part_bf16(self, x: &[bf16]) -> __m512 {
+        debug_assert!(x.len() < 16);
+        proven!(widen_512(_mm256_maskz_loadu_epi16(first(x.len()), x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn store_part_bf16(self, y: &mut [bf16], v: __m512) {
+        debug_assert!(y.len() < 16);
+        proven!(_mm256_mask_storeu_epi16(y.as_mut_ptr().cast(), first(y.len()), narrow_512(v)))
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -123,6 +145,63 @@ impl Simd for Avx512 {
     }
 }
 
+/// bf16 is the upper half of f32.
+///
+/// # Safety
+/// AVX-512 must be present.
+#[inline(always)]
+unsafe fn widen_512(x: __m256i) -> __m512 {
+    // SAFETY: the caller proves AVX-512.
+    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))) }
+}
+
+/// Rounds to the nearest bf16, halves to even; what is not a number stays none.
+///
+/// # Safety
+/// AVX-512 must be present.
+#[inline(always)]
+unsafe fn narrow_512(v: __m512) -> __m256i {
+    // SAFETY: the caller proves AVX-512.
+    unsafe {
+        let bits = _mm512_castps_si512(v);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x40_0000));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+        _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_mask_mov_epi32(rounded, nan, quiet)))
+    }
+}
+
+/// As [`widen_512`].
+///
+/// # Safety
+/// AVX2 must be present.
+#[inline(always)]
+unsafe fn widen_256(x: __m128i) -> __m256 {
+    // SAFETY: the caller proves AVX2.
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(x))) }
+}
+
+/// As [`narrow_512`].
+///
+/// # Safety
+/// AVX2 must be present.
+#[inline(always)]
+unsafe fn narrow_256(v: __m256) -> __m128i {
+    // SAFETY: the caller proves AVX2.
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x40_0000));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+        let halves = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
+        // Each half of the register packs its own four numbers, twice.
+        let packed = _mm256_packus_epi32(halves, halves);
+        _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(packed))
+    }
+}
+
 /// The mask of the first `n` of 16 lanes.
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
@@ -176,6 +255,28 @@ impl Simd for Avx2 {
     fn store_part(self, y: &mut [f32], v: __m256) {
         let mut all = [0.0; 8];
         self.store(&mut all, v);
+        y.copy_from_slice(&all[..y.len()]);
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[bf16]) -> __m256 {
+        let x = &x[..8];
+        proven!(widen_256(_mm_loadu_si128(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn store_bf16(self, y: &mut [bf16], v: __m256) {
+        let y = &mut y[..8];
+        proven!(_mm_storeu_si128(y.as_mut_ptr().cast(), narrow_256(v)))
+    }
+    #[inline(always)]
+    fn load_part_bf16(self, x: &[bf16]) -> __m256 {
+        let mut v = [bf16::ZERO; 8];
+        v[..x.len()].copy_from_slice(x);
+        self.load_bf16(&v)
+    }
+    #[inline(always)]
+    fn store_part_bf16(self, y: &mut [bf16], v: __m256) {
+        let mut all = [bf16::ZERO; 8];
+        self.store_bf16(&mut all, v);
         y.copy_from_slice(&all[..y.len()]);
     }
     #[inline(always)]

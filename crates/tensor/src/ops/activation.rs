@@ -8,7 +8,7 @@ use bedstone_kernels::{
 
 use crate::{Backward, Ctx, Env, Grads, Result, Tensor, TensorError};
 
-/// `y = f(x)`, element by element.
+/// `y = f(x)`, element by element, in the type of `x`.
 pub fn activation(x: &Tensor, f: Activation, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     struct ActivationBackward {
         x: Tensor,
@@ -16,18 +16,22 @@ pub fn activation(x: &Tensor, f: Activation, ctx: &mut Ctx<'_>) -> Result<Tensor
     }
     impl Backward for ActivationBackward {
         fn backward(self: Box<Self>, mut grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-            activate_backward(env.isa, self.f, grad.f32s_mut(), self.x.f32s());
+            with_number!(self.x.dtype(), T => {
+                activate_backward(env.isa, self.f, grad.data_mut::<T>(), self.x.data("activation")?)
+            });
             grads.add(self.x.var(), grad, env);
             Ok(())
         }
     }
-    let mut out = Buf::copy_of(x.data::<f32>("activation")?);
-    activate(ctx.isa, f, &mut out);
-    let out = Tensor::from_buf(out, x.shape());
+    let out = with_number!(x.dtype(), T => {
+        let mut out = Buf::<T>::for_overwrite(x.shape().numel());
+        activate(ctx.isa, f, &mut out, x.data("activation")?);
+        Tensor::from_buf(out, x.shape())
+    });
     Ok(ctx.record(out, &[x], &[], || ActivationBackward { x: x.clone(), f }))
 }
 
-/// `y = f(gate) · up` for `x = [gate, up]` in each row: `[.., 2 n]` to `[.., n]`.
+/// `y = f(gate) · up` for `x = [gate, up]` in each row: `[.., 2 n]` to `[.., n]`, in the type of `x`.
 ///
 /// With SiLU it is SwiGLU, [Shazeer 2020](https://arxiv.org/abs/2002.05202).
 pub fn gated(x: &Tensor, f: Activation, ctx: &mut Ctx<'_>) -> Result<Tensor> {
@@ -37,12 +41,17 @@ pub fn gated(x: &Tensor, f: Activation, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     }
     impl Backward for GatedBackward {
         fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-            if self.x.var().is_none() {
+            let GatedBackward { x, f } = *self;
+            if x.var().is_none() {
                 return Ok(());
             }
-            let mut dx = Buf::for_overwrite(self.x.shape().numel());
-            elementwise::gated_backward(env.isa, self.f, &mut dx, grad.f32s(), self.x.f32s(), grad.shape().width());
-            grads.add(self.x.var(), Tensor::from_buf(dx, self.x.shape()), env);
+            let dx = with_number!(x.dtype(), T => {
+                let mut dx = Buf::<T>::for_overwrite(x.shape().numel());
+                let (grad, width) = (grad.data("gated")?, grad.shape().width());
+                elementwise::gated_backward(env.isa, f, &mut dx, grad, x.data("gated")?, width);
+                Tensor::from_buf(dx, x.shape())
+            });
+            grads.add(x.var(), dx, env);
             Ok(())
         }
     }
@@ -51,9 +60,11 @@ pub fn gated(x: &Tensor, f: Activation, ctx: &mut Ctx<'_>) -> Result<Tensor> {
         return Err(TensorError::Shape { op: "gated", got: x.shape(), wanted: "rows of gate and value".into() });
     }
     let shape = x.shape().with_width(width / 2);
-    let mut out = Buf::for_overwrite(shape.numel());
-    elementwise::gated(ctx.isa, f, &mut out, x.data("gated")?, width / 2);
-    let out = Tensor::from_buf(out, shape);
+    let out = with_number!(x.dtype(), T => {
+        let mut out = Buf::<T>::for_overwrite(shape.numel());
+        elementwise::gated(ctx.isa, f, &mut out, x.data("gated")?, width / 2);
+        Tensor::from_buf(out, shape)
+    });
     Ok(ctx.record(out, &[x], &[], || GatedBackward { x: x.clone(), f }))
 }
 

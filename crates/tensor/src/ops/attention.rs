@@ -1,6 +1,7 @@
 //! Fused attention.
 
 use bedstone_kernels::{
+    Isa,
     attention::{self as kernel, Attention, AttentionGrads, Heads, Layout},
     mem::Buf,
     random::Dropout,
@@ -87,8 +88,10 @@ pub fn attention(q: Part<'_>, k: Part<'_>, v: Part<'_>, args: AttentionArgs<'_>,
     let shape = Shape::from([b, tq, args.heads * args.head_dim]);
     let mut out = Buf::for_overwrite(shape.numel());
     let mut lse = ctx.records().then(|| Buf::for_overwrite(b * args.heads * tq));
-    kernel::attention(ctx.isa, &saved.kernel_args()?, &mut out, lse.as_deref_mut(), heads(q)?, heads(k)?, heads(v)?);
-    let out = Tensor::from_buf(out, shape);
+    let full = saved.full(ctx.isa)?;
+    let [qf, kf, vf] = full.parts();
+    kernel::attention(ctx.isa, &saved.kernel_args()?, &mut out, lse.as_deref_mut(), heads(qf)?, heads(kf)?, heads(vf)?);
+    let out = Tensor::from_buf(out, shape).to_dtype(ctx.precision.operand(), ctx.isa)?;
     let Some(lse) = lse else { return Ok(out) };
     let bias = saved.bias.clone();
     let inputs = [q.x, k.x, v.x, bias.as_ref().unwrap_or(q.x)];
@@ -137,6 +140,24 @@ impl Saved {
         })
     }
 
+    /// Queries, keys and values as f32.
+    fn full(&self, isa: Isa) -> Result<Full> {
+        let q = self.q.to_f32(isa)?;
+        let k = if self.k.is_same(&self.q) { q.clone() } else { self.k.to_f32(isa)? };
+        let v = if self.v.is_same(&self.k) { k.clone() } else { self.v.to_f32(isa)? };
+        Ok(Full { q, k, v, firsts: self.firsts })
+    }
+}
+
+/// What the kernel reads.
+struct Full {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    firsts: [usize; 3],
+}
+
+impl Full {
     fn parts(&self) -> [Part<'_>; 3] {
         let [q, k, v] = self.firsts;
         [Part { x: &self.q, first: q }, Part { x: &self.k, first: k }, Part { x: &self.v, first: v }]
@@ -157,7 +178,9 @@ impl Backward for AttentionBackward {
             let what = "gradients need keys and values in one tensor without spare room".to_owned();
             return Err(TensorError::Unsupported { op: "attention", what });
         }
-        let [q, k, v] = saved.parts();
+        let full = saved.full(env.isa)?;
+        let [q, k, v] = full.parts();
+        let (grad, out) = (grad.to_f32(env.isa)?, self.out.to_f32(env.isa)?);
         let (q, k, v) = (heads(q)?, heads(k)?, heads(v)?);
         let layout = |h: &Heads<'_>| Layout { batch: h.batch, token: h.token, first: h.first };
         let shared = saved.q.is_same(&saved.k);
@@ -183,7 +206,7 @@ impl Backward for AttentionBackward {
                 dbias: dbias.as_deref_mut(),
             },
             grad.f32s(),
-            self.out.f32s(),
+            out.f32s(),
             self.lse.f32s(),
             q,
             k,
@@ -248,7 +271,12 @@ mod tests {
     #[test]
     fn wrong_shapes_are_named() {
         let params = crate::Params::default();
-        let env = Env { isa: crate::Isa::PORTABLE, precision: Default::default(), params: &params };
+        let env = Env {
+            isa: crate::Isa::PORTABLE,
+            precision: Default::default(),
+            packing: Default::default(),
+            params: &params,
+        };
         let x = Tensor::zeros::<f32>([1, 3, 39]);
         let part = |first| Part { x: &x, first };
         let error = attention(part(0), part(20), part(30), args(), &mut Ctx::inference(env)).unwrap_err();

@@ -25,7 +25,7 @@ pub fn dropout(x: &Tensor, p: f32, ctx: &mut Ctx<'_>) -> Result<Tensor> {
         random::dropout(env.isa, dropout, x.f32s_mut(), shape.rows() / batch.max(1), shape.width());
     }
     let Some(dropout) = ctx.dropout(p) else { return Ok(x.clone()) };
-    let mut out = x.clone();
+    let mut out = x.to_f32(ctx.isa)?;
     apply(&mut out, dropout, ctx);
     Ok(ctx.record(out, &[x], &[], || DropoutBackward { x: x.var(), dropout }))
 }
@@ -40,7 +40,7 @@ mod tests {
         let mut params = Params::default();
         let id = params.add("x".into(), Tensor::from_slice(&[2.0f32; 2 * 3 * 40], [2, 3, 40])).unwrap();
         for isa in Isa::available() {
-            let env = Env { isa, precision: Precision::F32, params: &params };
+            let env = Env { isa, precision: Precision::F32, packing: Default::default(), params: &params };
             let mut ctx = Ctx::training(env, Training { key: 3, first_sample: 0 });
             let x = ctx.leaf(id);
             let y = dropout(&x, 0.4, &mut ctx).unwrap();
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn nothing_happens_outside_of_training() {
         let params = Params::default();
-        let env = Env { isa: Isa::PORTABLE, precision: Precision::F32, params: &params };
+        let env = Env { isa: Isa::PORTABLE, precision: Precision::F32, packing: Default::default(), params: &params };
         let x = Tensor::from_slice(&[1.0f32; 8], [2, 4]);
         assert_eq!(dropout(&x, 0.9, &mut Ctx::inference(env)).unwrap().f32s(), x.f32s());
     }

@@ -4,7 +4,7 @@ use bedstone_kernels::elementwise as kernel;
 
 use crate::{Backward, Ctx, Env, Grads, Result, Tensor, TensorError, Var};
 
-/// `a + b` of the same shape.
+/// `a + b` of the same shape, as f32.
 pub fn add(a: &Tensor, b: &Tensor, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     struct AddBackward(Option<Var>, Option<Var>);
     impl Backward for AddBackward {
@@ -17,12 +17,12 @@ pub fn add(a: &Tensor, b: &Tensor, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     if a.shape() != b.shape() {
         return Err(TensorError::Shape { op: "add", got: b.shape(), wanted: a.shape().to_string() });
     }
-    let mut out = a.clone();
-    kernel::add(ctx.isa, out.f32s_mut(), b.data("add")?);
+    let mut out = a.to_f32(ctx.isa)?;
+    kernel::add(ctx.isa, out.f32s_mut(), b.to_f32(ctx.isa)?.f32s());
     Ok(ctx.record(out, &[a, b], &[], || AddBackward(a.var(), b.var())))
 }
 
-/// `factor · x`.
+/// `factor · x`, as f32.
 pub fn scale(x: &Tensor, factor: f32, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     struct ScaleBackward(Option<Var>, f32);
     impl Backward for ScaleBackward {
@@ -32,12 +32,12 @@ pub fn scale(x: &Tensor, factor: f32, ctx: &mut Ctx<'_>) -> Result<Tensor> {
             Ok(())
         }
     }
-    let mut out = x.clone();
+    let mut out = x.to_f32(ctx.isa)?;
     kernel::scale(ctx.isa, out.f32s_mut(), factor);
     Ok(ctx.record(out, &[x], &[], || ScaleBackward(x.var(), factor)))
 }
 
-/// `cap · tanh(x / cap)`, as Gemma 2 limits logits.
+/// `cap · tanh(x / cap)`, as f32, as Gemma 2 limits logits.
 pub fn softcap(x: &Tensor, cap: f32, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     struct SoftcapBackward {
         x: Option<Var>,
@@ -51,7 +51,7 @@ pub fn softcap(x: &Tensor, cap: f32, ctx: &mut Ctx<'_>) -> Result<Tensor> {
             Ok(())
         }
     }
-    let mut out = x.clone();
+    let mut out = x.to_f32(ctx.isa)?;
     kernel::softcap(ctx.isa, out.f32s_mut(), cap);
     let y = out.clone();
     Ok(ctx.record(out, &[x], &[], || SoftcapBackward { x: x.var(), y, cap }))

@@ -71,7 +71,12 @@ mod tests {
     fn an_id_beyond_the_table_is_named() {
         let mut params = crate::Params::default();
         let table = params.add("t".into(), Tensor::zeros::<f32>([5, 2])).unwrap();
-        let env = Env { isa: crate::Isa::PORTABLE, precision: Default::default(), params: &params };
+        let env = Env {
+            isa: crate::Isa::PORTABLE,
+            precision: Default::default(),
+            packing: Default::default(),
+            params: &params,
+        };
         for id in [5, -1] {
             let ids = Tensor::from_slice(&[0i32, id], [1, 2]);
             let error = embedding(&[(table, &ids)], &mut Ctx::inference(env)).unwrap_err();

@@ -1,10 +1,27 @@
 //! The operations. Each file has one: the function, what its gradient keeps, and its finite-difference check.
 
+/// Runs `$body` with `$T` as the type of numbers that `$dtype` names: f32, unless it is bf16.
+macro_rules! with_number {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::Dtype::Bf16 => {
+                type $T = bedstone_kernels::bf16;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
+        }
+    };
+}
+
 mod activation;
 mod attention;
 mod dropout;
 mod elementwise;
 mod embedding;
+mod head;
 mod linear;
 mod loss;
 mod norm;
@@ -16,8 +33,9 @@ pub use attention::{AttentionArgs, Part, attention};
 pub use dropout::dropout;
 pub use elementwise::{add, scale, softcap};
 pub use embedding::embedding;
+pub use head::linear_cross_entropy;
 pub use linear::{Layout, Linear, LinearArgs, linear};
-pub use loss::{LossArgs, cross_entropy, linear_cross_entropy};
-pub use norm::{HeadNorm, NormArgs, norm, norm_heads};
+pub use loss::{LossArgs, cross_entropy};
+pub use norm::{HeadNorm, NormArgs, norm, norm_heads, norm_operand};
 pub use rotary::{RotaryTable, rotary};
 pub use rows::rows;

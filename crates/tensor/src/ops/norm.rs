@@ -3,9 +3,10 @@
 use bedstone_kernels::{
     mem::Buf,
     norm::{Norm, NormGrads, Rows, norm as kernel, norm_backward},
+    number::Number,
 };
 
-use crate::{Backward, Ctx, Env, Grads, ParamId, Result, Tensor, TensorError};
+use crate::{Backward, Ctx, Dtype, Element, Env, Grads, ParamId, Result, Tensor, TensorError};
 
 /// A normalisation with its weights.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +19,19 @@ pub struct NormArgs {
     pub bias: Option<ParamId>,
 }
 
-/// Normalises the rows of `x: [.., C]`.
+/// Normalises the rows of `x: [.., C]`; the result is f32.
 pub fn norm(x: &Tensor, args: NormArgs, ctx: &mut Ctx<'_>) -> Result<Tensor> {
+    whole(x, args, Dtype::F32, ctx)
+}
+
+/// The same for a result that only products read: bf16 where these are.
+pub fn norm_operand(x: &Tensor, args: NormArgs, ctx: &mut Ctx<'_>) -> Result<Tensor> {
+    whole(x, args, ctx.precision.operand(), ctx)
+}
+
+fn whole(x: &Tensor, args: NormArgs, dtype: Dtype, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     let rows = Rows::dense(x.shape().rows(), x.shape().width());
-    let out = Buf::for_overwrite(x.shape().numel());
-    apply(x, out, &[(rows, args)], ctx)
+    with_number!(dtype, U => apply(x, Buf::<U>::for_overwrite(x.shape().numel()), &[(rows, args)], ctx))
 }
 
 /// Some heads of a projection and their norm.
@@ -51,11 +60,15 @@ pub fn norm_heads(x: &Tensor, head_dim: usize, norms: &[HeadNorm], ctx: &mut Ctx
             Ok((rows, n.args))
         })
         .collect::<Result<_>>()?;
-    apply(x, Buf::copy_of(x.data("norm_heads")?), &parts, ctx)
+    with_number!(x.dtype(), T => apply(x, Buf::<T>::copy_of(x.data("norm_heads")?), &parts, ctx))
 }
 
-fn apply(x: &Tensor, mut out: Buf<f32>, parts: &[(Rows, NormArgs)], ctx: &mut Ctx<'_>) -> Result<Tensor> {
-    let input = x.data::<f32>("norm")?;
+fn apply<U: Element + Number>(
+    x: &Tensor,
+    mut out: Buf<U>,
+    parts: &[(Rows, NormArgs)],
+    ctx: &mut Ctx<'_>,
+) -> Result<Tensor> {
     let (mut saved, mut params) = (Vec::new(), Vec::new());
     for &(rows, args) in parts {
         for id in [args.weight, args.bias].into_iter().flatten() {
@@ -67,7 +80,10 @@ fn apply(x: &Tensor, mut out: Buf<f32>, parts: &[(Rows, NormArgs)], ctx: &mut Ct
         }
         let mut stats = Buf::for_overwrite(2 * rows.count());
         let slice = |id: Option<ParamId>| id.map(|id| ctx.param(id).f32s());
-        kernel(ctx.isa, args.kind, rows, &mut out, input, slice(args.weight), slice(args.bias), &mut stats);
+        let (w, b) = (slice(args.weight), slice(args.bias));
+        with_number!(x.dtype(), T => {
+            kernel(ctx.isa, args.kind, rows, &mut out, x.data::<T>("norm")?, w, b, &mut stats)
+        });
         saved.push((rows, args, stats));
     }
     let out = Tensor::from_buf(out, x.shape());
@@ -81,31 +97,47 @@ struct NormBackward {
 
 impl Backward for NormBackward {
     fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-        let NormBackward { x, parts } = *self;
-        let part = |(rows, args, stats): &(Rows, NormArgs, Buf<f32>), grads: &mut Grads, dx: &mut [f32], accumulate| {
-            let (mut dw, mut db) = (Buf::zeroed(rows.width), Buf::zeroed(rows.width));
-            let w = args.weight.map(|id| env.params.get(id).value.f32s());
-            let to = NormGrads { dx, accumulate, dw: Some(&mut dw), db: Some(&mut db) };
-            norm_backward(env.isa, args.kind, *rows, to, grad.f32s(), x.f32s(), w, stats);
-            for (id, sum) in [(args.weight, &dw), (args.bias, &db)] {
-                if let Some(id) = id {
-                    grads.add_param(id, env, |g| g.iter_mut().zip(sum.iter()).for_each(|(g, s)| *g += s));
-                }
-            }
-        };
-        match &parts[..] {
+        let x = &self.x;
+        with_number!(x.dtype(), T => match &self.parts[..] {
             [whole] if whole.0.width == x.shape().width() => {
-                let mut dx = grads.begin(x.var(), x.shape());
-                part(whole, grads, dx.tensor.f32s_mut(), dx.accumulate);
+                let mut dx = grads.begin::<T>(x.var(), x.shape(), env.isa)?;
+                self.part::<T>(whole, &grad, grads, dx.tensor.data_mut(), dx.accumulate, env)?;
                 grads.finish(x.var(), dx);
             }
             parts => {
                 // The columns that no part covers pass their gradient on as it is.
-                let mut dx = Tensor::from_slice(grad.f32s(), x.shape());
+                let mut dx = grad.to_dtype(x.dtype(), env.isa)?;
                 for p in parts {
-                    part(p, grads, dx.f32s_mut(), false);
+                    self.part::<T>(p, &grad, grads, dx.data_mut(), false, env)?;
                 }
                 grads.add(x.var(), dx, env);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl NormBackward {
+    /// The gradients through one part; `dx` is that of all of `x`.
+    fn part<T: Element + Number>(
+        &self,
+        (rows, args, stats): &(Rows, NormArgs, Buf<f32>),
+        grad: &Tensor,
+        grads: &mut Grads,
+        dx: &mut [T],
+        accumulate: bool,
+        env: &Env<'_>,
+    ) -> Result<()> {
+        let (mut dw, mut db) = (Buf::zeroed(rows.width), Buf::zeroed(rows.width));
+        let w = args.weight.map(|id| env.params.get(id).value.f32s());
+        let x = self.x.data::<T>("norm")?;
+        let to = NormGrads { dx, accumulate, dw: Some(&mut dw), db: Some(&mut db) };
+        with_number!(grad.dtype(), U => {
+            norm_backward(env.isa, args.kind, *rows, to, grad.data::<U>("norm")?, x, w, stats)
+        });
+        for (id, sum) in [(args.weight, &dw), (args.bias, &db)] {
+            if let Some(id) = id {
+                grads.add_param(id, env, |g| g.iter_mut().zip(sum.iter()).for_each(|(g, s)| *g += s));
             }
         }
         Ok(())

@@ -45,7 +45,7 @@ pub fn rotary(
     }
     let rows = Rows { outer: b * t, ld: width, first: 0, inner: heads, width: head_dim };
     let var = x.var();
-    rotate(ctx.isa, x.f32s_mut(), rows, table.angles()?, ids, false);
+    with_number!(x.dtype(), T => rotate(ctx.isa, x.data_mut::<T>(), rows, table.angles()?, ids, false));
     let input = x.clone().with_var(var);
     Ok(ctx.record(x, &[&input], &[], || RotaryBackward {
         x: var,
@@ -65,7 +65,8 @@ struct RotaryBackward {
 impl Backward for RotaryBackward {
     fn backward(self: Box<Self>, mut grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
         let positions = self.positions.data("rotary")?;
-        rotate(env.isa, grad.f32s_mut(), self.rows, self.table.angles()?, positions, true);
+        let (rows, angles) = (self.rows, self.table.angles()?);
+        with_number!(grad.dtype(), T => rotate(env.isa, grad.data_mut::<T>(), rows, angles, positions, true));
         grads.add(self.x, grad, env);
         Ok(())
     }

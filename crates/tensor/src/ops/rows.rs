@@ -4,7 +4,7 @@ use bedstone_kernels::{elementwise as kernel, mem::Buf};
 
 use crate::{Backward, Ctx, Env, Grads, Result, Tensor, TensorError};
 
-/// `y[i] = x[which[i]]` for the rows of `x: [.., C]`: `[which.len(), C]`.
+/// `y[i] = x[which[i]]` for the rows of `x: [.., C]`: `[which.len(), C]`, in the type of `x`.
 pub fn rows(x: &Tensor, which: &[i32], ctx: &mut Ctx<'_>) -> Result<Tensor> {
     struct RowsBackward {
         x: Tensor,
@@ -12,12 +12,17 @@ pub fn rows(x: &Tensor, which: &[i32], ctx: &mut Ctx<'_>) -> Result<Tensor> {
     }
     impl Backward for RowsBackward {
         fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-            grads.write(self.x.var(), self.x.shape(), |dx, accumulate| {
-                if !accumulate {
-                    dx.fill(0.0);
-                }
-                kernel::scatter_add(env.isa, dx, grad.f32s(), &self.which, grad.shape().width());
+            // Rows may be taken more than once: sums are f32.
+            let mut dx = grads.begin::<f32>(self.x.var(), self.x.shape(), env.isa)?;
+            let to = dx.tensor.f32s_mut();
+            if !dx.accumulate {
+                to.fill(0.0);
+            }
+            let width = grad.shape().width();
+            with_number!(grad.dtype(), T => {
+                kernel::scatter_add(env.isa, to, grad.data::<T>("rows")?, &self.which, width)
             });
+            grads.finish(self.x.var(), dx);
             Ok(())
         }
     }
@@ -25,9 +30,13 @@ pub fn rows(x: &Tensor, which: &[i32], ctx: &mut Ctx<'_>) -> Result<Tensor> {
     if let Some(place) = which.iter().position(|&r| usize::try_from(r).map_or(true, |r| r >= count)) {
         return Err(TensorError::Id { op: "rows", id: which[place] as i64, place, limit: count });
     }
-    let mut out = Buf::for_overwrite(which.len() * width);
-    kernel::gather(ctx.isa, &mut out, x.data("rows")?, which, width, false);
-    let out = Tensor::from_buf(out, [which.len(), width]);
+    let out = with_number!(x.dtype(), T => {
+        let (mut out, from) = (Buf::<T>::for_overwrite(which.len() * width), x.data::<T>("rows")?);
+        for (to, &r) in out.chunks_exact_mut(width.max(1)).zip(which) {
+            to.copy_from_slice(&from[r as usize * width..][..width]);
+        }
+        Tensor::from_buf(out, [which.len(), width])
+    });
     Ok(ctx.record(out, &[x], &[], || RowsBackward { x: x.clone(), which: which.to_vec() }))
 }
 

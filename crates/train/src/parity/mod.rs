@@ -4,12 +4,15 @@
 mod fixture;
 mod generation;
 mod outputs;
+mod tolerance;
 mod trace;
 
 use std::{fmt, path::Path};
 
 use bedstone_infer::Runtime;
 use bedstone_models::{Model, checkpoint::ConfigFile, load_with};
+
+use tolerance::Tolerance;
 
 use fixture::Fixture;
 pub use fixture::ParityError;
@@ -32,6 +35,13 @@ pub struct Error {
     pub got: f64,
     /// The difference allowed.
     pub allowed: f64,
+}
+
+impl Error {
+    /// The one that is larger beside what is allowed; one that is not a number stays.
+    fn or(self, other: Error) -> Error {
+        if self.got.is_nan() || other.got / other.allowed <= self.got / self.allowed { self } else { other }
+    }
 }
 
 impl Case {

@@ -27,11 +27,17 @@ fn registered(dirs: Vec<PathBuf>) -> Vec<PathBuf> {
 
 #[track_caller]
 fn check_all(dirs: &[PathBuf], isa: Isa) {
-    let runtime = Runtime { isa, precision: Precision::F32 };
     let mut failures = Vec::new();
-    for dir in dirs {
-        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
-        failures.extend(check(dir, runtime).iter().filter(|c| !c.passed()).map(|c| format!("{isa} {name}: {c}")));
+    for precision in [Precision::F32, Precision::Bf16] {
+        if precision == Precision::Bf16 && !isa.has_bf16() {
+            continue;
+        }
+        let at = format!("{isa} {}", precision.name());
+        for dir in dirs {
+            let name = dir.file_name().unwrap().to_string_lossy().into_owned();
+            let cases = check(dir, Runtime { isa, precision });
+            failures.extend(cases.iter().filter(|c| !c.passed()).map(|c| format!("{at} {name}: {c}")));
+        }
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }

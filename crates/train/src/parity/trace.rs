@@ -8,9 +8,8 @@ use bedstone_tensor::{Ctx, Training};
 use serde::Deserialize;
 
 use super::{
-    Case, Error,
+    Case, Error, Tolerance,
     fixture::{ParityError, Tensors, read_json},
-    worse,
 };
 use crate::optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 
@@ -38,7 +37,8 @@ pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityErr
         AdamWConfig { beta1: trace.betas[0], beta2: trace.betas[1], eps: trace.eps, weight_decay: trace.weight_decay };
     let mut optimizer = AdamW::new(config, model.params());
     let mut cases = Vec::new();
-    let (mut loss_error, mut norm_error) = (0.0f64, 0.0f64);
+    let tolerance = Tolerance::of(runtime.precision);
+    let (mut loss_error, mut norm_error) = (tolerance.loss(0.0, 0.0), Error { got: 0.0, allowed: 1.0 });
     for step in 0..trace.steps {
         let start = format!("batch.{step}.");
         let mut inputs = Inputs::default();
@@ -55,25 +55,33 @@ pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityErr
         let mut ctx = Ctx::training(env, Training { key: 0, first_sample: 0 });
         let out = model.forward(&inputs, &mut ctx)?;
         let loss = out.need("loss")?;
-        loss_error = worse(loss_error, (loss.item()? as f64 - trace.losses[step]).abs());
+        loss_error = loss_error.or(tolerance.loss(loss.item()? as f64, trace.losses[step]));
         let grads = ctx.backward(loss)?;
         if step == 0 {
-            cases.extend(check_gradients(&tensors, &model, &grads)?);
+            cases.extend(check_gradients(&tensors, &model, &grads, tolerance)?);
         }
         let norm = global_norm(&grads, &env);
-        let want = trace.grad_norms_before_clip[step];
-        norm_error = worse(norm_error, (norm - want).abs() / want);
+        if let Some(error) = tolerance.norm(step, norm, trace.grad_norms_before_clip[step]) {
+            norm_error = norm_error.or(error);
+        }
         optimizer.update(model.params_mut(), &grads, trace.lr, clip_factor(norm, trace.clip_grad_norm), runtime.isa);
     }
-    cases.push(Case::measured(format!("losses of {} steps", trace.steps), Error { got: loss_error, allowed: 1e-4 }));
-    cases.push(Case::measured("gradient norms, relative", Error { got: norm_error, allowed: 1e-3 }));
+    cases.push(Case::measured(format!("losses of {} steps", trace.steps), loss_error));
+    cases.push(Case::measured("gradient norms, relative", norm_error));
     for (_, param) in model.params().iter() {
         let name = format!("final.{}", param.name);
         if tensors.files.get(&name).is_none() {
             continue;
         }
         let (want, grad) = (tensors.get(&name)?, tensors.get(&format!("grad.{}", param.name))?);
-        let error = weight_error(param.value.f32s(), want.f32s(), grad.f32s());
+        let shape = param.value.shape();
+        let error = match want.shape() == shape && grad.shape() == shape {
+            true => {
+                let triples = param.value.f32s().iter().zip(want.f32s()).zip(grad.f32s());
+                tolerance.weights(triples.map(|((&a, &b), &g)| (a, b, g)), trace.steps as f64 * trace.lr as f64)
+            }
+            false => Error { got: f64::NAN, allowed: 0.0 },
+        };
         cases.push(Case::measured(format!("weights after {} steps: {}", trace.steps, param.name), error));
     }
     Ok(cases)
@@ -84,6 +92,7 @@ fn check_gradients(
     tensors: &Tensors,
     model: &bedstone_models::Model,
     grads: &bedstone_tensor::Grads,
+    tolerance: Tolerance,
 ) -> Result<Vec<Case>, ParityError> {
     let mut cases = Vec::new();
     for name in tensors.files.names().filter_map(|n| n.strip_prefix("grad.")) {
@@ -102,40 +111,8 @@ fn check_gradients(
             continue;
         }
         let largest = want.f32s().iter().fold(0.0f64, |m, &x| m.max((x as f64).abs()));
-        let error = largest_difference(got.f32s(), want.f32s());
-        cases.push(Case::measured(label, Error { got: error, allowed: 1e-4 * largest + 1e-6 }));
+        let pairs = got.f32s().iter().zip(want.f32s()).map(|(&a, &b)| (a, b));
+        cases.push(Case::measured(label, tolerance.gradient(pairs, largest)));
     }
     Ok(cases)
-}
-
-/// The error of final weights that is largest beside what is allowed.
-///
-/// Where the gradient is zero but for rounding (the bias of keys, which the softmax cancels), AdamW divides rounding by
-/// rounding, and the recorded weight is that of one machine's order of sums: PyTorch itself differs from its own record
-/// there by 5e-4 to 6e-4 with other threads or in double precision.
-fn weight_error(got: &[f32], want: &[f32], first_gradient: &[f32]) -> Error {
-    if got.len() != want.len() || got.len() != first_gradient.len() {
-        return Error { got: f64::NAN, allowed: WEIGHTS };
-    }
-    let errors = got.iter().zip(want).zip(first_gradient).map(|((a, b), g)| Error {
-        got: (*a as f64 - *b as f64).abs(),
-        allowed: if (*g as f64).abs() < ROUNDING { ROUNDED_WEIGHTS } else { WEIGHTS },
-    });
-    errors.fold(Error { got: 0.0, allowed: WEIGHTS }, |worst, e| {
-        if worst.got.is_nan() || e.got / e.allowed <= worst.got / worst.allowed { worst } else { e }
-    })
-}
-
-/// What final weights may differ by.
-const WEIGHTS: f64 = 5e-4;
-/// Gradients below this are rounding: it is what gradients may differ by.
-const ROUNDING: f64 = 1e-6;
-/// What weights without a gradient may differ by.
-const ROUNDED_WEIGHTS: f64 = 2e-3;
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
-    if a.len() != b.len() {
-        return f64::NAN;
-    }
-    a.iter().zip(b).fold(0.0, |m, (a, b)| worse(m, (*a as f64 - *b as f64).abs()))
 }

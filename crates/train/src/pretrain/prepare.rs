@@ -32,7 +32,7 @@ impl Run {
         progress: &mut dyn Progress,
     ) -> Result<Self> {
         let r = &recipe.values;
-        let runtime = runtime(request.isa, r.train.precision)?;
+        let runtime = runtime(request.isa, &recipe)?;
         progress.note(&format!("run: {}", dir.path().display()));
         let text = Text::open(&r.data)?;
         let tokenizer = match (&saved, &r.train.init, &r.tokenizer.file) {
@@ -74,7 +74,7 @@ impl Run {
             cursor: Cursor::default(),
             data: shards.manifest.key.clone(),
             isa: runtime.isa.to_string(),
-            precision: precision_name(runtime.precision).to_owned(),
+            precision: runtime.precision.name().to_owned(),
             tokens: 0,
             best: None,
         };
@@ -163,20 +163,17 @@ pub(super) fn with_special_ids(
 }
 
 /// Products of another kind are refused, never replaced in silence.
-fn runtime(isa: Isa, precision: PrecisionChoice) -> Result<Runtime> {
-    match precision {
-        PrecisionChoice::Auto | PrecisionChoice::F32 => Ok(Runtime { isa, precision: Precision::F32 }),
-        PrecisionChoice::Bf16 => Err(TrainError::Tensor(bedstone_tensor::TensorError::Unsupported {
-            op: "train.precision",
-            what: "products in bf16 are not there yet; wanted auto or f32".into(),
-        })),
-    }
-}
-
-fn precision_name(precision: Precision) -> &'static str {
-    match precision {
-        Precision::F32 => "f32",
-    }
+fn runtime(isa: Isa, recipe: &Recipe<PretrainRecipe>) -> Result<Runtime> {
+    let precision = match recipe.values.train.precision {
+        PrecisionChoice::Auto => Precision::best(isa),
+        PrecisionChoice::F32 => Precision::F32,
+        PrecisionChoice::Bf16 if isa.has_bf16() => Precision::Bf16,
+        PrecisionChoice::Bf16 => {
+            let wanted = format!("auto or f32: {isa} has no products of bf16");
+            return Err(recipe.invalid("train.precision", wanted).into());
+        }
+    };
+    Ok(Runtime { isa, precision })
 }
 
 /// An error if the plan takes more memory than the machine has left.

@@ -1,12 +1,15 @@
 //! Linear maps with what surrounds them: bias, activation, residual.
 
+mod full;
+mod half;
+
 use bedstone_kernels::{
+    bf16,
     elementwise::sum_rows,
-    gemm::{Activation, Epilogue, Gemm, Mat, activate_backward, gemm},
-    mem::Buf,
+    gemm::{Activation, activate_backward},
 };
 
-use crate::{Backward, Ctx, Env, Grads, ParamId, Result, Tensor, TensorError, Var};
+use crate::{Backward, Ctx, Dtype, Env, Grads, ParamId, Precision, Result, Tensor, TensorError, Var};
 
 /// How a weight lies in its checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,13 +41,6 @@ impl Linear {
             Layout::InOut => (a, b),
         })
     }
-
-    /// The weight as an operand, `[in, out]` or its transpose.
-    fn operand<'a>(&self, env: &Env<'a>, transposed: bool) -> Mat<'a> {
-        let value = &env.params.get(self.weight).value;
-        let (w, ld) = (value.f32s(), value.shape().width());
-        if (self.layout == Layout::OutIn) ^ transposed { Mat::t(w, ld) } else { Mat::new(w, ld) }
-    }
 }
 
 /// What follows the product.
@@ -52,16 +48,17 @@ impl Linear {
 pub struct LinearArgs<'a> {
     /// Applied after the bias.
     pub activation: Activation,
-    /// Added last, of the output's shape.
+    /// Added last, f32 of the output's shape.
     pub residual: Option<&'a Tensor>,
+    /// The result is f32 whatever the precision: for logits and other last results.
+    pub full: bool,
 }
 
 /// `y = activation(x W + b) + residual`: `x: [.., in]` to `[.., out]`.
 ///
-/// Several weights are applied to the same input side by side: their outputs follow one another in each row.
+/// The result is f32 with a residual, else in the type of what only products read. Several weights are applied to the same input side by side: their outputs follow one another in each row.
 pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ctx<'_>) -> Result<Tensor> {
-    let LinearArgs { activation, residual } = args;
-    let (m, k) = (x.shape().rows(), x.shape().width());
+    let k = x.shape().width();
     let mut columns = Vec::with_capacity(weights.len() + 1);
     columns.push(0);
     for w in weights {
@@ -72,49 +69,56 @@ pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ct
         }
         columns.push(columns[columns.len() - 1] + n_out);
     }
-    let width = columns[weights.len()];
-    let shape = x.shape().with_width(width);
-    if let Some(r) = residual.filter(|r| r.shape() != shape) {
+    let shape = x.shape().with_width(columns[weights.len()]);
+    if let Some(r) = args.residual.filter(|r| r.shape() != shape) {
         return Err(TensorError::Shape { op: "linear: residual", got: r.shape(), wanted: shape.to_string() });
     }
-    let input = x.data::<f32>("linear")?;
-    let keeps = activation != Activation::None && ctx.records();
-    let mut out = Buf::for_overwrite(shape.numel());
-    let mut kept = Buf::for_overwrite(if keeps { shape.numel() } else { 0 });
-    for (w, range) in weights.iter().zip(columns.windows(2)) {
-        let (from, n) = (range[0], range[1] - range[0]);
-        if m == 0 {
-            continue;
-        }
-        let bias = w.bias.map(|id| ctx.param(id).f32s());
-        let mut epilogue = Epilogue::default().bias(bias).activation(activation);
-        if keeps {
-            epilogue = epilogue.keep(&mut kept[from..], width);
-        }
-        if let Some(r) = residual {
-            epilogue = epilogue.residual(&r.f32s()[from..], width);
-        }
-        let a = Mat::new(input, k);
-        gemm(ctx.isa, Gemm { m, n, k }, a, w.operand(ctx, false), &mut out[from..], width, epilogue);
-    }
-    let out = Tensor::from_buf(out, shape);
-    let inputs = [x, residual.unwrap_or(x)];
+    let parts = Parts { weights: weights.to_vec(), columns };
+    // The input as the products take it; its place on the tape is that of `x`.
+    let input = x.to_dtype(ctx.precision.operand(), ctx.isa)?;
+    let Forward { out, kept } = match ctx.precision {
+        Precision::F32 => full::forward(&input, &parts, args, ctx)?,
+        Precision::Bf16 if args.full || args.residual.is_some() => half::forward::<f32>(&input, &parts, args, ctx)?,
+        Precision::Bf16 => half::forward::<bf16>(&input, &parts, args, ctx)?,
+    };
+    let inputs = [x, args.residual.unwrap_or(x)];
     let params: Vec<ParamId> = weights.iter().flat_map(|w| [Some(w.weight), w.bias]).flatten().collect();
     Ok(ctx.record(out, &inputs, &params, || LinearBackward {
-        x: x.clone(),
-        weights: weights.to_vec(),
-        columns,
-        activation,
-        kept: keeps.then(|| Tensor::from_buf(kept, shape)),
-        residual: residual.and_then(Tensor::var),
+        x: input,
+        dtype: x.dtype(),
+        parts,
+        activation: args.activation,
+        kept,
+        residual: args.residual.and_then(Tensor::var),
     }))
 }
 
-struct LinearBackward {
-    x: Tensor,
+/// Weights that are applied side by side.
+struct Parts {
     weights: Vec<Linear>,
     /// Where each weight's outputs start in a row, and the row's width.
     columns: Vec<usize>,
+}
+
+impl Parts {
+    /// Each weight with its first column and its count of columns.
+    fn iter(&self) -> impl Iterator<Item = (Linear, usize, usize)> {
+        self.weights.iter().zip(self.columns.windows(2)).map(|(w, c)| (*w, c[0], c[1] - c[0]))
+    }
+}
+
+/// A result, and what the activation was applied to if that is needed.
+struct Forward {
+    out: Tensor,
+    kept: Option<Tensor>,
+}
+
+struct LinearBackward {
+    /// The input as the products took it.
+    x: Tensor,
+    /// The type of the input's gradient.
+    dtype: Dtype,
+    parts: Parts,
     activation: Activation,
     /// What the activation was applied to.
     kept: Option<Tensor>,
@@ -122,38 +126,32 @@ struct LinearBackward {
 }
 
 impl Backward for LinearBackward {
-    fn backward(self: Box<Self>, mut grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+    fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
         grads.add(self.residual, grad.clone(), env);
+        // The gradient as the products take it, through the activation.
+        let mut dy = grad.to_dtype(self.x.dtype(), env.isa)?;
         if let Some(kept) = &self.kept {
-            activate_backward(env.isa, self.activation, grad.f32s_mut(), kept.f32s());
-        }
-        let (m, k, width) = (self.x.shape().rows(), self.x.shape().width(), grad.shape().width());
-        let (x, dy) = (self.x.f32s(), grad.f32s());
-        for (w, range) in self.weights.iter().zip(self.columns.windows(2)) {
-            let (from, n) = (range[0], range[1] - range[0]);
-            let dy = dy.get(from..).unwrap_or(&[]);
-            grads.write_param(w.weight, env, |dw, accumulate| {
-                let epilogue = Epilogue::default().accumulate(accumulate);
-                match w.layout {
-                    Layout::OutIn => {
-                        gemm(env.isa, Gemm { m: n, n: k, k: m }, Mat::t(dy, width), Mat::new(x, k), dw, k, epilogue);
-                    }
-                    Layout::InOut => {
-                        gemm(env.isa, Gemm { m: k, n, k: m }, Mat::t(x, k), Mat::new(dy, width), dw, n, epilogue);
-                    }
-                }
+            with_number!(dy.dtype(), T => {
+                activate_backward(env.isa, self.activation, dy.data_mut::<T>(), kept.data("linear")?)
             });
+        }
+        let (m, width) = (self.x.shape().rows(), dy.shape().width());
+        for (w, from, n) in self.parts.iter() {
             if let Some(bias) = w.bias {
-                grads.add_param(bias, env, |db| {
-                    sum_rows(env.isa, db, &dy[..dy.len().min(rows_end(m, width, n))], width)
+                // The unrounded gradient, where it is there.
+                let exact = if self.kept.is_none() { &grad } else { &dy };
+                with_number!(exact.dtype(), T => {
+                    let dy = exact.data::<T>("linear")?.get(from..).unwrap_or(&[]);
+                    let dy = &dy[..dy.len().min(rows_end(m, width, n))];
+                    grads.add_param(bias, env, |db| sum_rows(env.isa, db, dy, width));
                 });
             }
-            grads.write(self.x.var(), self.x.shape(), |dx, accumulate| {
-                let epilogue = Epilogue::default().accumulate(accumulate);
-                gemm(env.isa, Gemm { m, n: k, k: n }, Mat::new(dy, width), w.operand(env, true), dx, k, epilogue);
-            });
         }
-        Ok(())
+        match (env.precision, self.dtype) {
+            (Precision::F32, _) => full::backward(&self, &dy, grads, env),
+            (Precision::Bf16, Dtype::Bf16) => half::backward::<bf16>(&self, &dy, grads, env),
+            (Precision::Bf16, _) => half::backward::<f32>(&self, &dy, grads, env),
+        }
     }
 }
 
@@ -193,7 +191,7 @@ mod tests {
                             Linear { weight: p[1], bias: Some(p[2]), layout },
                             Linear { weight: p[3], bias: None, layout },
                         ];
-                        linear(&x, &weights, LinearArgs { activation, residual: Some(&r) }, ctx)
+                        linear(&x, &weights, LinearArgs { activation, residual: Some(&r), full: false }, ctx)
                     });
                 }
             }
@@ -204,7 +202,12 @@ mod tests {
     fn a_wrong_width_is_named() {
         let mut params = crate::Params::default();
         let weight = params.add("w".into(), Tensor::zeros::<f32>([2, 3])).unwrap();
-        let env = Env { isa: crate::Isa::PORTABLE, precision: Default::default(), params: &params };
+        let env = Env {
+            isa: crate::Isa::PORTABLE,
+            precision: Default::default(),
+            packing: Default::default(),
+            params: &params,
+        };
         let linear = |width| {
             let w = Linear { weight, bias: None, layout: Layout::OutIn };
             super::linear(&Tensor::zeros::<f32>([5, width]), &[w], LinearArgs::default(), &mut Ctx::inference(env))

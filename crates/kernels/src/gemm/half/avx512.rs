@@ -1,0 +1,83 @@
+//! The micro-kernel of AVX512-BF16: 12 rows of two vectors in registers.
+
+use std::arch::x86_64::*;
+
+use super::{
+    NR,
+    tile::{Block, HalfTile},
+};
+use crate::isa::Avx512Bf16;
+
+impl HalfTile for Avx512Bf16 {
+    const MR: usize = 12;
+    // A panel of 16 KiB.
+    const KC: usize = 256;
+    const WHOLE: bool = false;
+
+    #[inline(always)]
+    unsafe fn tile(self, block: Block, rows: usize, start: bool) {
+        // SAFETY: the token proves the instructions; the rest is the caller's word.
+        unsafe {
+            match rows {
+                12 => tile::<12>(block, start),
+                11 => tile::<11>(block, start),
+                10 => tile::<10>(block, start),
+                9 => tile::<9>(block, start),
+                8 => tile::<8>(block, start),
+                7 => tile::<7>(block, start),
+                6 => tile::<6>(block, start),
+                5 => tile::<5>(block, start),
+                4 => tile::<4>(block, start),
+                3 => tile::<3>(block, start),
+                2 => tile::<2>(block, start),
+                1 => tile::<1>(block, start),
+                _ => unreachable!("1 to 12 rows"),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`HalfTile::tile`] for `R` rows; AVX512-BF16 is present.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn tile<const R: usize>(block: Block, start: bool) {
+    let Block { a, lda, b, pairs, acc } = block;
+    // SAFETY: the caller's word; every read and write below stays within what it names.
+    unsafe {
+        let mut c = [[_mm512_setzero_ps(); 2]; R];
+        if !start {
+            for (r, c) in c.iter_mut().enumerate() {
+                *c = [_mm512_loadu_ps(acc.add(r * NR)), _mm512_loadu_ps(acc.add(r * NR + 16))];
+            }
+        }
+        // One pointer for three rows keeps the pointers in registers.
+        let mut row = [a; 4];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = a.add((3 * i).min(R - 1) * lda);
+        }
+        let mut b = b;
+        for _ in 0..pairs {
+            let panel = [pairs_of(_mm512_loadu_si512(b.cast())), pairs_of(_mm512_loadu_si512(b.add(NR).cast()))];
+            for r in 0..R {
+                let x = row[r / 3].add(r % 3 * lda).cast::<i32>().read_unaligned();
+                let x = pairs_of(_mm512_set1_epi32(x));
+                c[r][0] = _mm512_dpbf16_ps(c[r][0], x, panel[0]);
+                c[r][1] = _mm512_dpbf16_ps(c[r][1], x, panel[1]);
+            }
+            row = row.map(|r| r.add(2));
+            b = b.add(2 * NR);
+        }
+        for (r, c) in c.iter().enumerate() {
+            _mm512_storeu_ps(acc.add(r * NR), c[0]);
+            _mm512_storeu_ps(acc.add(r * NR + 16), c[1]);
+        }
+    }
+}
+
+/// The same bits as pairs of bf16.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn pairs_of(x: __m512i) -> __m512bh {
+    // SAFETY: both are 512 plain bits.
+    unsafe { std::mem::transmute(x) }
+}

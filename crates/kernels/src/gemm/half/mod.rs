@@ -1,0 +1,167 @@
+//! Products of bf16 numbers, accumulated in f32.
+//!
+//! ```text
+//! mod.rs      operands, the entry
+//! pack.rs     from matrices to operands: two ways to load, an optional transpose
+//! driver.rs   blocks, threads, epilogues
+//! avx512.rs   the micro-kernel of AVX512-BF16
+//! amx.rs      the micro-kernel of AMX
+//! ```
+//!
+//! Both instruction sets multiply pairs of neighbours along the depth `k`, so they share their operands: the left one is
+//! rows as tensors have them, `k` contiguous; the right one is packed into panels of 32 columns whose pairs lie
+//! side by side.
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod driver;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tile;
+
+use half::bf16;
+
+use super::{Epilogue, Mat};
+use crate::{isa::Isa, mem::Buf, number::Number};
+
+/// Columns of a panel.
+pub(crate) const NR: usize = 32;
+/// Depth is padded to a multiple of this, with zeros: a tile's row of AMX.
+pub(crate) const KR: usize = 32;
+
+/// A right operand `[k, n]`, packed.
+///
+/// Panel `j` has the columns `32 j..32 (j + 1)`; in it the pair `p` of column `c` is numbers `2 c` and `2 c + 1` of line
+/// `p`. Zeros fill the last panel and the depth up to a multiple of 32.
+pub struct Panels {
+    data: Buf<bf16>,
+    k: usize,
+    n: usize,
+}
+
+impl Panels {
+    /// Packs an operand of `k` rows and `n` columns.
+    ///
+    /// # Panics
+    /// If the numbers are too few, or `isa` has no products of bf16.
+    pub fn pack<T: Number>(isa: Isa, x: Mat<'_, T>, k: usize, n: usize) -> Self {
+        x.check("B", k, n);
+        let mut data = Buf::for_overwrite(n.div_ceil(NR) * NR * k.next_multiple_of(KR));
+        #[cfg(target_arch = "x86_64")]
+        pack::panels(token(isa), &mut data, x, k, n);
+        #[cfg(not(target_arch = "x86_64"))]
+        unsupported(isa, &mut data);
+        Panels { data, k, n }
+    }
+
+    /// Depth.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Columns.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * 2
+    }
+}
+
+/// A left operand: rows of bf16 with the depth contiguous, `ld` apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The numbers; the last row may end before `ld`.
+    pub data: &'a [bf16],
+    /// From the start of a row to the start of the next.
+    pub ld: usize,
+}
+
+/// A left operand that was made for the purpose.
+pub struct PackedRows {
+    data: Buf<bf16>,
+    ld: usize,
+}
+
+impl PackedRows {
+    /// The operand `[m, k]` as rows of bf16.
+    ///
+    /// # Panics
+    /// As [`Panels::pack`].
+    pub fn pack<T: Number>(isa: Isa, x: Mat<'_, T>, m: usize, k: usize) -> Self {
+        x.check("A", m, k);
+        let ld = k.next_multiple_of(KR);
+        let mut data = Buf::for_overwrite(m.next_multiple_of(KR) * ld);
+        #[cfg(target_arch = "x86_64")]
+        pack::rows(token(isa), &mut data, x, m, k);
+        #[cfg(not(target_arch = "x86_64"))]
+        unsupported(isa, &mut data);
+        PackedRows { data, ld }
+    }
+
+    /// The operand.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows { data: &self.data, ld: self.ld }
+    }
+}
+
+/// One product of a sum of products: `[m, k] [k, n]`.
+#[derive(Clone, Copy)]
+pub struct Term<'a> {
+    /// Left operand.
+    pub a: Rows<'a>,
+    /// Right operand; it has `k` and `n`.
+    pub b: &'a Panels,
+}
+
+/// `C = epilogue(Σ A B)` over `terms`, which all have the columns of `C`; `c` is stored by rows, `ldc` apart.
+///
+/// # Panics
+/// If a slice is too short, columns differ, or `isa` has no products of bf16: mistakes of the calling code.
+pub fn gemm_half<C: Number>(
+    isa: Isa,
+    m: usize,
+    terms: &[Term<'_>],
+    c: &mut [C],
+    ldc: usize,
+    epilogue: Epilogue<'_, C>,
+) {
+    let n = terms.first().map_or(0, |t| t.b.n);
+    for t in terms {
+        assert_eq!(t.b.n, n, "columns of the terms");
+        let wanted = if m == 0 { 0 } else { (m - 1) * t.a.ld + t.b.k };
+        assert!(t.b.k <= t.a.ld || m <= 1, "A: rows of {} overlap at stride {}", t.b.k, t.a.ld);
+        assert!(t.a.data.len() >= wanted, "A: got {} numbers, wanted {wanted}", t.a.data.len());
+    }
+    epilogue.check(m, n);
+    assert!(n <= ldc || m <= 1, "C: rows of {n} overlap at stride {ldc}");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(c.len() >= (m - 1) * ldc + n, "C: got {} numbers, wanted {}", c.len(), (m - 1) * ldc + n);
+    #[cfg(target_arch = "x86_64")]
+    driver::gemm(isa, m, n, terms, crate::out::Out::new(c, ldc), &epilogue);
+    #[cfg(not(target_arch = "x86_64"))]
+    unsupported(isa, c);
+}
+
+/// The proof that packing cites.
+#[cfg(target_arch = "x86_64")]
+#[track_caller]
+pub(crate) fn token(isa: Isa) -> crate::isa::Avx512Bf16 {
+    isa.avx512_bf16().unwrap_or_else(|| panic!("{isa} has no products of bf16"))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn unsupported<T>(isa: Isa, _: &mut T) -> ! {
+    panic!("{isa} has no products of bf16")
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

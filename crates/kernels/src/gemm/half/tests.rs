@@ -1,0 +1,152 @@
+//! Against sums in double precision of the numbers as bf16 has them.
+
+use super::*;
+use crate::{gemm::Activation, pool};
+
+fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let mut x = seed.wrapping_mul(2_654_435_761) | 1;
+    (0..n)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 17;
+            x ^= x << 5;
+            (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn halves(x: &[f32]) -> Vec<bf16> {
+    x.iter().map(|&x| bf16::from_f32(x)).collect()
+}
+
+fn isas() -> Vec<Isa> {
+    Isa::available().into_iter().filter(|isa| isa.has_bf16()).collect()
+}
+
+/// A matrix with gaps between its rows, as f32 and as bf16.
+struct Stored {
+    full: Vec<f32>,
+    half: Vec<bf16>,
+    ld: usize,
+    transposed: bool,
+}
+
+impl Stored {
+    fn new(rows: usize, cols: usize, transposed: bool, pad: usize, seed: u32) -> Self {
+        let (r, c) = if transposed { (cols, rows) } else { (rows, cols) };
+        let full = numbers(r * (c + pad), seed);
+        Stored { half: halves(&full), full, ld: c + pad, transposed }
+    }
+
+    fn at(&self, r: usize, c: usize) -> f64 {
+        let i = if self.transposed { c * self.ld + r } else { r * self.ld + c };
+        self.half[i].to_f64()
+    }
+}
+
+fn mat<'a, T>(x: &'a [T], s: &Stored) -> Mat<'a, T> {
+    Mat { data: x, ld: s.ld, transposed: s.transposed }
+}
+
+#[track_caller]
+fn check(m: usize, n: usize, k: usize) {
+    for (ta, tb, pad) in [(false, false, 0), (false, true, 3), (true, false, 5), (true, true, 0), (false, false, 32)] {
+        let (a, b) = (Stored::new(m, k, ta, pad, 1), Stored::new(k, n, tb, pad, 2));
+        let want: Vec<f64> = (0..m * n).map(|i| (0..k).map(|p| a.at(i / n, p) * b.at(p, i % n)).sum()).collect();
+        let tolerance = |w: f64| 2e-6 * (k as f64 + 4.0) + w.abs() * 1e-6;
+        for isa in isas() {
+            // Packed from either kind of numbers, the operands are the same.
+            let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
+            assert!(panels.data[..] == Panels::pack(isa, mat(&b.half, &b), k, n).data[..], "{isa} {m} {n} {k}");
+            let rows = PackedRows::pack(isa, mat(&a.full, &a), m, k);
+            assert!(rows.data[..] == PackedRows::pack(isa, mat(&a.half, &a), m, k).data[..], "{isa} {m} {n} {k}");
+            let own = Rows { data: &a.half, ld: a.ld };
+            for rows in [Some(rows.rows()), (!ta).then_some(own)].into_iter().flatten() {
+                let ldc = n + pad;
+                let start = numbers(m * ldc, 5);
+                for (accumulate, terms) in [(false, 1), (true, 1), (false, 2)] {
+                    let mut c = start.clone();
+                    let all = [Term { a: rows, b: &panels }; 2];
+                    let epilogue = Epilogue::default().accumulate(accumulate);
+                    gemm_half(isa, m, &all[..terms], &mut c, ldc, epilogue);
+                    for (i, (&got, &before)) in c.iter().zip(&start).enumerate() {
+                        let (r, col) = (i / ldc, i % ldc);
+                        if col >= n {
+                            assert_eq!(got, before, "written beyond the row");
+                            continue;
+                        }
+                        let w = want[r * n + col] * terms as f64 + if accumulate { before as f64 } else { 0.0 };
+                        let error = (got as f64 - w).abs();
+                        assert!(error <= tolerance(w), "{isa} {m} {n} {k} {ta} {tb} ({r},{col}): {got} want {w}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn odd_shapes_match_the_sum() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 1, 0),
+        (3, 5, 7),
+        (13, 33, 17),
+        (12, 32, 32),
+        (32, 32, 64),
+        (25, 70, 301),
+        (1, 130, 64),
+        (64, 96, 600),
+        (33, 31, 33),
+        (100, 300, 40),
+        (7, 257, 530),
+    ] {
+        check(m, n, k);
+    }
+}
+
+#[test]
+fn epilogues() {
+    let (m, n, k) = (37, 45, 50);
+    let (a, b) = (Stored::new(m, k, false, 0, 1), Stored::new(k, n, false, 0, 2));
+    let (bias, residual, kept) = (numbers(n, 3), numbers(m * n, 4), halves(&numbers(m * n, 6)));
+    for isa in isas() {
+        let panels = Panels::pack(isa, mat(&b.half, &b), k, n);
+        let terms = [Term { a: Rows { data: &a.half, ld: a.ld }, b: &panels }];
+        let mut plain = vec![0.0f32; m * n];
+        gemm_half(isa, m, &terms, &mut plain, n, Epilogue::default());
+        let (mut c, mut keep) = (vec![bf16::ZERO; m * n], vec![bf16::ZERO; m * n]);
+        let epilogue = Epilogue::default().bias(Some(&bias)).activation(Activation::Relu).residual(&residual, n);
+        gemm_half(isa, m, &terms, &mut c, n, epilogue.keep(&mut keep, n));
+        let mut sloped = vec![bf16::ZERO; m * n];
+        gemm_half(isa, m, &terms, &mut sloped, n, Epilogue::default().slope(Activation::Relu, &kept, n));
+        for i in 0..m * n {
+            let before = plain[i] + bias[i % n];
+            assert_eq!(keep[i], bf16::from_f32(before));
+            assert_eq!(c[i], bf16::from_f32(before.max(0.0) + residual[i]));
+            let slope = if kept[i] > bf16::ZERO { plain[i] } else { 0.0 };
+            assert_eq!(sloped[i], bf16::from_f32(slope));
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for (m, n, k) in [(128, 512, 300), (257, 129, 777), (1, 3000, 700)] {
+        let (a, b) = (Stored::new(m, k, true, 0, 1), Stored::new(k, n, true, 0, 2));
+        for isa in isas() {
+            let run = |threads| {
+                let mut c = vec![0.0f32; m * n];
+                pool::with_threads(threads, || {
+                    let rows = PackedRows::pack(isa, mat(&a.full, &a), m, k);
+                    let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
+                    gemm_half(isa, m, &[Term { a: rows.rows(), b: &panels }], &mut c, n, Epilogue::default());
+                })
+                .unwrap();
+                c
+            };
+            let one = run(1);
+            assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one), "{isa} {m} {n} {k}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The two kinds of numbers that activations have: f32, and bf16 where products take it.
+
+use bytemuck::Pod;
+use half::bf16;
+
+use crate::{
+    isa::Isa,
+    out::Out,
+    pool,
+    simd::{Simd, simd_fn},
+};
+
+/// f32 or bf16; kernels compute in f32 whatever they load and store.
+#[allow(private_bounds)]
+pub trait Number: Pod + Lanes {
+    /// Whether it is bf16.
+    const IS_BF16: bool;
+}
+
+impl Number for f32 {
+    const IS_BF16: bool = false;
+}
+
+impl Number for bf16 {
+    const IS_BF16: bool = true;
+}
+
+/// Loads and stores as vectors of f32.
+pub(crate) trait Lanes: Copy + Send + Sync {
+    fn load<S: Simd>(s: S, x: &[Self]) -> S::V;
+    fn store<S: Simd>(s: S, y: &mut [Self], v: S::V);
+    fn load_part<S: Simd>(s: S, x: &[Self]) -> S::V;
+    fn store_part<S: Simd>(s: S, y: &mut [Self], v: S::V);
+
+    fn from_f32(x: f32) -> Self;
+    fn to_f32(self) -> f32;
+
+    /// The vector at `i` of `x`, zeros beyond its end.
+    #[inline(always)]
+    fn at<S: Simd>(s: S, x: &[Self], i: usize) -> S::V {
+        if i + S::LANES <= x.len() { Self::load(s, &x[i..]) } else { Self::load_part(s, &x[i..]) }
+    }
+
+    /// Stores a vector at `i` of `y`, as far as that goes.
+    #[inline(always)]
+    fn put<S: Simd>(s: S, y: &mut [Self], i: usize, v: S::V) {
+        if i + S::LANES <= y.len() { Self::store(s, &mut y[i..], v) } else { Self::store_part(s, &mut y[i..], v) }
+    }
+}
+
+impl Lanes for f32 {
+    fn from_f32(x: f32) -> f32 {
+        x
+    }
+    fn to_f32(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[f32]) -> S::V {
+        s.load(x)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(s: S, y: &mut [f32], v: S::V) {
+        s.store(y, v)
+    }
+    #[inline(always)]
+    fn load_part<S: Simd>(s: S, x: &[f32]) -> S::V {
+        s.load_part(x)
+    }
+    #[inline(always)]
+    fn store_part<S: Simd>(s: S, y: &mut [f32], v: S::V) {
+        s.store_part(y, v)
+    }
+}
+
+impl Lanes for bf16 {
+    fn from_f32(x: f32) -> bf16 {
+        bf16::from_f32(x)
+    }
+    fn to_f32(self) -> f32 {
+        self.to_f32()
+    }
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[bf16]) -> S::V {
+        s.load_bf16(x)
+    }
+    #[inline(always)]
+    fn store<S: Simd>(s: S, y: &mut [bf16], v: S::V) {
+        s.store_bf16(y, v)
+    }
+    #[inline(always)]
+    fn load_part<S: Simd>(s: S, x: &[bf16]) -> S::V {
+        s.load_part_bf16(x)
+    }
+    #[inline(always)]
+    fn store_part<S: Simd>(s: S, y: &mut [bf16], v: S::V) {
+        s.store_part_bf16(y, v)
+    }
+}
+
+/// `y = x` in another kind of numbers; to bf16 rounded to the nearest, halves to even.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn convert<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
+    assert_eq!(y.len(), x.len());
+    pool::for_chunks(y, pool::SMALL, |i, part| {
+        let start = i * pool::SMALL;
+        convert_part(isa, part, &x[start..start + part.len()]);
+    });
+}
+
+simd_fn! {
+    pub(crate) fn convert_part<[T: Number, U: Number]>(s, y: &mut [U], x: &[T]) {
+        let mut i = 0;
+        while i < y.len() {
+            U::put(s, y, i, T::at(s, x, i));
+            i += S::LANES;
+        }
+    }
+}
+
+/// `y += x`, in f32.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add_to<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
+    assert_eq!(y.len(), x.len());
+    let (n, out) = (y.len(), Out::new(y, 1));
+    pool::for_each(n.div_ceil(pool::SMALL), |i| {
+        let (start, len) = (i * pool::SMALL, pool::SMALL.min(n - i * pool::SMALL));
+        // SAFETY: each part is one task's.
+        let part = unsafe { out.row(start, 0, len) };
+        add_part(isa, part, &x[start..start + len]);
+    });
+}
+
+simd_fn! {
+    pub(crate) fn add_part<[T: Number, U: Number]>(s, y: &mut [U], x: &[T]) {
+        let mut i = 0;
+        while i < y.len() {
+            let sum = s.add(U::at(s, y, i), T::at(s, x, i));
+            U::put(s, y, i, sum);
+            i += S::LANES;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_as_the_half_crate_does() {
+        let mut x: Vec<f32> = (0..1000).map(|i| f32::from_bits(0x3f80_0000 + i * 0x333)).collect();
+        x.extend([0.0, -0.0, 1e-40, -3e-39, f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN]);
+        x.extend((0..64).map(|i| f32::from_bits(0x4049_7ff0 + i)));
+        x.push(f32::from_bits(0x7f80_0001));
+        for isa in Isa::available() {
+            for n in [x.len(), 7, 1, 0] {
+                let x = &x[x.len() - n..];
+                let mut y = vec![bf16::ZERO; n];
+                convert(isa, &mut y, x);
+                let mut back = vec![0.0f32; n];
+                convert(isa, &mut back, &y);
+                for ((&x, &y), &back) in x.iter().zip(&y).zip(&back) {
+                    let want = bf16::from_f32(x);
+                    assert!(y == want || y.is_nan() && want.is_nan(), "{isa}: {x} to {y}, want {want}");
+                    assert!(back == y.to_f32() || back.is_nan() && y.is_nan(), "{isa}: {y} to {back}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_f32() {
+        for isa in Isa::available() {
+            let x: Vec<bf16> = (0..77).map(|i| bf16::from_f32(i as f32)).collect();
+            let mut y = vec![0.5f32; 77];
+            add_to(isa, &mut y, &x);
+            assert!(y.iter().enumerate().all(|(i, &y)| y == i as f32 + 0.5));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Products of bf16.
+
+use std::sync::Arc;
+
+use bedstone_kernels::{
+    bf16,
+    gemm::{Activation, Epilogue, Mat, PackedRows, Panels, Rows, Term, gemm_half},
+    mem::Buf,
+    number::Number,
+};
+
+use super::{Forward, Layout, Linear, LinearArgs, LinearBackward, Parts};
+use crate::{Ctx, Element, Env, Grads, Orientation, Result, Tensor};
+
+/// A weight as a right operand, `[in, out]` or its transpose.
+fn operand(w: Linear, env: &Env<'_>, transposed: bool) -> Result<Arc<Panels>> {
+    let orientation = match (w.layout == Layout::OutIn) ^ transposed {
+        true => Orientation::Transposed,
+        false => Orientation::Stored,
+    };
+    env.params.panels(w.weight, orientation, env.isa, env.packing)
+}
+
+pub(super) fn forward<C: Element + Number>(
+    x: &Tensor,
+    parts: &Parts,
+    args: LinearArgs<'_>,
+    ctx: &Ctx<'_>,
+) -> Result<Forward> {
+    let (m, k, width) = (x.shape().rows(), x.shape().width(), parts.columns[parts.weights.len()]);
+    let shape = x.shape().with_width(width);
+    let a = Rows { data: x.data("linear")?, ld: k };
+    let keeps = args.activation != Activation::None && ctx.records();
+    let mut out = Buf::<C>::for_overwrite(shape.numel());
+    let mut kept = Buf::<C>::for_overwrite(if keeps { shape.numel() } else { 0 });
+    if m > 0 {
+        for (w, from, _) in parts.iter() {
+            let bias = w.bias.map(|id| ctx.param(id).f32s());
+            let mut epilogue = Epilogue::default().bias(bias).activation(args.activation);
+            if keeps {
+                epilogue = epilogue.keep(&mut kept[from..], width);
+            }
+            if let Some(r) = args.residual {
+                epilogue = epilogue.residual(&r.data("linear: residual")?[from..], width);
+            }
+            let b = operand(w, ctx, false)?;
+            gemm_half(ctx.isa, m, &[Term { a, b: &b }], &mut out[from..], width, epilogue);
+        }
+    }
+    let kept = match keeps {
+        // The gradient arrives as bf16, and meets this.
+        true => Some(Tensor::from_buf(kept, shape).to_dtype(bf16::DTYPE, ctx.isa)?),
+        false => None,
+    };
+    Ok(Forward { out: Tensor::from_buf(out, shape), kept })
+}
+
+/// `X` is the type of the input's gradient.
+pub(super) fn backward<X: Element + Number>(
+    node: &LinearBackward,
+    dy: &Tensor,
+    grads: &mut Grads,
+    env: &Env<'_>,
+) -> Result<()> {
+    let (x, m, k, width) = (&node.x, node.x.shape().rows(), node.x.shape().width(), dy.shape().width());
+    let (isa, input, dy) = (env.isa, x.data::<bf16>("linear")?, dy.data::<bf16>("linear")?);
+    if m == 0 {
+        return Ok(());
+    }
+    // The input's side of the weights' gradients, which weights side by side share.
+    let (mut right, mut left) = (None, None);
+    for (w, from, n) in node.parts.iter() {
+        let dy = &dy[from..];
+        grads.write_param(w.weight, env, |dw, accumulate| {
+            let epilogue = Epilogue::default().accumulate(accumulate);
+            match w.layout {
+                Layout::OutIn => {
+                    let a = PackedRows::pack(isa, Mat::t(dy, width), n, m);
+                    let b = right.get_or_insert_with(|| Panels::pack(isa, Mat::new(input, k), m, k));
+                    gemm_half(isa, n, &[Term { a: a.rows(), b }], dw, k, epilogue);
+                }
+                Layout::InOut => {
+                    let a = left.get_or_insert_with(|| PackedRows::pack(isa, Mat::t(input, k), k, m));
+                    let b = Panels::pack(isa, Mat::new(dy, width), m, n);
+                    gemm_half(isa, k, &[Term { a: a.rows(), b: &b }], dw, n, epilogue);
+                }
+            }
+        });
+    }
+    if x.var().is_none() {
+        return Ok(());
+    }
+    let weights: Vec<Arc<Panels>> = node.parts.iter().map(|(w, ..)| operand(w, env, true)).collect::<Result<_>>()?;
+    let terms: Vec<Term<'_>> = node
+        .parts
+        .iter()
+        .zip(&weights)
+        .map(|((_, from, _), b)| Term { a: Rows { data: &dy[from..], ld: width }, b })
+        .collect();
+    let mut dx = grads.begin::<X>(x.var(), x.shape(), isa)?;
+    let epilogue = Epilogue::default().accumulate(dx.accumulate);
+    gemm_half(isa, m, &terms, dx.tensor.data_mut::<X>(), k, epilogue);
+    grads.finish(x.var(), dx);
+    Ok(())
+}
