@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bedstone_data::corpus::{Corpus, Options};
+use bedstone_data::corpus::{Corpus, Format, Options};
 use bedstone_tensor::Precision;
 use bedstone_train::TrainError;
 use clap::{Args, ValueEnum};
@@ -13,7 +13,7 @@ use crate::output::Usage;
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct ThreadArgs {
     /// Threads; all cores if not given. Results do not depend on it
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 
@@ -75,15 +75,18 @@ pub(crate) struct TextArgs {
     /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     data: Vec<PathBuf>,
-    /// The field of a JSON row that holds the text
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    field: String,
+    /// The field of a JSON row that holds the text [default: text]; with it, the standard input holds rows too
+    #[arg(long, value_name = "NAME")]
+    field: Option<String>,
 }
 
 impl TextArgs {
     /// Finds the files.
     pub(crate) fn open(&self) -> anyhow::Result<Corpus> {
-        let options = Options { field: self.field.clone(), ..Options::default() };
+        let options = match &self.field {
+            Some(field) => Options { field: field.clone(), stdin: Format::JsonLines, ..Options::default() },
+            None => Options::default(),
+        };
         Ok(Corpus::open(&self.data, options).map_err(TrainError::from)?)
     }
 }

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use bedstone_infer::InferError;
 use bedstone_run::{interrupt, recipe::RecipeError};
 use bedstone_train::TrainError;
 
@@ -31,10 +32,14 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 /// Says what went wrong and gives the exit code: 2 for wrong usage, 1 otherwise.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     note(format!("error: {error}"));
-    let usage = matches!(
-        error.downcast_ref::<TrainError>(),
-        Some(TrainError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
-    ) || error.downcast_ref::<RecipeError>().is_some_and(is_usage)
+    let setting = |e: &InferError| matches!(e, InferError::Setting { .. } | InferError::TooLong { .. });
+    let usage = error.downcast_ref::<InferError>().is_some_and(setting)
+        || error.downcast_ref::<bedstone_tensor::IsaError>().is_some()
+        || matches!(
+            error.downcast_ref::<TrainError>(),
+            Some(TrainError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
+        )
+        || error.downcast_ref::<RecipeError>().is_some_and(is_usage)
         || error.downcast_ref::<Usage>().is_some();
     ExitCode::from(if usage { 2 } else { 1 })
 }

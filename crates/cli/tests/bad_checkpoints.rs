@@ -156,14 +156,14 @@ fn settings_out_of_range() {
         ("--top-p 2", "top_p: got 2, wanted above 0 and at most 1"),
         ("--min-p 2", "min_p: got 2, wanted 0 to 1"),
         ("--repetition-penalty 0", "repetition_penalty: got 0, wanted above 0"),
-        ("--beams 0", "num_beams: got 0, wanted 1 or more"),
+        ("--beams 0", "num_beams: got 0, wanted 1 to 1024"),
         ("--beams 2 --n-best 3", "num_return_sequences: got 3, wanted 1 to num_beams"),
         ("--max-tokens 100", {
             "prompt 0 has 2 tokens, and 100 are to follow: the model takes 32 in all\n\
              hint: shorten the prompt, or ask for fewer tokens"
         }),
     ] {
-        p.fails(&format!("generate run --prompt cat {flag}"), 1, want);
+        p.fails(&format!("generate run --prompt cat {flag}"), 2, want);
     }
 }
 

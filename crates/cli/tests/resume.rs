@@ -217,7 +217,7 @@ fn instruction_sets() {
     p.set_env("BEDSTONE_ISA", "nonsense");
     let want = "BEDSTONE_ISA: got `nonsense`, wanted one of portable, avx2, avx512, avx512bf16, amx";
     for line in ["pretrain gpt --out x", "generate run --prompt a", "eval run --data data.jsonl", "parity run"] {
-        p.fails(line, 1, want);
+        p.fails(line, 2, want);
     }
     let e = p.run("doctor");
     assert!(e.code == Some(1) && e.stdout.contains(want), "{}", e.stdout);

@@ -47,7 +47,7 @@ fn wrong_words() {
     check("pretrian gpt", "unrecognized subcommand 'pretrian'\n\n  tip: a similar subcommand exists: 'pretrain'");
     check("pretrain", "the following required arguments were not provided:\n  <FAMILY>");
     check("pretrain bert", "invalid value 'bert' for '<FAMILY>'\n  [possible values: gpt, llama]");
-    check("pretrain gpt --threads 0", "invalid value '0' for '--threads <T>': 0 is not in 1..=65535");
+    check("pretrain gpt --threads 0", "invalid value '0' for '--threads <T>': 0 is not in 1..=1024");
     check(
         "pretrain gpt --stpes 3",
         "unexpected argument '--stpes' found\n\n  tip: a similar argument exists: '--steps'",
@@ -165,15 +165,15 @@ fn values_out_of_range() {
 #[test]
 fn keys_without_use() {
     check_recipe("tokenizer.file=x --set tokenizer.kind=unigram", {
-        "--set tokenizer.kind=unigram: `tokenizer.kind` is \"unigram\", wanted nothing: the tokenizer is given, by \
-         tokenizer.file or train.init"
+        "--set tokenizer.kind=unigram: `tokenizer.kind` is \"unigram\", but has no use here: the tokenizer is \
+         given, by tokenizer.file or train.init"
     });
     check_recipe("data.validation=[\"x\"]", {
-        "--set data.validation=[\"x\"]: `data.validation` is [\"x\"], wanted nothing without data.paths: the stories have a \
-         validation split of their own"
+        "--set data.validation=[\"x\"]: `data.validation` is [\"x\"], but has no use here: without \
+         data.paths the stories are read, which have a validation split of their own"
     });
     check_recipe("train.decay=0.1", {
-        "--set train.decay=0.1: `train.decay` is 0.1, wanted nothing unless train.schedule is \"wsd\""
+        "--set train.decay=0.1: `train.decay` is 0.1, but has no use here: train.schedule is not \"wsd\""
     });
     // In a file they are no mistake: a recipe that was printed, or saved with a run, can be used whole.
     let p = Place::new();
@@ -181,6 +181,39 @@ fn keys_without_use() {
     p.write("all.toml", printed.stdout.replace("schedule = \"cosine\"", "schedule = \"constant\""));
     p.fails("pretrain gpt --config all.toml --out run --set data.paths=[\"missing.txt\"]", 1, {
         "missing.txt: no such file or directory"
+    });
+}
+
+#[test]
+fn what_lies_there_stays() {
+    let p = Place::new();
+    p.train("run", "--steps 1");
+    let tokenizer = p.read("run/tokenizer.json");
+    p.write("text.txt", "Once upon a time");
+    p.fails("tokenizer train --data text.txt --vocab-size 300 --out run", 1, {
+        "run: the folder is not empty\nhint: choose another --out"
+    });
+    assert!(p.read("run/tokenizer.json") == tokenizer);
+    p.fails("generate tiny.toml --prompt a", 1, "tiny.toml: is a file, wanted a folder");
+}
+
+#[test]
+fn rows_in_the_standard_input() {
+    let p = Place::new();
+    p.train("run", "--steps 1");
+    let rows = "{\"body\": \"Once there was a cat.\"}\n";
+    p.write("rows.jsonl", rows);
+    let file = p.done("eval run --data rows.jsonl --field body --json").stdout;
+    let piped = p.run_with("eval run --data - --field body --json", rows).stdout;
+    assert_eq!(file, piped);
+}
+
+#[test]
+fn a_model_that_no_machine_holds() {
+    let e = Place::new().run("pretrain gpt --config tiny.toml --out run --set model.n_embd=4000000");
+    assert!(e.code == Some(1) && e.error().starts_with("the size of the model: got "), "{}", e.stderr);
+    check_recipe("model.n_layer=100000000000", {
+        "--set model.n_layer=100000000000: `model.n_layer` is 100000000000, wanted 1 to 10000"
     });
 }
 
@@ -202,6 +235,12 @@ fn a_refused_run_leaves_no_directory() {
     let p = Place::new();
     assert_eq!(p.run("pretrain gpt --data missing.txt").code, Some(1));
     assert_eq!(p.names("runs"), Vec::<String>::new());
+    // What was refused leaves no trace in the next run.
+    let e = p.run("pretrain gpt --config tiny.toml --out run --set train.lr=1e-7 --set model.n_embd=47");
+    assert_eq!(e.code, Some(2), "{}", e.stderr);
+    assert!(!p.path("run").exists());
+    p.train("run", "--steps 1");
+    assert!(p.text("run/recipe.toml").contains("\nlr = 3e-3\n"));
 }
 
 #[test]

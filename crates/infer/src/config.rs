@@ -107,6 +107,9 @@ impl Default for GenerationConfig {
     }
 }
 
+/// More beams than anyone has use for: their scores would take all memory.
+const MOST_BEAMS: usize = 1024;
+
 impl GenerationConfig {
     /// Of a checkpoint directory: `generation_config.json`, and ids that only `config.json` has.
     pub fn of_checkpoint(dir: &Path) -> Result<Self> {
@@ -144,14 +147,26 @@ impl GenerationConfig {
         let rules = [
             (
                 "temperature",
-                self.temperature > 0.0,
+                self.temperature > 0.0 && self.temperature.is_finite(),
                 self.temperature.to_string(),
                 "above 0 (greedy is a choice of its own)",
             ),
             ("top_p", self.top_p > 0.0 && self.top_p <= 1.0, self.top_p.to_string(), "above 0 and at most 1"),
             ("min_p", (0.0..=1.0).contains(&self.min_p), self.min_p.to_string(), "0 to 1"),
-            ("repetition_penalty", self.repetition_penalty > 0.0, self.repetition_penalty.to_string(), "above 0"),
-            ("num_beams", self.num_beams > 0, self.num_beams.to_string(), "1 or more"),
+            (
+                "repetition_penalty",
+                self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
+                self.repetition_penalty.to_string(),
+                "above 0",
+            ),
+            ("num_beams", (1..=MOST_BEAMS).contains(&self.num_beams), self.num_beams.to_string(), "1 to 1024"),
+            ("length_penalty", self.length_penalty.is_finite(), self.length_penalty.to_string(), "a finite number"),
+            (
+                "min_new_tokens",
+                self.max_new_tokens.is_none_or(|most| self.min_new_tokens.is_none_or(|least| least <= most)),
+                self.min_new_tokens.unwrap_or(0).to_string(),
+                "at most max_new_tokens",
+            ),
             (
                 "num_return_sequences",
                 (1..=self.num_beams).contains(&self.num_return_sequences),

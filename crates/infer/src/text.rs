@@ -79,23 +79,38 @@ impl TextModel {
         let ids: Vec<Vec<i32>> = prompts.iter().map(|p| self.encode(p)).collect::<Result<_>>()?;
         let mut streams: Vec<Stream<'_>> = prompts.iter().map(|_| Stream::new(&self.tokenizer, stop)).collect();
         let mut failure = None;
-        let results = generate(&self.model, self.runtime, &ids, config, &mut |prompt, id| {
-            if config.eos_token_id.contains(&id) {
-                return ControlFlow::Continue(());
-            }
-            match streams[prompt].push(id) {
-                Ok(Step { text, stopped }) => {
-                    if !text.is_empty() {
-                        on_text(prompt, &text);
+        // Of a text without its beginning the first characters may be missing, so more tokens are read than the longest
+        // string can have.
+        let window = stop.iter().map(String::len).max().map_or(0, |longest| longest + 8);
+        let ends = |ids: &[i32]| {
+            let tail: Vec<u32> = ids[ids.len().saturating_sub(window)..].iter().map(|&id| id as u32).collect();
+            let text = || self.tokenizer.decode(&tail, Special::Without).unwrap_or_default();
+            window > 0 && stop.iter().any(|s| !s.is_empty() && text().contains(s.as_str()))
+        };
+        let results = generate(
+            &self.model,
+            self.runtime,
+            &ids,
+            config,
+            &mut |prompt, id| {
+                if config.eos_token_id.contains(&id) {
+                    return ControlFlow::Continue(());
+                }
+                match streams[prompt].push(id) {
+                    Ok(Step { text, stopped }) => {
+                        if !text.is_empty() {
+                            on_text(prompt, &text);
+                        }
+                        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                     }
-                    if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    Err(e) => {
+                        failure = Some(e);
+                        ControlFlow::Break(())
+                    }
                 }
-                Err(e) => {
-                    failure = Some(e);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
+            },
+            &ends,
+        )?;
         if let Some(e) = failure {
             return Err(e);
         }

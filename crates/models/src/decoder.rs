@@ -15,7 +15,7 @@ use crate::{
     causal::{HiddenStates, finish, mask, positions},
     checkpoint::{ConfigError, ConfigFile},
     head::LmHead,
-    model::{config_error, positive},
+    model::{config_error, layers, positive, probabilities},
 };
 
 /// The fields of `config.json` that all of them have.
@@ -229,9 +229,13 @@ impl<B: Block> Decoder<B> {
             ("vocab_size", v),
             ("hidden_size", c),
             ("intermediate_size", config.intermediate_size),
-            ("num_hidden_layers", config.num_hidden_layers),
             ("num_attention_heads", config.num_attention_heads),
         ])?;
+        layers("num_hidden_layers", config.num_hidden_layers)?;
+        probabilities(&[("attention_dropout", config.attention_dropout)])?;
+        if config.rms_norm_eps.is_nan() || config.rms_norm_eps <= 0.0 {
+            return Err(config_error("rms_norm_eps", config.rms_norm_eps, "above 0").into());
+        }
         let embed = Embedding::new(b.at("model.embed_tokens"), v, c, std)?;
         let rope_spec = file.rope()?;
         let (mut ropes, mut names): (Vec<Rope>, Vec<&str>) = (Vec::new(), Vec::new());

@@ -13,7 +13,7 @@ use crate::{
     Architecture, Info, Inputs, ModelError, Network, Outputs,
     causal::{HiddenStates, activation, finish, mask, positions},
     head::LmHead,
-    model::{config_error, positive},
+    model::{config_error, layers, positive, probabilities},
 };
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -135,10 +135,18 @@ impl Gpt2 {
             ("vocab_size", config.vocab_size),
             ("n_positions", config.n_positions),
             ("n_embd", c),
-            ("n_layer", config.n_layer),
             ("n_head", config.n_head),
             ("n_inner", config.inner()),
         ])?;
+        layers("n_layer", config.n_layer)?;
+        probabilities(&[
+            ("embd_pdrop", config.embd_pdrop),
+            ("attn_pdrop", config.attn_pdrop),
+            ("resid_pdrop", config.resid_pdrop),
+        ])?;
+        if config.layer_norm_epsilon.is_nan() || config.layer_norm_epsilon <= 0.0 {
+            return Err(config_error("layer_norm_epsilon", config.layer_norm_epsilon, "above 0").into());
+        }
         if !c.is_multiple_of(config.n_head) {
             return Err(config_error("n_embd", c, format!("a multiple of n_head ({})", config.n_head)).into());
         }

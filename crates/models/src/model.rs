@@ -142,12 +142,17 @@ impl Model {
         fields: &Map<String, Value>,
         seed: u64,
     ) -> Result<Self, ModelError> {
+        Self::random(Self::config_of(architecture, fields), seed)
+    }
+
+    /// The configuration of such a model.
+    pub fn config_of(architecture: &'static Architecture, fields: &Map<String, Value>) -> ConfigFile {
         let mut all = Map::new();
         all.insert("model_type".into(), architecture.model_type.into());
         all.insert("architectures".into(), vec![Value::from(architecture.class)].into());
         all.insert("dtype".into(), "float32".into());
         all.extend(fields.clone());
-        Self::random(ConfigFile::new("config.json", all), seed)
+        ConfigFile::new("config.json", all)
     }
 
     /// What it is an instance of.
@@ -186,10 +191,31 @@ impl Model {
     }
 }
 
-/// An error that names the first of these sizes that is 0.
+/// An error that names the first of these sizes that is 0, or beyond all sense.
 pub(crate) fn positive(sizes: &[(&str, usize)]) -> Result<(), NnError> {
-    match sizes.iter().find(|(_, size)| *size == 0) {
-        Some((what, _)) => Err(config_error(what, 0, "1 or more")),
+    match sizes.iter().find(|(_, size)| !(1..=MOST).contains(size)) {
+        Some((what, size)) => Err(config_error(what, size, format!("1 to {MOST}"))),
+        None => Ok(()),
+    }
+}
+
+/// No size of a network is larger: what is, is a slip of the pen.
+const MOST: usize = 100_000_000;
+/// The most layers.
+const MOST_LAYERS: usize = 10_000;
+
+/// An error unless there is a layer, and not more of them than anyone means.
+pub(crate) fn layers(what: &str, layers: usize) -> Result<(), NnError> {
+    match layers {
+        1..=MOST_LAYERS => Ok(()),
+        _ => Err(config_error(what, layers, format!("1 to {MOST_LAYERS}"))),
+    }
+}
+
+/// An error that names the first of these that is no probability below 1.
+pub(crate) fn probabilities(values: &[(&str, f32)]) -> Result<(), NnError> {
+    match values.iter().find(|(_, p)| !(0.0..1.0).contains(p)) {
+        Some((what, p)) => Err(config_error(what, p, "0 or more and below 1")),
         None => Ok(()),
     }
 }

@@ -63,15 +63,20 @@ impl Curve {
         let tokens = |line: &Line| line.fields.get(field::VALIDATION_TOKENS).and_then(|n| n.as_u64());
         let evaluated: Vec<&Line> = lines.iter().filter(|l| l.fields.contains_key(field::VALIDATION_LOSS)).collect();
         // Evaluations during a run take the beginning of the split, the last one all of it.
-        let usual = evaluated.first().and_then(|l| tokens(l));
-        let (part, whole): (Vec<Line>, Vec<Line>) =
-            evaluated.into_iter().cloned().partition(|line| tokens(line) == usual);
+        let (part, whole): (Vec<&Line>, Vec<&Line>) = match evaluated.split_last() {
+            Some((last, rest)) if rest.last().is_some_and(|line| tokens(line) < tokens(last)) => {
+                (rest.to_vec(), vec![*last])
+            }
+            _ => (evaluated, Vec::new()),
+        };
+        let loss =
+            |lines: Vec<&Line>| log::series(&lines.into_iter().cloned().collect::<Vec<_>>(), field::VALIDATION_LOSS);
         Self {
             title: title.into(),
             axis: axis.into(),
             training: log::series(lines, field::LOSS),
-            validation: log::series(&part, field::VALIDATION_LOSS),
-            whole: log::series(&whole, field::VALIDATION_LOSS),
+            validation: loss(part),
+            whole: loss(whole),
         }
     }
 
@@ -145,7 +150,7 @@ impl Curve {
             parts.push(format!("step {}", units::count(*step)));
             parts.push(format!("training {}", shown(smooth)));
         }
-        if let Some((_, last)) = self.whole.last().or(self.validation.last()) {
+        if let Some((_, last)) = self.validation.last() {
             parts.push(format!("validation {}", shown(*last)));
         }
         let best = self.validation.iter().filter(|point| drawable(point)).min_by(|a, b| a.1.total_cmp(&b.1));
@@ -153,6 +158,9 @@ impl Curve {
             && self.validation.len() > 1
         {
             parts.push(format!("best {} at step {}", shown(*best), units::count(*step)));
+        }
+        if let Some((_, last)) = self.whole.last() {
+            parts.push(format!("all of it {}", shown(*last)));
         }
         parts.join("   ·   ")
     }

@@ -1,9 +1,9 @@
 //! From a recipe's words about data to tokens.
 
-use std::path::PathBuf;
+use std::{ops::ControlFlow, path::PathBuf};
 
 use bedstone_data::{
-    corpus::{Corpus, Options},
+    corpus::{self, Corpus, Format, Options},
     shards::{
         Build, ONE_IN, Origin, SPLIT_SEED, Shards, Text as Source, Validation, default_cache_dir, training_texts,
     },
@@ -12,11 +12,11 @@ use bedstone_data::{
         train::{Kind, Training, train},
     },
 };
-use bedstone_run::Progress;
+use bedstone_run::{Interrupt, Progress};
 use bedstone_world::{Split, World};
 
 use crate::{
-    Result,
+    Result, TrainError,
     recipe::{DataConfig, TokenizerConfig, TokenizerKind},
 };
 
@@ -50,13 +50,21 @@ impl Text {
         if data.paths.is_empty() {
             return Ok(Text::Stories { count: data.stories });
         }
-        let open = |paths: &[PathBuf]| Corpus::open(paths, Options { field: data.field.clone(), ..Options::default() });
+        // Who names a field means rows, in the standard input too.
+        let stdin = if data.field == Options::default().field { Format::Text } else { Format::JsonLines };
+        let options = Options { field: data.field.clone(), stdin, ..Options::default() };
+        let open = |paths: &[PathBuf]| Corpus::open(paths, options.clone());
         let validation = if data.validation.is_empty() { None } else { Some(open(&data.validation)?) };
         Ok(Text::Files { train: Box::new(open(&data.paths)?), validation: validation.map(Box::new) })
     }
 
     /// The tokenizer that the recipe names, or one trained on this text; `note` says what happened.
-    pub fn tokenizer(&self, config: &TokenizerConfig, note: &mut dyn FnMut(String)) -> Result<Tokenizer> {
+    pub fn tokenizer(
+        &self,
+        config: &TokenizerConfig,
+        note: &mut dyn FnMut(String),
+        interrupt: &Interrupt,
+    ) -> Result<Tokenizer> {
         if let Some(path) = &config.file {
             return Ok(Tokenizer::load(path)?);
         }
@@ -66,23 +74,29 @@ impl Text {
             TokenizerKind::Unigram => Kind::Unigram,
         };
         let training = Training::new(kind, config.vocab_size);
-        let trained = match self {
-            Text::Files { train: corpus, validation: Some(_) } => train(corpus.texts(), &training)?,
-            Text::Files { train: corpus, validation: None } => {
-                train(training_texts(corpus, ONE_IN, SPLIT_SEED)?, &training)?
-            }
-            Text::Stories { count } => {
-                let stories = World::new(WORLD_SEED).stories(Split::Train, *count);
-                train(stories.map(Ok::<_, std::convert::Infallible>), &training)?
-            }
+        let texts: Box<dyn Iterator<Item = Result<String, corpus::Error>> + '_> = match self {
+            Text::Files { train: corpus, validation: Some(_) } => Box::new(corpus.texts()),
+            Text::Files { train: corpus, validation: None } => Box::new(training_texts(corpus, ONE_IN, SPLIT_SEED)?),
+            Text::Stories { count } => Box::new(World::new(WORLD_SEED).stories(Split::Train, *count).map(Ok)),
         };
+        let trained = train(texts.take_while(|_| !interrupt.requested()), &training);
+        if interrupt.requested() {
+            return Err(TrainError::Interrupted);
+        }
+        let trained = trained?;
         let part = if trained.all_text { "all of the training text" } else { "the beginning of the training text" };
         note(format!("tokenizer: {} tokens, trained on {part}", trained.tokenizer.vocab_size()));
         Ok(trained.tokenizer)
     }
 
     /// Tokens for training and validation, made or found in the cache.
-    pub fn shards(&self, tokenizer: &Tokenizer, data: &DataConfig, progress: &mut dyn Progress) -> Result<Shards> {
+    pub fn shards(
+        &self,
+        tokenizer: &Tokenizer,
+        data: &DataConfig,
+        progress: &mut dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Shards> {
         let cache = match &data.cache {
             Some(path) => path.clone(),
             None => default_cache_dir()?,
@@ -108,6 +122,7 @@ impl Text {
                 told = bytes >> 26;
                 progress.note(&format!("tokenised {}", bedstone_run::units::bytes(bytes)));
             }
+            if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         build.progress = Box::new(&mut sink);
         let shards = build.run()?;

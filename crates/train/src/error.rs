@@ -105,6 +105,9 @@ pub enum TrainError {
         /// What the model takes.
         limit: usize,
     },
+    /// The user wants no more, before there is anything to keep.
+    #[error("interrupted")]
+    Interrupted,
     /// More memory than there is.
     #[error("the run needs about {} of memory, {} are available\nhint: lower train.micro_batch, train.context, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
     Memory {
@@ -136,7 +139,13 @@ macro_rules! from {
         })*
     };
 }
-from!(Corpus(corpus::Error), Shards(shards::Error), Sampler(sampler::Error), Tokenizer(tokenizer::Error));
+from!(Corpus(corpus::Error), Sampler(sampler::Error), Tokenizer(tokenizer::Error));
+
+impl From<shards::Error> for TrainError {
+    fn from(e: shards::Error) -> Self {
+        if matches!(e, shards::Error::Interrupted) { TrainError::Interrupted } else { TrainError::Shards(e) }
+    }
+}
 
 macro_rules! from_run {
     ($($type:ty),*) => {

@@ -179,19 +179,23 @@ impl PretrainRecipe {
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
     }
 
-    /// Keys that mean nothing under the others' values, and what is wanted of them instead.
+    /// Keys that mean nothing under the others' values, and why.
     pub(crate) fn without_use(&self) -> Vec<(&'static str, &'static str)> {
         let (d, t) = (&self.data, &self.train);
         let (files, made) = (!d.paths.is_empty(), self.tokenizer.file.is_none() && t.init.is_none());
-        let tokenizer = "nothing: the tokenizer is given, by tokenizer.file or train.init";
+        let tokenizer = "the tokenizer is given, by tokenizer.file or train.init";
         let rules = [
-            ("data.stories", !files, "nothing: data.paths takes the place of the stories"),
-            ("data.validation", files, "nothing without data.paths: the stories have a validation split of their own"),
-            ("data.field", files, "nothing without data.paths"),
+            ("data.stories", !files, "data.paths takes the place of the stories"),
+            (
+                "data.validation",
+                files,
+                "without data.paths the stories are read, which have a validation split of their own",
+            ),
+            ("data.field", files, "without data.paths the stories are read"),
             ("tokenizer.kind", made, tokenizer),
             ("tokenizer.vocab_size", made, tokenizer),
-            ("train.decay", t.schedule == schedule::Kind::Wsd, "nothing unless train.schedule is \"wsd\""),
-            ("train.min_lr", t.schedule != schedule::Kind::Constant, "nothing where train.schedule is \"constant\""),
+            ("train.decay", t.schedule == schedule::Kind::Wsd, "train.schedule is not \"wsd\""),
+            ("train.min_lr", t.schedule != schedule::Kind::Constant, "train.schedule is \"constant\""),
         ];
         rules.into_iter().filter(|(_, used, _)| !used).map(|(key, _, why)| (key, why)).collect()
     }

@@ -123,17 +123,18 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         },
         isa,
     };
-    let interrupt =
-        Interrupt::of_process(|| output::note("stopping after this step, with a checkpoint; once more ends at once"))?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
     match report.outcome {
         Outcome::Interrupted => {
-            output::note(format!(
-                "stopped after step {}; go on with: bedstone pretrain {} --out {} --resume",
-                report.step,
-                family.name(),
-                report.dir.display()
-            ));
+            output::note(match report.step {
+                0 => "stopped before the first step".to_owned(),
+                step => format!(
+                    "stopped after step {step}; go on with: bedstone pretrain {} --out {} --resume",
+                    family.name(),
+                    report.dir.display()
+                ),
+            });
             Ok(output::interrupted())
         }
         Outcome::AlreadyFinished => {

@@ -50,7 +50,7 @@ struct TrainArgs {
     /// Keep upper case (WordPiece)
     #[arg(long)]
     cased: bool,
-    /// The directory to write into
+    /// The directory to write into; missing or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
@@ -111,6 +111,9 @@ fn learn(args: &TrainArgs) -> anyhow::Result<()> {
     };
     if args.cased && !matches!(args.kind, KindArg::Wordpiece) {
         return Err(output::Usage("--cased goes with --kind wordpiece; the others keep case anyway".into()).into());
+    }
+    if fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some()) {
+        anyhow::bail!("{}: the folder is not empty\nhint: choose another --out", args.out.display());
     }
     let corpus = args.text.open()?;
     let training = Training { min_frequency: args.min_frequency, ..Training::new(kind, args.vocab_size) };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{corpus, corpus::Piece, tokenizer::Special, tokenizer::Tokenizer};
 use rayon::prelude::*;
-use std::{fs, io::Write, path::PathBuf};
+use std::{fs, io::Write, ops::ControlFlow, path::PathBuf};
 
 /// What to tokenise, and where to keep it.
 pub struct Build<'a> {
@@ -24,15 +24,22 @@ pub struct Build<'a> {
     pub cache: PathBuf,
     /// Tokens in a file.
     pub shard_tokens: u64,
-    /// Told again and again how many bytes of text have become tokens.
-    pub progress: Box<dyn FnMut(u64) + 'a>,
+    /// Told again and again how many bytes of text have become tokens; can end it with [`Error::Interrupted`].
+    pub progress: Box<dyn FnMut(u64) -> ControlFlow<()> + 'a>,
 }
 
 impl<'a> Build<'a> {
     /// The usual settings: one document in twenty for validation, files of at most 256 MiB.
     pub fn new(text: Text<'a>, tokenizer: &'a Tokenizer, cache: PathBuf) -> Self {
         let validation = Validation::Split { one_in: ONE_IN, seed: SPLIT_SEED };
-        Self { text, validation, tokenizer, cache, shard_tokens: 1 << 26, progress: Box::new(|_| ()) }
+        Self {
+            text,
+            validation,
+            tokenizer,
+            cache,
+            shard_tokens: 1 << 26,
+            progress: Box::new(|_| ControlFlow::Continue(())),
+        }
     }
 
     /// Opens the shards if an earlier run made them, or makes them.
@@ -165,7 +172,7 @@ struct Tokenise<'a, 'p> {
     end: u32,
     /// Kept where the series will be cut between two tokens.
     marks: Option<Marks>,
-    progress: &'p mut dyn FnMut(u64),
+    progress: &'p mut dyn FnMut(u64) -> ControlFlow<()>,
     bytes: u64,
 }
 
@@ -197,7 +204,9 @@ impl Tokenise<'_, '_> {
                 }
                 self.bytes += piece.text.len() as u64;
             }
-            (self.progress)(self.bytes);
+            if (self.progress)(self.bytes).is_break() {
+                return Err(Error::Interrupted);
+            }
             batch = next?;
         }
         Ok(())

@@ -9,6 +9,9 @@ pub enum Error {
     /// The corpus cannot be read.
     #[error(transparent)]
     Corpus(#[from] corpus::Error),
+    /// Whoever follows the progress wants no more.
+    #[error("interrupted")]
+    Interrupted,
     /// The tokenizer refused a text.
     #[error(transparent)]
     Tokenizer(#[from] tokenizer::Error),

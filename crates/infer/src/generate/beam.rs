@@ -37,7 +37,12 @@ struct Candidate {
     ends: bool,
 }
 
-pub(super) fn search(mut decoder: Decoder<'_>, config: &GenerationConfig, total: usize) -> Result<Vec<Generated>> {
+pub(super) fn search(
+    mut decoder: Decoder<'_>,
+    config: &GenerationConfig,
+    total: usize,
+    ends: &dyn Fn(&[i32]) -> bool,
+) -> Result<Vec<Generated>> {
     let (prompts, beams, width) = (decoder.rows.len(), config.num_beams, decoder.width);
     let order: Vec<usize> = (0..prompts).flat_map(|p| vec![p; beams]).collect();
     // Until the first step all beams are the same: only the first one counts.
@@ -52,7 +57,11 @@ pub(super) fn search(mut decoder: Decoder<'_>, config: &GenerationConfig, total:
         let (mut order, mut ids) = (Vec::new(), Vec::new());
         let mut all_end = true;
         for (p, search) in searches.iter_mut().enumerate() {
-            let candidates = candidates(search, &decoder, &logits, p, config, length == total);
+            let mut candidates = candidates(search, &decoder, &logits, p, config, length == total);
+            for c in candidates.iter_mut().filter(|c| !c.ends) {
+                let row = &decoder.rows[p * beams + c.beam][width..];
+                c.ends = ends(&[row, &[c.id]].concat());
+            }
             all_end &= candidates.iter().all(|c| c.ends);
             search.finish(&candidates, &decoder, p, config, length - width);
             // The best that go on; where too few do, ended ones keep their place with no chance.

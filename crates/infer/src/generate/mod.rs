@@ -62,13 +62,15 @@ impl Finish {
 
 /// Continues each of `prompts`; with beams, each gives `num_return_sequences` results, the best first.
 ///
-/// `on_token(prompt, id)` sees every id as soon as it is chosen (not with beams), and can end a sequence.
+/// `on_token(prompt, id)` sees every id as soon as it is chosen, and can end a sequence. Beams are not seen as they grow:
+/// there, `ends(ids)` says whether a continuation ends with its last id, as with an end token.
 pub fn generate(
     model: &Model,
     runtime: Runtime,
     prompts: &[Vec<i32>],
     config: &GenerationConfig,
     on_token: &mut dyn FnMut(usize, i32) -> ControlFlow<()>,
+    ends: &dyn Fn(&[i32]) -> bool,
 ) -> Result<Vec<Generated>> {
     config.check()?;
     if prompts.is_empty() {
@@ -96,7 +98,7 @@ pub fn generate(
     let pad = pad.filter(|&id| usize::try_from(id).is_ok_and(|id| id < vocab)).unwrap_or(0);
     let decoder = Decoder::new(model, runtime, prompts, pad, total);
     if config.num_beams > 1 {
-        beam::search(decoder, config, total)
+        beam::search(decoder, config, total, ends)
     } else {
         sample::run(decoder, config, total, on_token)
     }

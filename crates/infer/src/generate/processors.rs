@@ -48,7 +48,9 @@ fn repeating(row: &[i32], n: usize) -> Vec<i32> {
 /// Divides by the temperature and rules out what top-k, top-p and min-p leave aside, by setting it to -infinity.
 pub(super) fn warp(scores: &mut [f32], config: &GenerationConfig) {
     if config.temperature != 1.0 {
-        scores.iter_mut().for_each(|x| *x /= config.temperature);
+        // Below the largest first: a very small temperature would carry all of them beyond what f32 holds.
+        let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        scores.iter_mut().for_each(|x| *x = (*x - top) / config.temperature);
     }
     if config.top_k > 0 && config.top_k < scores.len() {
         let mut sorted = scores.to_vec();
@@ -116,7 +118,8 @@ mod tests {
         check(|c| c.min_new_tokens = Some(1), &[1.0, 2.0, 3.0, 4.0], &[1.0, 2.0, 3.0, 4.0]);
         check(|c| c.min_new_tokens = Some(2), &[1.0, 2.0, 3.0, 4.0], &[1.0, OUT, 3.0, 4.0]);
         check(|c| c.top_k = 2, &[1.0, 4.0, 3.0, 2.0], &[OUT, 4.0, 3.0, OUT]);
-        check(|c| c.temperature = 0.5, &[1.0, 4.0, 3.0, 2.0], &[2.0, 8.0, 6.0, 4.0]);
+        check(|c| c.temperature = 0.5, &[1.0, 4.0, 3.0, 2.0], &[-6.0, 0.0, -2.0, -4.0]);
+        check(|c| c.temperature = 1e-39, &[1.0, 4.0, 3.0, 2.0], &[OUT, 0.0, OUT, OUT]);
     }
 
     #[test]

@@ -59,17 +59,19 @@ pub struct RunDir {
     // Checkpoints newer than the committed one; the next commit removes them.
     stale: Vec<u64>,
     notes: Vec<String>,
-    // Made here under a name of our own choice: nobody misses it if no run begins in it.
-    numbered: bool,
+    // What opening made, which nobody misses if no run begins in it.
+    made: Option<PathBuf>,
     _lock: Lock,
 }
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        // Refused data or settings leave no empty directories behind that a later `--resume` might find.
-        if self.numbered && has_begun(self.path()).is_ok_and(|begun| !begun) {
+        // Refused data or settings leave nothing behind that a later run might find.
+        if let Some(made) = &self.made
+            && has_begun(self.path()).is_ok_and(|begun| !begun)
+        {
             // Nothing depends on it.
-            let _ = fs::remove_dir_all(self.path());
+            let _ = fs::remove_dir_all(made);
         }
     }
 }
@@ -99,7 +101,9 @@ impl RunDir {
             None => numbered(Path::new(RUNS), name)?,
         };
         let mut dir = Self::create_on(&path, Arc::new(FileSystem))?;
-        dir.numbered = out.is_none();
+        if out.is_none() {
+            dir.made = Some(path);
+        }
         Ok(dir)
     }
 
@@ -150,19 +154,11 @@ impl RunDir {
     fn lock(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, DirError> {
         let layout = Layout::new(path);
         let training = layout.training();
+        let made = [path, &training].into_iter().find(|p| !p.exists()).map(Path::to_path_buf);
         fs::create_dir_all(&training).map_err(FileError::at(&training, "make the folder"))?;
         let lock = Lock::take(path, &layout.lock())?;
         let notes = lock.note.clone().into_iter().collect();
-        Ok(Self {
-            layout,
-            disk,
-            keep: Keep::default(),
-            latest: None,
-            stale: Vec::new(),
-            notes,
-            numbered: false,
-            _lock: lock,
-        })
+        Ok(Self { layout, disk, keep: Keep::default(), latest: None, stale: Vec::new(), notes, made, _lock: lock })
     }
 
     fn remove_leftovers(&self) -> Result<(), FileError> {

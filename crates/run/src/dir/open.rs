@@ -65,6 +65,9 @@ impl Checkpoint {
 /// This is `dir` itself, unless a process was killed (or is) between committing a checkpoint and showing all its files
 /// at the top; then it is the checkpoint's own folder. So files of two checkpoints are never mixed.
 pub fn model_folder(dir: &Path) -> Result<PathBuf, DirError> {
+    if dir.is_file() {
+        return Err(DirError::NotAFolder { path: dir.to_path_buf() });
+    }
     let layout = Layout::new(dir);
     match latest_step(dir)? {
         Some(step) if pointer(dir, &layout.shown()).ok().flatten() != Some(step) => Ok(layout.step(step)),

@@ -50,8 +50,9 @@ fn a_number_is_given_back_where_no_run_began() {
     let root = tempfile::tempdir().unwrap();
     for begins in [false, true] {
         let path = numbered(root.path(), "gpt").unwrap();
-        let mut dir = RunDir::create(Some(&path), "gpt").unwrap();
-        dir.numbered = true;
+        fs::remove_dir(&path).unwrap();
+        let dir = RunDir::create(Some(&path), "gpt").unwrap();
+        assert!(path.exists());
         if begins {
             fs::write(dir.log(), "").unwrap();
         }

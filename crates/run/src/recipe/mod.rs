@@ -104,6 +104,18 @@ impl<T> Recipe<T> {
         merge::leaves(&self.document).into_iter().find(|(name, _)| name == key).map(|(_, item)| merge::text(item))
     }
 
+    /// The error for a key that means nothing under the others, with the reason.
+    pub fn without_use(&self, key: &str, why: impl fmt::Display) -> RecipeError {
+        WrongValue {
+            origin: self.origin(key),
+            key: key.to_owned(),
+            got: self.value(key).unwrap_or_else(|| "missing".to_owned()),
+            problem: Problem::Other(format!("but has no use here: {why}")),
+            hint: None,
+        }
+        .into()
+    }
+
     /// The error for a value of the right type that makes no sense, in the form that wrong types have.
     ///
     /// `wanted` completes "wanted …", such as `"1 or more"`.

@@ -31,7 +31,7 @@ pub(super) fn check(
         .map(|r| (r * width..(r + 1) * width).filter(|&i| mask.is_none_or(|m| m[i] != 0)).map(|i| ids[i]).collect())
         .collect();
     let config = config(fixture, item)?;
-    let results = generate(model, runtime, &prompts, &config, &mut |_, _| ControlFlow::Continue(()))?;
+    let results = generate(model, runtime, &prompts, &config, &mut |_, _| ControlFlow::Continue(()), &|_| false)?;
     // Shorter results are filled up: with the padding id, in beams with an end id where that is 0.
     let pad = config.pad_token_id.or(config.eos_token_id.first().copied()).unwrap_or(0);
     let beams = config.num_beams > 1;

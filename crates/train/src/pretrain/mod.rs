@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
 use bedstone_tensor::Isa;
 
-use crate::{Result, evaluate::Evaluation, recipe::Family};
+use crate::{Result, TrainError, evaluate::Evaluation, recipe::Family};
 use run::Run;
 
 /// What to run.
@@ -96,8 +96,12 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         // So that a run that is stopped before its first checkpoint begins again as what it was.
         None => resume::keep_recipe(&dir, &recipe)?,
     }
-    let run = Run::prepare(request, recipe, dir, saved, progress)?;
-    run.train(progress, interrupt)
+    let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
+    match Run::prepare(request, recipe, dir, saved, progress, interrupt) {
+        Ok(run) => run.train(progress, interrupt),
+        Err(TrainError::Interrupted) => Ok(Report { dir: path, step, outcome: Outcome::Interrupted, evaluation: None }),
+        Err(e) => Err(e),
+    }
 }
 
 /// The resolved recipe in a checkpoint.

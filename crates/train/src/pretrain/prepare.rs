@@ -8,9 +8,9 @@ use bedstone_data::{
 };
 use bedstone_infer::Runtime;
 use bedstone_models::{Model, ModelError, load};
-use bedstone_nn::NnError;
-use bedstone_run::{Checkpoint, Log, Progress, Recipe, RunDir, dir::model_folder, space};
-use bedstone_tensor::{Isa, Precision};
+use bedstone_nn::{Init, NnError, Random, Source};
+use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, dir::model_folder, space, units};
+use bedstone_tensor::{Isa, Precision, Shape, Tensor};
 
 use super::{Request, resume::check_bits, run::Run};
 use crate::{
@@ -30,6 +30,7 @@ impl Run {
         dir: RunDir,
         saved: Option<Checkpoint>,
         progress: &mut dyn Progress,
+        interrupt: &Interrupt,
     ) -> Result<Self> {
         let r = &recipe.values;
         let runtime = runtime(request.isa, &recipe)?;
@@ -38,10 +39,10 @@ impl Run {
         let tokenizer = match (&saved, &r.train.init, &r.tokenizer.file) {
             (Some(saved), ..) => Tokenizer::load(&saved.path)?,
             (None, Some(init), None) => Tokenizer::load(&model_folder(init)?)?,
-            _ => text.tokenizer(&r.tokenizer, &mut |note| progress.note(&note))?,
+            _ => text.tokenizer(&r.tokenizer, &mut |note| progress.note(&note), interrupt)?,
         };
         let mut tokenizer = tokenizer;
-        let shards = text.shards(&tokenizer, &r.data, progress)?;
+        let shards = text.shards(&tokenizer, &r.data, progress, interrupt)?;
         let model = match (&saved, &r.train.init) {
             (Some(saved), _) => load(&saved.path)?.0,
             (None, Some(init)) => start_from(request, &recipe, init, progress)?,
@@ -52,7 +53,9 @@ impl Run {
                     path: dir.path().to_owned(),
                     reason: format!("no architecture `{}`", request.family.model_type()),
                 })?;
-                Model::from_fields(architecture, &fields, r.train.seed).map_err(|e| of_recipe(&recipe, e))?
+                let config = Model::config_of(architecture, &fields);
+                let mut source = Limited::new(Random { seed: r.train.seed });
+                Model::build(config, &mut source).map_err(|e| of_recipe(&recipe, e))?
             }
         };
         let info = model.info();
@@ -137,6 +140,37 @@ fn start_from(
     Ok(model)
 }
 
+/// Fresh weights, as long as memory lasts for training them: a slip of a size must not take the machine down.
+struct Limited {
+    random: Random,
+    numbers: u64,
+    available: Option<u64>,
+}
+
+/// Weight, gradient and two moments.
+const BYTES_A_PARAMETER: u64 = 16;
+
+impl Limited {
+    fn new(random: Random) -> Self {
+        Limited { random, numbers: 0, available: available_memory() }
+    }
+}
+
+impl Source for Limited {
+    fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor, NnError> {
+        self.numbers = self.numbers.saturating_add(shape.numel() as u64);
+        if let Some(has) = self.available.filter(|has| self.numbers.saturating_mul(BYTES_A_PARAMETER) > *has) {
+            let (needs, has) = (units::bytes(self.numbers * BYTES_A_PARAMETER), units::bytes(has));
+            return Err(NnError::Config {
+                what: "the size of the model".into(),
+                got: format!("{needs} of memory to train it as far as `{name}`"),
+                wanted: format!("at most {has}, which are available"),
+            });
+        }
+        self.random.weights(name, shape, init)
+    }
+}
+
 /// A size that makes no sense, under the key that the recipe has for it.
 fn of_recipe(recipe: &Recipe<PretrainRecipe>, error: ModelError) -> TrainError {
     match &error {
@@ -178,12 +212,16 @@ fn runtime(isa: Isa, recipe: &Recipe<PretrainRecipe>) -> Result<Runtime> {
 
 /// An error if the plan takes more memory than the machine has left.
 fn check_memory(plan: &bedstone_run::Plan) -> Result<()> {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
-    match kib.map(|kib| kib << 10) {
+    match available_memory() {
         // Where the system does not tell, the run shows.
         Some(has) if plan.peak_bytes > has => Err(TrainError::Memory { needs: plan.peak_bytes, has }),
         _ => Ok(()),
     }
+}
+
+/// Memory that the machine has left, in bytes, where the system tells.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }

@@ -55,7 +55,7 @@ pub(super) fn of_run(
         return resolve(request, Some(&saved.path.join(RECIPE)));
     }
     let begun = begun_with(dir);
-    if !begun.exists() {
+    if request.start == Start::New || !begun.exists() {
         return resolve(request, None);
     }
     progress.note("with the recipe that the run was begun with");
@@ -86,7 +86,7 @@ pub(super) fn resolve(request: &Request<'_>, own: Option<&Path>) -> Result<Recip
     // A file may serve several runs; what is said for this one must matter to it.
     let said = |key: &str| matches!(recipe.origin(key), Origin::Setting(_));
     if let Some((key, why)) = recipe.values.without_use().into_iter().find(|(key, _)| said(key)) {
-        return Err(recipe.invalid(key, why).into());
+        return Err(recipe.without_use(key, why).into());
     }
     Ok(recipe)
 }
