@@ -5,7 +5,7 @@ use crate::{
     isa::Isa,
     number::{Number, add_part},
     out::Out,
-    pool,
+    pool, profile,
     simd::{each, each2, math, simd_fn},
 };
 
@@ -16,6 +16,7 @@ pub fn add(isa: Isa, y: &mut [f32], x: &[f32]) {
 
 /// `y += a x`.
 pub fn axpy(isa: Isa, y: &mut [f32], a: f32, x: &[f32]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(y.len(), x.len());
     pool::for_chunks(y, pool::SMALL, |i, part| axpy_part(isa, part, a, &x[i * pool::SMALL..][..part.len()]));
 }
@@ -29,6 +30,7 @@ simd_fn! {
 
 /// `y *= a`.
 pub fn scale(isa: Isa, y: &mut [f32], a: f32) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     pool::for_chunks(y, pool::SMALL, |_, part| scale_part(isa, part, a));
 }
 
@@ -80,6 +82,7 @@ simd_fn! {
 /// `y[r] = activation(x[r, ..width]) · x[r, width..]` for rows of `2 width`: the gate of GLU variants,
 /// [Shazeer 2020](https://arxiv.org/abs/2002.05202).
 pub fn gated<T: Number>(isa: Isa, activation: Activation, y: &mut [T], x: &[T], width: usize) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(x.len(), 2 * y.len());
     rows_of(y, width, |r, y| {
         let (gate, up) = x[2 * r * width..2 * (r + 1) * width].split_at(width);
@@ -99,6 +102,7 @@ simd_fn! {
 
 /// The gradient of [`gated`]: `dx` (overwritten) from `dy` and the input `x`.
 pub fn gated_backward<T: Number>(isa: Isa, activation: Activation, dx: &mut [T], dy: &[T], x: &[T], width: usize) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert!(dx.len() == 2 * dy.len() && x.len() == dx.len());
     rows_of(dx, 2 * width, |r, dx| {
         let (gate, up) = x[2 * r * width..2 * (r + 1) * width].split_at(width);
@@ -126,6 +130,7 @@ simd_fn! {
 /// # Panics
 /// If an id has no row: callers check ids, with better words.
 pub fn gather(isa: Isa, y: &mut [f32], table: &[f32], ids: &[i32], width: usize, accumulate: bool) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(y.len(), ids.len() * width);
     rows_of(y, width, |t, y| {
         let row = &table[ids[t] as usize * width..][..width];
@@ -139,6 +144,7 @@ pub fn gather(isa: Isa, y: &mut [f32], table: &[f32], ids: &[i32], width: usize,
 
 /// `table[ids[t]] += dy[t]`, in the order of `t` whatever the threads: each of them takes some columns of all rows.
 pub fn scatter_add<T: Number>(isa: Isa, table: &mut [f32], dy: &[T], ids: &[i32], width: usize) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(dy.len(), ids.len() * width);
     const COLUMNS: usize = 128;
     let out = Out::new(table, width.max(1));
@@ -156,6 +162,7 @@ pub fn scatter_add<T: Number>(isa: Isa, table: &mut [f32], dy: &[T], ids: &[i32]
 
 /// `sums[c] += Σ_r x[r, c]`, as a fixed tree over groups of rows: the gradient of a bias.
 pub fn sum_rows<T: Number>(isa: Isa, sums: &mut [f32], x: &[T], ld: usize) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     let width = sums.len();
     let rows = if x.is_empty() { 0 } else { (x.len() - width) / ld + 1 };
     let per_task = (pool::SMALL / width.max(1)).clamp(16, 512);

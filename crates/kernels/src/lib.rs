@@ -13,6 +13,7 @@ pub mod number;
 pub mod optim;
 mod out;
 pub mod pool;
+pub mod profile;
 pub mod random;
 pub mod rotary;
 mod simd;

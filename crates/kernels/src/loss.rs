@@ -4,7 +4,7 @@ use crate::{
     isa::Isa,
     number::Number,
     out::Out,
-    pool,
+    pool, profile,
     simd::{Simd, math, simd_fn},
 };
 
@@ -36,6 +36,7 @@ pub fn cross_entropy<T: Number>(
     labels: &[i32],
     losses: &mut [f32],
 ) {
+    let _time = profile::scope(profile::Kind::Loss);
     let rows = labels.len();
     assert!(logits.len() >= rows * classes && losses.len() >= rows);
     let (logits, losses) = (Out::new(logits, classes), Out::new(losses, 1));

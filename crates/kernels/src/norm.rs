@@ -5,7 +5,7 @@ use crate::{
     mem::Buf,
     number::{Lanes, Number},
     out::Out,
-    pool,
+    pool, profile,
     simd::{Simd, simd_fn},
 };
 
@@ -92,6 +92,7 @@ pub fn norm<T: Number, U: Number>(
     b: Option<&[f32]>,
     stats: &mut [f32],
 ) {
+    let _time = profile::scope(profile::Kind::Norm);
     rows.check(x.len());
     rows.check(y.len());
     assert!(stats.len() >= 2 * rows.count());
@@ -178,6 +179,7 @@ pub fn norm_backward<T: Number, U: Number>(
     w: Option<&[f32]>,
     stats: &[f32],
 ) {
+    let _time = profile::scope(profile::Kind::Norm);
     let NormGrads { dx, accumulate, dw, db } = grads;
     rows.check(x.len());
     rows.check(dy.len());

@@ -6,7 +6,7 @@ use half::bf16;
 use crate::{
     isa::Isa,
     out::Out,
-    pool,
+    pool, profile,
     simd::{Simd, simd_fn},
 };
 
@@ -103,6 +103,7 @@ impl Lanes for bf16 {
 /// # Panics
 /// If the lengths differ.
 pub fn convert<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(y.len(), x.len());
     pool::for_chunks(y, pool::SMALL, |i, part| {
         let start = i * pool::SMALL;
@@ -125,6 +126,7 @@ simd_fn! {
 /// # Panics
 /// If the lengths differ.
 pub fn add_to<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(y.len(), x.len());
     let (n, out) = (y.len(), Out::new(y, 1));
     pool::for_each(n.div_ceil(pool::SMALL), |i| {

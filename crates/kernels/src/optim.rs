@@ -3,7 +3,7 @@
 use crate::{
     isa::Isa,
     out::Out,
-    pool,
+    pool, profile,
     simd::{Simd, simd_fn},
 };
 
@@ -28,6 +28,7 @@ pub struct AdamW {
 
 /// Updates `w` and the moments `m`, `v` from the gradient `g`.
 pub fn adamw(isa: Isa, options: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+    let _time = profile::scope(profile::Kind::Optimizer);
     let n = w.len();
     assert!(g.len() == n && m.len() == n && v.len() == n);
     let chunk = 4 * pool::SMALL;

@@ -5,7 +5,7 @@ use crate::{
     norm::Rows,
     number::Number,
     out::Out,
-    pool,
+    pool, profile,
     simd::{Simd, simd_fn},
 };
 
@@ -27,6 +27,7 @@ pub struct Angles<'a> {
 /// # Panics
 /// If a position has no angles.
 pub fn rotate<T: Number>(isa: Isa, x: &mut [T], rows: Rows, angles: Angles<'_>, positions: &[i32], inverse: bool) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     let Angles { cos, sin, half } = angles;
     assert!(2 * half <= rows.width && positions.len() >= rows.outer);
     assert!(rows.inner * rows.width + rows.first <= rows.ld && x.len() >= rows.outer.saturating_sub(1) * rows.ld);

@@ -1,5 +1,6 @@
 //! Training: objectives, trainer, optimizer, schedules; parity with reference implementations.
 
+mod bench;
 mod card;
 mod data;
 mod error;
@@ -15,6 +16,7 @@ mod schedule;
 mod state;
 mod step;
 
+pub use bench::{BENCH_MODELS, BenchModel, BenchReport, Share, bench_train};
 pub use data::Text;
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluation, evaluate};

@@ -1,5 +1,6 @@
 //! The command line: one file a command, with its arguments and what it does with them.
 
+mod bench;
 mod data;
 mod doctor;
 mod eval;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Data(data::DataArgs),
     /// Check checkpoints against recorded results of a reference implementation
     Parity(parity::ParityArgs),
+    /// Measure the speed of this machine
+    Bench(bench::BenchArgs),
     /// Say what this machine has and what would run on it
     Doctor(doctor::DoctorArgs),
 }
@@ -54,6 +57,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Parity(args) => parity::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

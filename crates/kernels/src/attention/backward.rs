@@ -5,7 +5,7 @@ use crate::{
     isa::Isa,
     mem::Buf,
     out::Out,
-    pool,
+    pool, profile,
     random::drop_row,
     simd::{dot, each, math, simd_fn},
 };
@@ -40,6 +40,7 @@ pub fn attention_backward(
     k: Heads<'_>,
     v: Heads<'_>,
 ) {
+    let _time = profile::scope(profile::Kind::AttentionBackward);
     a.check(&q.layout(), q.data.len(), &k, &v);
     let width = a.heads * a.d;
     assert!(dout.len() >= a.b * a.tq * width && out.len() >= dout.len() && lse.len() >= a.b * a.heads * a.tq);

@@ -5,7 +5,7 @@ use crate::{
     isa::Isa,
     mem::Buf,
     out::Out,
-    pool,
+    pool, profile,
     random::drop_row,
     simd::{dot, each, each2, math, simd_fn},
 };
@@ -26,6 +26,7 @@ pub fn attention(
     k: Heads<'_>,
     v: Heads<'_>,
 ) {
+    let _time = profile::scope(profile::Kind::Attention);
     a.check(&q.layout(), q.data.len(), &k, &v);
     let width = a.heads * a.d;
     assert!(out.len() >= a.b * a.tq * width && lse.as_ref().is_none_or(|l| l.len() >= a.b * a.heads * a.tq));

@@ -4,7 +4,7 @@ use crate::{
     isa::Isa,
     number::{Lanes, Number},
     out::Out,
-    pool,
+    pool, profile,
     simd::{Simd, math, simd_fn},
 };
 
@@ -270,6 +270,7 @@ simd_fn! {
 
 /// `y = activation(x)`, element by element.
 pub fn activate<T: Number>(isa: Isa, activation: Activation, y: &mut [T], x: &[T]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(y.len(), x.len());
     pool::for_chunks(y, pool::SMALL, |i, part| {
         let start = i * pool::SMALL;
@@ -279,6 +280,7 @@ pub fn activate<T: Number>(isa: Isa, activation: Activation, y: &mut [T], x: &[T
 
 /// `dy *= activation'(x)`, element by element, where `x` is what the activation was applied to.
 pub fn activate_backward<T: Number>(isa: Isa, activation: Activation, dy: &mut [T], x: &[T]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(dy.len(), x.len());
     pool::for_chunks(dy, pool::SMALL, |i, part| {
         let start = i * pool::SMALL;

@@ -17,6 +17,7 @@ pub(crate) use tile::tile;
 use crate::{
     isa::{Isa, Level},
     out::Out,
+    profile,
 };
 
 /// Rows, columns and depth of a product, as in BLAS.
@@ -80,6 +81,7 @@ impl<'a, T: Copy> Mat<'a, T> {
 /// # Panics
 /// If a slice is too short for the shape, which is a mistake of the calling code.
 pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: usize, epilogue: Epilogue<'_>) {
+    let _time = profile::scope(profile::Kind::Product);
     let Gemm { m, n, k } = shape;
     a.check("A", m, k);
     b.check("B", k, n);

@@ -26,7 +26,7 @@ pub(crate) mod tile;
 use half::bf16;
 
 use super::{Epilogue, Mat};
-use crate::{isa::Isa, mem::Buf, number::Number};
+use crate::{isa::Isa, mem::Buf, number::Number, profile};
 
 /// Columns of a panel.
 pub(crate) const NR: usize = 32;
@@ -49,6 +49,7 @@ impl Panels {
     /// # Panics
     /// If the numbers are too few, or `isa` has no products of bf16.
     pub fn pack<T: Number>(isa: Isa, x: Mat<'_, T>, k: usize, n: usize) -> Self {
+        let _time = profile::scope(profile::Kind::Pack);
         x.check("B", k, n);
         let mut data = Buf::for_overwrite(n.div_ceil(NR) * NR * k.next_multiple_of(KR));
         #[cfg(target_arch = "x86_64")]
@@ -95,6 +96,7 @@ impl PackedRows {
     /// # Panics
     /// As [`Panels::pack`].
     pub fn pack<T: Number>(isa: Isa, x: Mat<'_, T>, m: usize, k: usize) -> Self {
+        let _time = profile::scope(profile::Kind::Pack);
         x.check("A", m, k);
         let ld = k.next_multiple_of(KR);
         let mut data = Buf::for_overwrite(m.next_multiple_of(KR) * ld);
@@ -132,6 +134,7 @@ pub fn gemm_half<C: Number>(
     ldc: usize,
     epilogue: Epilogue<'_, C>,
 ) {
+    let _time = profile::scope(profile::Kind::Product);
     let n = terms.first().map_or(0, |t| t.b.n);
     for t in terms {
         assert_eq!(t.b.n, n, "columns of the terms");
