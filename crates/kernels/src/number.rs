@@ -121,6 +121,17 @@ simd_fn! {
     }
 }
 
+/// [`convert`] inside a kernel: as many numbers as `y` has.
+#[inline(always)]
+pub(crate) fn convert_row<S: Simd, T: Lanes, U: Lanes>(s: S, y: &mut [U], x: &[T]) {
+    let x = &x[..y.len()];
+    let mut i = 0;
+    while i < y.len() {
+        U::put(s, y, i, T::at(s, x, i));
+        i += S::LANES;
+    }
+}
+
 /// `y += x`, in f32.
 ///
 /// # Panics

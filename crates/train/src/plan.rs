@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use bedstone_infer::Runtime;
-use bedstone_kernels::gemm::{Epilogue, Gemm, Mat, gemm};
+use bedstone_kernels::gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Term, gemm, gemm_half};
 use bedstone_models::Model;
 use bedstone_run::{Keep, Plan, plan::Memory};
+use bedstone_tensor::Precision;
 
 use crate::recipe::PretrainRecipe;
 
@@ -22,7 +23,7 @@ pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, don
     let parameters = model.params().numel() as u64;
     let tokens = (t.batch as u64).saturating_mul(t.context as u64);
     let micro = recipe.micro_batch();
-    let memory = memory(model, micro, t.context, t.batch.div_ceil(micro));
+    let memory = memory(model, micro, t.context, t.batch.div_ceil(micro), runtime.precision);
     let peak = memory.iter().fold(0, |sum: u64, m| sum.saturating_add(m.bytes));
     let seconds = flops_per_token(model, t.context) * tokens as f64 * steps as f64
         / speed(model, micro.saturating_mul(t.context), runtime);
@@ -39,15 +40,24 @@ pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, don
     }
 }
 
-fn memory(model: &Model, micro: usize, context: usize, parts: usize) -> Vec<Memory> {
+fn memory(model: &Model, micro: usize, context: usize, parts: usize, precision: Precision) -> Vec<Memory> {
     let info = model.info();
     let parameters = model.params().numel() as u64;
     let tokens = (micro as u64).saturating_mul(context as u64);
     // One set of gradients a level of the tree that adds micro-batches, and one that is being written.
     let sets = if parts == 1 { 1 } else { parts.ilog2() as u64 + 2 };
-    let kept = tokens.saturating_mul((info.layers * info.kept_per_layer + 4 * info.width) as u64 * 4);
+    // Of what a layer keeps, the residual stream (twice) is f32, the rest is read by products only.
+    let operand = match precision {
+        Precision::F32 => 4,
+        Precision::Bf16 => 2,
+    };
+    let layer = 8 * info.width + operand * info.kept_per_layer.saturating_sub(2 * info.width);
+    let kept = tokens.saturating_mul((info.layers * layer + 16 * info.width) as u64);
     // Logits exist a group of rows at a time.
-    let logits = (8 << 20u64).max(64 * info.vocab_size as u64).min(tokens.saturating_mul(info.vocab_size as u64)) * 4;
+    let logits = (32 << 20u64).min(tokens.saturating_mul(info.vocab_size as u64)) * operand as u64;
+    // The head's gradient and its input's; with bf16 both packed forms of its weight beside them.
+    let head = (info.vocab_size * info.width) as u64;
+    let packed = if precision == Precision::Bf16 { 4 * head } else { 0 };
     let passing = tokens.saturating_mul(32 * info.width as u64);
     [
         ("program", PROCESS),
@@ -56,8 +66,10 @@ fn memory(model: &Model, micro: usize, context: usize, parts: usize) -> Vec<Memo
         ("gradients", 4 * parameters * sets),
         ("activations", kept.saturating_add(passing)),
         ("logits", logits),
+        ("packed weights", packed),
     ]
     .into_iter()
+    .filter(|(_, bytes)| *bytes > 0)
     .map(|(what, bytes)| Memory { what: what.to_owned(), bytes })
     .collect()
 }
@@ -84,17 +96,33 @@ pub(crate) fn flops_per_token(model: &Model, context: usize) -> f64 {
 fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
     let width = model.info().width.max(1);
     let (m, n, k) = (tokens.clamp(1, 2048), 4 * width, width);
+    let isa = runtime.isa;
     let (a, b) = (vec![0.5; m * k], vec![0.5; k * n]);
     let mut c = vec![0.0; m * n];
-    let mut best = f64::INFINITY;
-    let begin = Instant::now();
+    let best = match runtime.precision {
+        Precision::F32 => fastest(|| {
+            gemm(isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());
+        }),
+        Precision::Bf16 => {
+            let rows = PackedRows::pack(isa, Mat::new(&a, k), m, k);
+            let panels = Panels::pack(isa, Mat::new(&b, n), k, n);
+            let terms = [Term { a: rows.rows(), b: &panels }];
+            fastest(|| gemm_half(isa, m, &terms, &mut c, n, Epilogue::default()))
+        }
+    };
+    2.0 * (m * n * k) as f64 / best * STEP_EFFICIENCY
+}
+
+/// Seconds of the best of several runs.
+fn fastest(mut run: impl FnMut()) -> f64 {
+    let (mut best, begin) = (f64::INFINITY, Instant::now());
     for round in 0.. {
         let start = Instant::now();
-        gemm(runtime.isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());
+        run();
         best = best.min(start.elapsed().as_secs_f64());
         if round >= 3 && begin.elapsed().as_millis() > 60 {
             break;
         }
     }
-    2.0 * (m * n * k) as f64 / best * STEP_EFFICIENCY
+    best
 }

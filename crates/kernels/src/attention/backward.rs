@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// Gradients that [`attention_backward`] writes. Queries, keys and values may lie in one tensor or in three.
-pub struct AttentionGrads<'a> {
+pub struct AttentionGrads<'a, T = f32> {
     /// Holds the gradients of the queries.
-    pub dq: &'a mut [f32],
+    pub dq: &'a mut [T],
     /// Where in `dq`.
     pub q: Layout,
     /// Holds the gradients of keys and values; `None` if `dq` holds these too.
-    pub dkv: Option<&'a mut [f32]>,
+    pub dkv: Option<&'a mut [T]>,
     /// Where the keys' are.
     pub k: Layout,
     /// Where the values' are.
@@ -41,19 +41,8 @@ pub fn attention_backward(
     v: Heads<'_>,
 ) {
     let _time = profile::scope(profile::Kind::AttentionBackward);
-    a.check(&q.layout(), q.data.len(), &k, &v);
-    let width = a.heads * a.d;
-    assert!(dout.len() >= a.b * a.tq * width && out.len() >= dout.len() && lse.len() >= a.b * a.heads * a.tq);
-    let AttentionGrads { dq, q: q_layout, dkv, k: k_layout, v: v_layout, dbias } = grads;
-    q_layout.check("gradients of queries", dq.len(), a.b, a.tq, a.heads, a.d);
-    let kv_len = dkv.as_ref().map_or(dq.len(), |x| x.len());
-    k_layout.check("gradients of keys", kv_len, a.b, a.tk, a.kv_heads, a.d);
-    v_layout.check("gradients of values", kv_len, a.b, a.tk, a.kv_heads, a.d);
-    assert!(dbias.as_ref().is_none_or(|x| x.len() >= a.heads * a.tq * a.tk));
-    assert!(a.heads * a.d > 0, "attention without heads");
-    disjoint(a, q_layout, k_layout, v_layout, dkv.is_none());
-    let dq = Out::new(dq, 1);
-    let dkv = dkv.map_or(dq, |x| Out::new(x, 1));
+    let places = places(a, grads, dout.len(), out.len(), lse.len(), &q.layout(), q.data.len(), &k, &v);
+    let Places { dq, q: q_layout, dkv, k: k_layout, v: v_layout, dbias } = places;
     let task = Task {
         a,
         dq,
@@ -61,7 +50,7 @@ pub fn attention_backward(
         dkv,
         k_layout,
         v_layout,
-        dbias: dbias.map(|x| Out::new(x, a.tk)),
+        dbias,
         dout,
         out,
         lse,
@@ -81,6 +70,45 @@ pub fn attention_backward(
             key_head(isa, &task, b, kv, padding.as_deref(), &mut scratch);
         }
     });
+}
+
+/// Where gradients go, checked.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a, T> {
+    pub(super) dq: Out<'a, T>,
+    pub(super) q: Layout,
+    pub(super) dkv: Out<'a, T>,
+    pub(super) k: Layout,
+    pub(super) v: Layout,
+    pub(super) dbias: Option<Out<'a>>,
+}
+
+/// Panics unless everything is long enough and the tasks' parts lie apart.
+pub(super) fn places<'a, T>(
+    a: &Attention<'_>,
+    grads: AttentionGrads<'a, T>,
+    dout: usize,
+    out: usize,
+    lse: usize,
+    q: &Layout,
+    q_len: usize,
+    k: &Heads<'_, T>,
+    v: &Heads<'_, T>,
+) -> Places<'a, T> {
+    a.check(q, q_len, k, v);
+    let width = a.heads * a.d;
+    assert!(dout >= a.b * a.tq * width && out >= dout && lse >= a.b * a.heads * a.tq);
+    let AttentionGrads { dq, q: q_layout, dkv, k: k_layout, v: v_layout, dbias } = grads;
+    q_layout.check("gradients of queries", dq.len(), a.b, a.tq, a.heads, a.d);
+    let kv_len = dkv.as_ref().map_or(dq.len(), |x| x.len());
+    k_layout.check("gradients of keys", kv_len, a.b, a.tk, a.kv_heads, a.d);
+    v_layout.check("gradients of values", kv_len, a.b, a.tk, a.kv_heads, a.d);
+    assert!(dbias.as_ref().is_none_or(|x| x.len() >= a.heads * a.tq * a.tk));
+    assert!(a.heads * a.d > 0, "attention without heads");
+    disjoint(a, q_layout, k_layout, v_layout, dkv.is_none());
+    let dq = Out::new(dq, 1);
+    let dkv = dkv.map_or(dq, |x| Out::new(x, 1));
+    Places { dq, q: q_layout, dkv, k: k_layout, v: v_layout, dbias: dbias.map(|x| Out::new(x, a.tk)) }
 }
 
 /// Panics unless the tasks' parts of the gradients lie apart from each other.

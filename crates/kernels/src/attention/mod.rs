@@ -6,11 +6,15 @@
 
 mod backward;
 mod forward;
+#[cfg(target_arch = "x86_64")]
+mod half;
 mod product;
 mod scores;
 
 pub use backward::{AttentionGrads, attention_backward};
 pub use forward::attention;
+#[cfg(target_arch = "x86_64")]
+pub use half::{attention_half, attention_half_backward};
 
 use crate::{mem::Buf, out::Out, pool, random::Dropout};
 
@@ -49,9 +53,9 @@ pub struct Attention<'a> {
 /// Where the heads of queries, keys or values lie: head `h` of token `t` of sequence `b` starts at
 /// `b · batch + t · token + first + h · d`.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads<'a> {
+pub struct Heads<'a, T = f32> {
     /// The numbers.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// From sequence to sequence.
     pub batch: usize,
     /// From token to token.
@@ -83,7 +87,7 @@ impl Layout {
     }
 }
 
-impl Heads<'_> {
+impl<T> Heads<'_, T> {
     /// The layout alone.
     pub fn layout(&self) -> Layout {
         Layout { batch: self.batch, token: self.token, first: self.first }
@@ -96,6 +100,11 @@ const BQ: usize = 64;
 const BK: usize = 128;
 
 impl Attention<'_> {
+    /// Whether [`attention_half`] serves it; the others are computed in f32.
+    pub fn has_half(&self) -> bool {
+        cfg!(target_arch = "x86_64") && self.bias.is_none() && self.dropout.is_none() && self.softcap.is_none()
+    }
+
     /// Query heads a head of keys serves.
     fn group(&self) -> usize {
         self.heads / self.kv_heads
@@ -124,7 +133,7 @@ impl Attention<'_> {
         (from.max(0) as usize, to.max(0) as usize)
     }
 
-    fn check(&self, q: &Layout, q_len: usize, k: &Heads<'_>, v: &Heads<'_>) {
+    fn check<T>(&self, q: &Layout, q_len: usize, k: &Heads<'_, T>, v: &Heads<'_, T>) {
         assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads), "{self:?}");
         q.check("queries", q_len, self.b, self.tq, self.heads, self.d);
         k.layout().check("keys", k.data.len(), self.b, self.tk, self.kv_heads, self.d);

@@ -3,11 +3,13 @@
 use bedstone_kernels::{
     Isa,
     attention::{self as kernel, Attention, AttentionGrads, Heads, Layout},
+    bf16,
     mem::Buf,
+    number::Number,
     random::Dropout,
 };
 
-use crate::{Backward, Ctx, Env, Grads, Result, Shape, Tensor, TensorError};
+use crate::{Backward, Ctx, Dtype, Element, Env, Grads, Result, Shape, Tensor, TensorError};
 
 /// Where queries, keys or values are: columns of a projection `[B, T, width]`, head after head from `first` on.
 #[derive(Clone, Copy, Debug)]
@@ -86,13 +88,30 @@ pub fn attention(q: Part<'_>, k: Part<'_>, v: Part<'_>, args: AttentionArgs<'_>,
         tk,
     };
     let shape = Shape::from([b, tq, args.heads * args.head_dim]);
-    let mut out = Buf::for_overwrite(shape.numel());
-    let mut lse = ctx.records().then(|| Buf::for_overwrite(b * args.heads * tq));
-    let full = saved.full(ctx.isa)?;
-    let [qf, kf, vf] = full.parts();
-    kernel::attention(ctx.isa, &saved.kernel_args()?, &mut out, lse.as_deref_mut(), heads(qf)?, heads(kf)?, heads(vf)?);
-    let out = Tensor::from_buf(out, shape).to_dtype(ctx.precision.operand(), ctx.isa)?;
-    let Some(lse) = lse else { return Ok(out) };
+    let mut lse = Buf::for_overwrite(b * args.heads * tq);
+    let out = if saved.is_half()? {
+        let mut out = Buf::for_overwrite(shape.numel());
+        kernel::attention_half(
+            ctx.isa,
+            &saved.kernel_args()?,
+            &mut out,
+            &mut lse,
+            heads::<bf16>(q)?,
+            heads(k)?,
+            heads(v)?,
+        );
+        Tensor::from_buf(out, shape)
+    } else {
+        let mut out = Buf::for_overwrite(shape.numel());
+        let full = saved.full(ctx.isa)?;
+        let [q, k, v] = full.parts();
+        let lse = ctx.records().then_some(&mut lse[..]);
+        kernel::attention(ctx.isa, &saved.kernel_args()?, &mut out, lse, heads::<f32>(q)?, heads(k)?, heads(v)?);
+        Tensor::from_buf(out, shape).to_dtype(ctx.precision.operand(), ctx.isa)?
+    };
+    if !ctx.records() {
+        return Ok(out);
+    }
     let bias = saved.bias.clone();
     let inputs = [q.x, k.x, v.x, bias.as_ref().unwrap_or(q.x)];
     let kept = out.clone();
@@ -103,7 +122,7 @@ pub fn attention(q: Part<'_>, k: Part<'_>, v: Part<'_>, args: AttentionArgs<'_>,
     }))
 }
 
-fn heads<'a>(p: Part<'a>) -> Result<Heads<'a>> {
+fn heads<'a, T: Element>(p: Part<'a>) -> Result<Heads<'a, T>> {
     let [_, t, width] = p.x.dims("attention")?;
     Ok(Heads { data: p.x.data("attention")?, batch: t * width, token: width, first: p.first })
 }
@@ -138,6 +157,17 @@ impl Saved {
             bias: self.bias.as_ref().map(|x| x.data("attention: bias")).transpose()?,
             dropout: a.dropout,
         })
+    }
+
+    /// Whether the kernel for bf16 serves it.
+    fn is_half(&self) -> Result<bool> {
+        Ok([&self.q, &self.k, &self.v].iter().all(|x| x.dtype() == Dtype::Bf16) && self.kernel_args()?.has_half())
+    }
+
+    /// As they are.
+    fn parts(&self) -> [Part<'_>; 3] {
+        let [q, k, v] = self.firsts;
+        [Part { x: &self.q, first: q }, Part { x: &self.k, first: k }, Part { x: &self.v, first: v }]
     }
 
     /// Queries, keys and values as f32.
@@ -178,43 +208,99 @@ impl Backward for AttentionBackward {
             let what = "gradients need keys and values in one tensor without spare room".to_owned();
             return Err(TensorError::Unsupported { op: "attention", what });
         }
+        if saved.is_half()? {
+            return self.gradients::<bf16>(
+                saved.parts(),
+                grad.data("attention")?,
+                self.out.data("attention")?,
+                grads,
+                env,
+            );
+        }
         let full = saved.full(env.isa)?;
-        let [q, k, v] = full.parts();
         let (grad, out) = (grad.to_f32(env.isa)?, self.out.to_f32(env.isa)?);
-        let (q, k, v) = (heads(q)?, heads(k)?, heads(v)?);
-        let layout = |h: &Heads<'_>| Layout { batch: h.batch, token: h.token, first: h.first };
+        self.gradients::<f32>(full.parts(), grad.f32s(), out.f32s(), grads, env)
+    }
+}
+
+/// The two kernels behind one name.
+trait Kernel: Element + Number {
+    fn backward(
+        env: &Env<'_>,
+        a: &Attention<'_>,
+        to: AttentionGrads<'_, Self>,
+        dout: &[Self],
+        out: &[Self],
+        lse: &[f32],
+        parts: [Heads<'_, Self>; 3],
+    );
+}
+
+impl Kernel for f32 {
+    fn backward(
+        env: &Env<'_>,
+        a: &Attention<'_>,
+        to: AttentionGrads<'_>,
+        dout: &[f32],
+        out: &[f32],
+        lse: &[f32],
+        [q, k, v]: [Heads<'_>; 3],
+    ) {
+        kernel::attention_backward(env.isa, a, to, dout, out, lse, q, k, v);
+    }
+}
+
+impl Kernel for bf16 {
+    fn backward(
+        env: &Env<'_>,
+        a: &Attention<'_>,
+        to: AttentionGrads<'_, bf16>,
+        dout: &[bf16],
+        out: &[bf16],
+        lse: &[f32],
+        [q, k, v]: [Heads<'_, bf16>; 3],
+    ) {
+        kernel::attention_half_backward(env.isa, a, to, dout, out, lse, q, k, v);
+    }
+}
+
+impl AttentionBackward {
+    /// Gradients of the type of the kernel's numbers.
+    fn gradients<T: Kernel>(
+        &self,
+        parts: [Part<'_>; 3],
+        dout: &[T],
+        out: &[T],
+        grads: &mut Grads,
+        env: &Env<'_>,
+    ) -> Result<()> {
+        let saved = &self.saved;
+        let [q, k, v] = parts;
+        let (q, k, v) = (heads::<T>(q)?, heads::<T>(k)?, heads::<T>(v)?);
+        let layout = |h: &Heads<'_, T>| Layout { batch: h.batch, token: h.token, first: h.first };
         let shared = saved.q.is_same(&saved.k);
         // Columns that no head covers get no gradient from here.
         let covered = if shared { saved.args.heads + 2 * saved.args.kv_heads } else { saved.args.heads };
         let buffer = |x: &Tensor, covered: usize| {
             let exact = covered * saved.args.head_dim == x.shape().width();
-            if exact { Buf::for_overwrite(x.shape().numel()) } else { Buf::zeroed(x.shape().numel()) }
+            if exact { Buf::<T>::for_overwrite(x.shape().numel()) } else { Buf::zeroed(x.shape().numel()) }
         };
         let mut dq = buffer(&saved.q, covered);
         let mut dkv = (!shared).then(|| buffer(&saved.k, 2 * saved.args.kv_heads));
         let bias_var = saved.bias.as_ref().and_then(Tensor::var);
         let mut dbias = bias_var.and(saved.bias.as_ref()).map(|x| Buf::zeroed(x.shape().numel()));
-        kernel::attention_backward(
-            env.isa,
-            &saved.kernel_args()?,
-            AttentionGrads {
-                dq: &mut dq,
-                q: layout(&q),
-                dkv: dkv.as_deref_mut(),
-                k: layout(&k),
-                v: layout(&v),
-                dbias: dbias.as_deref_mut(),
-            },
-            grad.f32s(),
-            out.f32s(),
-            self.lse.f32s(),
-            q,
-            k,
-            v,
-        );
+        let to = AttentionGrads {
+            dq: &mut dq,
+            q: layout(&q),
+            dkv: dkv.as_deref_mut(),
+            k: layout(&k),
+            v: layout(&v),
+            dbias: dbias.as_deref_mut(),
+        };
+        T::backward(env, &saved.kernel_args()?, to, dout, out, self.lse.f32s(), [q, k, v]);
         grads.add(saved.q.var(), Tensor::from_buf(dq, saved.q.shape()), env);
         if let Some(dkv) = dkv {
-            grads.add(k_var, Tensor::from_buf(dkv, saved.k.shape()), env);
+            grads.add(saved.k.var(), Tensor::from_buf(dkv, saved.k.shape()), env);
         }
         if let (Some(dbias), Some(bias)) = (dbias, &saved.bias) {
             grads.add(bias_var, Tensor::from_buf(dbias, bias.shape()), env);

@@ -19,7 +19,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod driver;
 #[cfg(target_arch = "x86_64")]
-mod pack;
+pub(crate) mod pack;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tile;
 

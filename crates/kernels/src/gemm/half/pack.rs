@@ -38,11 +38,11 @@ pub(crate) fn panel_of<T: Number>(
 ) {
     for p in (0..k.next_multiple_of(KR)).step_by(KR) {
         for half in [0, 16] {
-            let to = &mut panel[p * NR + 2 * half..];
+            let to = &mut panel[p * NR + 2 * half..][..15 * 2 * NR + 32];
             // Lines of the panel have their pairs across the depth.
             let view = View { x, depth: p, depths: k, other: col + half, others: n };
-            // SAFETY: the token proves the instructions.
-            unsafe { block(token, view, true, to, 2 * NR) };
+            // SAFETY: the token proves the instructions; `to` has all lines.
+            unsafe { block(token, view, true, to.as_mut_ptr(), 2 * NR) };
         }
     }
 }
@@ -50,22 +50,34 @@ pub(crate) fn panel_of<T: Number>(
 /// The rows of an operand `[m, k]`, padded to multiples of 32 both ways.
 pub(super) fn rows<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize) {
     let ld = k.next_multiple_of(KR);
-    let out = Out::new(data, ld);
-    pool::for_each(m.div_ceil(KR), |task| {
-        // SAFETY: each group of rows is one task's.
-        let group = unsafe { out.row(task * KR, 0, KR * ld) };
-        rows_of(token, group, x, m, k, task * KR);
+    let out = Out::new(data, 1);
+    // Rows of a task, and its part of the depth.
+    const DEPTH: usize = 512;
+    let (groups, parts) = (m.div_ceil(KR), ld.div_ceil(DEPTH));
+    pool::for_each(groups * parts, |task| {
+        let (row, first) = (task / parts * KR, task % parts * DEPTH);
+        for p in (first..(first + DEPTH).min(ld)).step_by(KR) {
+            for r in [row, row + 16] {
+                assert!((r + 15) * ld + p + KR <= out.len());
+                let view = View { x: x.t_view(), depth: p, depths: k, other: r, others: m };
+                // SAFETY: the token proves the instructions; the last line ends within `data`, and other tasks write
+                // other columns or other rows.
+                unsafe { block(token, view, false, out.ptr().add(r * ld + p), ld) };
+            }
+        }
     });
 }
 
 /// The rows from `row` on, as many groups of 16 as `to` has.
 pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
     let ld = k.next_multiple_of(KR);
-    for (i, group) in to.chunks_exact_mut((16 * ld).max(1)).enumerate() {
-        for p in (0..ld).step_by(KR) {
+    // Neighbouring groups of rows share cache lines of an operand that is stored the other way.
+    for p in (0..ld).step_by(KR) {
+        for (i, group) in to.chunks_exact_mut(16 * ld).enumerate() {
             let view = View { x: x.t_view(), depth: p, depths: k, other: row + 16 * i, others: m };
-            // SAFETY: the token proves the instructions.
-            unsafe { block(token, view, false, &mut group[p..], ld) };
+            let to = &mut group[p..][..15 * ld + 32];
+            // SAFETY: the token proves the instructions; `to` has all lines.
+            unsafe { block(token, view, false, to.as_mut_ptr(), ld) };
         }
     }
 }
@@ -83,35 +95,41 @@ struct View<'a, T> {
 /// column `i`.
 ///
 /// # Safety
-/// The token proves the instructions.
+/// Nobody else uses the 16 lines of 32 numbers that begin `ld` apart at `to` meanwhile. (The token proves the
+/// instructions.)
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: &mut [bf16], ld: usize) {
+unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *mut bf16, ld: usize) {
     let mut v = [_mm512_setzero_si512(); 16];
     let View { x, depth, depths, other, others } = view;
     let (rows, cols) = (depths.saturating_sub(depth).min(KR), others.saturating_sub(other).min(16));
     let stored_across = !x.transposed;
-    if stored_across {
-        for (i, v) in v.iter_mut().enumerate() {
-            let [a, b] = [2 * i, 2 * i + 1].map(|r| {
-                let start = (depth + r) * x.ld + other;
-                if r < rows && cols > 0 { &x.data[start..start + cols] } else { &[] }
-            });
-            *v = interleave(a, b);
+    // No closures and no adapters: they would be compiled without the instructions of this function.
+    if stored_across && rows == KR && cols == 16 {
+        let start = depth * x.ld + other;
+        let all = &x.data[start..start + (KR - 1) * x.ld + 16];
+        for i in 0..16 {
+            let (a, b) = (&all[2 * i * x.ld..], &all[(2 * i + 1) * x.ld..]);
+            v[i] = interleave(&a[..16], &b[..16]);
         }
-    } else {
-        for (i, v) in v.iter_mut().enumerate().take(if rows > 0 { cols } else { 0 }) {
+    } else if stored_across && cols > 0 {
+        for i in 0..rows.div_ceil(2) {
+            let start = (depth + 2 * i) * x.ld + other;
+            let a = &x.data[start..start + cols];
+            let b = if 2 * i + 1 < rows { &x.data[start + x.ld..start + x.ld + cols] } else { &a[..0] };
+            v[i] = interleave(a, b);
+        }
+    } else if !stored_across && rows > 0 {
+        for i in 0..cols {
             let start = (other + i) * x.ld + depth;
-            *v = along(&x.data[start..start + rows]);
+            v[i] = along(&x.data[start..start + rows]);
         }
     }
     if stored_across != across {
         transpose(&mut v);
     }
-    let to = &mut to[..15 * ld + 32];
-    for (i, v) in v.into_iter().enumerate() {
-        let line = &mut to[i * ld..i * ld + 32];
-        // SAFETY: 32 numbers of two bytes are 64 bytes.
-        unsafe { _mm512_storeu_si512(line.as_mut_ptr().cast(), v) };
+    for i in 0..16 {
+        // SAFETY: the caller's word; 32 numbers of two bytes are 64 bytes.
+        unsafe { _mm512_storeu_si512(to.add(i * ld).cast(), v[i]) };
     }
 }
 
@@ -119,6 +137,10 @@ fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: &mut [bf
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn along<T: Number>(x: &[T]) -> __m512i {
+    if T::IS_BF16 && x.len() == 32 {
+        // SAFETY: there are 32 numbers of two bytes.
+        return unsafe { _mm512_loadu_si512(x.as_ptr().cast()) };
+    }
     if T::IS_BF16 {
         let mask = ((1u64 << x.len().min(32)) - 1) as __mmask32;
         // SAFETY: the mask keeps the load within `x`.
@@ -142,6 +164,10 @@ fn interleave<T: Number>(a: &[T], b: &[T]) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn halves<T: Number>(x: &[T]) -> __m256i {
+    if T::IS_BF16 && x.len() == 16 {
+        // SAFETY: there are 16 numbers of two bytes.
+        return unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
+    }
     if T::IS_BF16 {
         // SAFETY: the mask keeps the load within `x`.
         return unsafe { _mm256_maskz_loadu_epi16(first(x.len()), x.as_ptr().cast()) };

@@ -1,0 +1,619 @@
+//! The same on numbers of bf16, with products by the instructions for them.
+//!
+//! Forwards, a block of queries goes past blocks of keys, with a running softmax, as in f32. Backwards, scores are computed
+//! transposed, keys by queries: probabilities then need only numbers of their columns, and are left operands of the
+//! gradients of values and keys as they are.
+
+use half::bf16;
+
+use super::{Attention, AttentionGrads, Heads, backward};
+use crate::{
+    gemm::{
+        Mat,
+        half::{
+            KR, NR, pack,
+            tile::{Block, HalfTile, block_len},
+            token,
+        },
+    },
+    isa::{Avx512Bf16, Isa},
+    mem::Buf,
+    number::Lanes,
+    out::Out,
+    pool, profile,
+    simd::{dot, math, simd_fn},
+};
+
+/// Columns of a block: keys forwards, queries backwards.
+const COLUMNS: usize = 128;
+/// Rows of a block: queries forwards, keys backwards. A multiple of every micro-kernel's rows.
+const ROWS: usize = 96;
+
+impl Attention<'_> {
+    /// First and end of the queries that see key `j`, before padding.
+    #[inline(always)]
+    fn queries(&self, j: usize) -> (usize, usize) {
+        // Key j stands at query j + tq - tk.
+        let at = (j + self.tq) as isize - self.tk as isize;
+        let (mut from, mut to) = (0, self.tq as isize);
+        if self.causal {
+            from = from.max(at);
+        }
+        if let Some(w) = self.window {
+            from = from.max(at - w as isize + 1);
+            to = to.min(at + w as isize);
+        }
+        (from.clamp(0, self.tq as isize) as usize, to.clamp(0, self.tq as isize) as usize)
+    }
+}
+
+/// [`super::attention`] on bf16: `out` and `lse` are overwritten.
+///
+/// # Panics
+/// If `isa` has no products of bf16 or [`Attention::has_half`] says no.
+pub fn attention_half(
+    isa: Isa,
+    a: &Attention<'_>,
+    out: &mut [bf16],
+    lse: &mut [f32],
+    q: Heads<'_, bf16>,
+    k: Heads<'_, bf16>,
+    v: Heads<'_, bf16>,
+) {
+    let _time = profile::scope(profile::Kind::Attention);
+    assert!(a.has_half(), "{a:?}");
+    a.check(&q.layout(), q.data.len(), &k, &v);
+    let width = a.heads * a.d;
+    assert!(out.len() >= a.b * a.tq * width && lse.len() >= a.b * a.heads * a.tq);
+    if a.b * a.heads * a.tq * a.d == 0 {
+        return;
+    }
+    let half = token(isa);
+    let sizes = Sizes::of(a);
+    let mut packed = Buf::for_overwrite(a.b * a.kv_heads * (sizes.keys_packed() + sizes.values_packed()));
+    pool::for_chunks(&mut packed, sizes.keys_packed() + sizes.values_packed(), |unit, to| {
+        let (b, h) = (unit / a.kv_heads, unit % a.kv_heads);
+        let (keys, values) = to.split_at_mut(sizes.keys_packed());
+        panels(half, keys, k.head(b, h, a.d).t_view(), a.d, a.tk);
+        panels(half, values, v.head(b, h, a.d), a.tk, a.d);
+    });
+    let (out, lse) = (Out::new(out, width), Out::new(lse, 1));
+    let blocks = a.tq.div_ceil(ROWS);
+    pool::for_each(a.b * a.heads * blocks, |task| {
+        let (unit, q0) = (task / blocks, task % blocks * ROWS);
+        let (b, h) = (unit / a.heads, unit % a.heads);
+        let each = sizes.keys_packed() + sizes.values_packed();
+        let packed = &packed[(b * a.kv_heads + h / a.group()) * each..][..each];
+        let place = Place { b, h, q0 };
+        match isa.amx() {
+            Some(amx) => query_block(isa, amx, half, a, place, packed, out, lse, q),
+            None => query_block(isa, half, half, a, place, packed, out, lse, q),
+        }
+    });
+}
+
+/// Sizes of packed operands.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Depth of products over a head's width, padded.
+    depth: usize,
+    /// Panels of a head's width.
+    wide: usize,
+    /// Panels of the keys.
+    keys: usize,
+}
+
+impl Sizes {
+    fn of(a: &Attention<'_>) -> Self {
+        Sizes { depth: a.d.next_multiple_of(KR), wide: a.d.div_ceil(NR), keys: a.tk.div_ceil(NR) }
+    }
+
+    /// Keys as right operand `[d, keys]`.
+    fn keys_packed(&self) -> usize {
+        self.keys * NR * self.depth
+    }
+
+    /// Values as right operand `[keys, d]`.
+    fn values_packed(&self) -> usize {
+        self.wide * NR * self.keys * NR
+    }
+}
+
+/// A head as a matrix, a token a row.
+impl<'a> Heads<'a, bf16> {
+    fn head(&self, b: usize, h: usize, d: usize) -> Mat<'a, bf16> {
+        Mat::new(&self.data[self.layout().start(b, h, d)..], self.token)
+    }
+}
+
+/// Packs a right operand `[k, n]` whole.
+fn panels(half: Avx512Bf16, to: &mut [bf16], x: Mat<'_, bf16>, k: usize, n: usize) {
+    let depth = k.next_multiple_of(KR);
+    for (j, panel) in to.chunks_exact_mut(NR * depth).enumerate() {
+        pack::panel_of(half, panel, x, k, n, j * NR);
+    }
+}
+
+/// `acc (+)= A B` for `rows` rows of `a` and `count` panels of `b`, `stride` apart, over a depth of `depth`.
+///
+/// Block `(i, j)` of rows and panel is number `j · tiles + i`.
+///
+/// # Safety
+/// `a` has what [`HalfTile::tile`] asks of all rows, up to a multiple of `MR`; `acc` and `b` are long enough.
+#[inline(always)]
+unsafe fn product<K: HalfTile>(
+    kernel: K,
+    (a, lda): (*const bf16, usize),
+    rows: usize,
+    (b, stride, count): (&[bf16], usize, usize),
+    depth: usize,
+    acc: &mut [f32],
+    start: bool,
+) {
+    let tiles = rows.div_ceil(K::MR);
+    assert!(acc.len() >= tiles * count * block_len(K::MR) && depth > 0);
+    assert!(b.len() >= (count - 1) * stride + depth.next_multiple_of(KR) * NR);
+    for j in 0..count {
+        for i in 0..tiles {
+            let block = Block {
+                // SAFETY: the row is one of those that the caller names.
+                a: unsafe { a.add(i * K::MR * lda) },
+                lda,
+                b: b[j * stride..].as_ptr(),
+                pairs: depth.div_ceil(2),
+                acc: acc[(j * tiles + i) * block_len(K::MR)..].as_mut_ptr(),
+            };
+            // SAFETY: the caller's word, and the assertions above.
+            unsafe { kernel.tile(block, K::MR.min(rows - i * K::MR), start) };
+        }
+    }
+}
+
+/// Row `r` of the blocks of panel `j`.
+#[inline(always)]
+fn row<K: HalfTile>(acc: &mut [f32], tiles: usize, r: usize, j: usize) -> &mut [f32] {
+    &mut acc[(j * tiles + r / K::MR) * block_len(K::MR) + r % K::MR * NR..][..NR]
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    b: usize,
+    h: usize,
+    q0: usize,
+}
+
+simd_fn! {
+    /// A block of queries of one head.
+    fn query_block<[K: HalfTile]>(
+        s, kernel: K, half: Avx512Bf16, a: &Attention<'_>, place: Place, packed: &[bf16], out: Out<'_, bf16>,
+        lse: Out<'_>, q: Heads<'_, bf16>,
+    ) {
+        let Place { b, h, q0 } = place;
+        let sizes = Sizes::of(a);
+        let (keys, values) = packed.split_at(sizes.keys_packed());
+        let rows = ROWS.min(a.tq - q0);
+        let tiles = rows.div_ceil(K::MR);
+        let mut queries = Buf::<bf16>::for_overwrite(ROWS * sizes.depth);
+        pack::rows_of(half, &mut queries, q.head(b, h, a.d), a.tq, a.d, q0);
+        let mut scores = Buf::<f32>::for_overwrite(ROWS * COLUMNS);
+        let mut probabilities = Buf::<bf16>::zeroed(ROWS * COLUMNS);
+        let mut sums = Buf::<f32>::zeroed(ROWS * sizes.wide * NR);
+        let (mut top, mut total) = ([f32::NEG_INFINITY; ROWS], [0.0f32; ROWS]);
+        let padding = a.mask.map(|m| &m[b * a.tk..(b + 1) * a.tk]);
+        let seen = a.keys(q0, q0 + rows);
+        let scale = s.splat(a.scale);
+        for k0 in (seen.start / COLUMNS * COLUMNS..seen.end).step_by(COLUMNS) {
+            let n = COLUMNS.min(seen.end - k0);
+            let count = n.div_ceil(NR);
+            let right = (&keys[k0 / NR * NR * sizes.depth..], NR * sizes.depth, count);
+            // SAFETY: the packed queries have all rows of the block.
+            unsafe { product(kernel, (queries.as_ptr(), sizes.depth), rows, right, a.d, &mut scores, true) };
+            for r in 0..rows {
+                let (from, to) = a.row(q0 + r);
+                let mut new = top[r];
+                let mut nan = false;
+                for j in 0..count {
+                    let x = row::<K>(&mut scores, tiles, r, j);
+                    let first = k0 + j * NR;
+                    let mut i = 0;
+                    while i < NR {
+                        let y = s.mul(s.load(&x[i..]), scale);
+                        s.store(&mut x[i..], y);
+                        i += S::LANES;
+                    }
+                    // What no key stands behind, or none that is seen.
+                    x[..from.saturating_sub(first).min(NR)].fill(f32::NEG_INFINITY);
+                    x[to.saturating_sub(first).min(NR)..].fill(f32::NEG_INFINITY);
+                    if let Some(mask) = padding {
+                        for (x, &m) in x.iter_mut().zip(&mask[first.min(a.tk)..]) {
+                            *x = if m == 0 { f32::NEG_INFINITY } else { *x };
+                        }
+                    }
+                    let mut m = s.splat(f32::NEG_INFINITY);
+                    let mut i = 0;
+                    while i < NR {
+                        // The first operand is taken only where it is larger: what is not a number comes last.
+                        m = s.max(m, s.load(&x[i..]));
+                        i += S::LANES;
+                    }
+                    new = new.max(s.max_lane(m));
+                    nan |= x.iter().any(|x| x.is_nan());
+                }
+                let p = &mut probabilities[r * COLUMNS..(r + 1) * COLUMNS];
+                if nan {
+                    // Must not look like a key that is not seen.
+                    (top[r], total[r]) = (0.0, f32::NAN);
+                }
+                if new == f32::NEG_INFINITY || nan {
+                    p.fill(bf16::ZERO);
+                    continue;
+                }
+                let shrink = if top[r] == f32::NEG_INFINITY { 0.0 } else { (top[r] - new).exp() };
+                let m = s.splat(new);
+                let mut sum = s.zero();
+                for j in 0..count {
+                    let x = row::<K>(&mut scores, tiles, r, j);
+                    let mut i = 0;
+                    while i < NR {
+                        let e = math::exp(s, s.sub(s.load(&x[i..]), m));
+                        sum = s.add(sum, e);
+                        s.store_bf16(&mut p[j * NR + i..], e);
+                        i += S::LANES;
+                    }
+                }
+                total[r] = total[r] * shrink + s.sum(sum);
+                top[r] = new;
+                if shrink != 1.0 {
+                    let f = s.splat(shrink);
+                    for j in 0..sizes.wide {
+                        let y = row::<K>(&mut sums, tiles, r, j);
+                        let mut i = 0;
+                        while i < NR {
+                            let v = s.mul(s.load(&y[i..]), f);
+                            s.store(&mut y[i..], v);
+                            i += S::LANES;
+                        }
+                    }
+                }
+            }
+            let stride = NR * sizes.keys * NR;
+            let right = (&values[k0 * NR..], stride, sizes.wide);
+            // SAFETY: the probabilities have all rows of the block.
+            unsafe { product(kernel, (probabilities.as_ptr(), COLUMNS), rows, right, n, &mut sums, false) };
+        }
+        for r in 0..rows {
+            // SAFETY: the output of a query's head is one task's, and so is its sum.
+            let (y, lse) = unsafe {
+                (out.row(b * a.tq + q0 + r, h * a.d, a.d), lse.row((b * a.heads + h) * a.tq + q0 + r, 0, 1))
+            };
+            let inverse = if total[r] > 0.0 { 1.0 / total[r] } else { 0.0 };
+            lse[0] = if total[r] > 0.0 { top[r] + total[r].ln() } else { f32::INFINITY };
+            if total[r].is_nan() {
+                y.fill(bf16::NAN);
+                continue;
+            }
+            for (j, y) in y.chunks_mut(NR).enumerate() {
+                let x = row::<K>(&mut sums, tiles, r, j);
+                let mut i = 0;
+                while i < y.len() {
+                    bf16::put(s, y, i, s.mul(s.load(&x[i..]), s.splat(inverse)));
+                    i += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+/// The gradients of [`attention_half`]; those of queries, keys and values are overwritten.
+///
+/// # Panics
+/// As [`attention_half`]; if there is a place for the gradient of a bias.
+pub fn attention_half_backward(
+    isa: Isa,
+    a: &Attention<'_>,
+    grads: AttentionGrads<'_, bf16>,
+    dout: &[bf16],
+    out: &[bf16],
+    lse: &[f32],
+    q: Heads<'_, bf16>,
+    k: Heads<'_, bf16>,
+    v: Heads<'_, bf16>,
+) {
+    let _time = profile::scope(profile::Kind::AttentionBackward);
+    assert!(a.has_half() && grads.dbias.is_none(), "{a:?}");
+    let places = backward::places(a, grads, dout.len(), out.len(), lse.len(), &q.layout(), q.data.len(), &k, &v);
+    let half = token(isa);
+    let task = Task { a, places, dout, out, lse, q, k, v };
+    pool::for_each(a.b * a.kv_heads, |unit| {
+        let (b, kv) = (unit / a.kv_heads, unit % a.kv_heads);
+        match isa.amx() {
+            Some(amx) => key_head(isa, amx, half, &task, b, kv),
+            None => key_head(isa, half, half, &task, b, kv),
+        }
+    });
+}
+
+struct Task<'a> {
+    a: &'a Attention<'a>,
+    places: backward::Places<'a, bf16>,
+    dout: &'a [bf16],
+    out: &'a [bf16],
+    lse: &'a [f32],
+    q: Heads<'a, bf16>,
+    k: Heads<'a, bf16>,
+    v: Heads<'a, bf16>,
+}
+
+simd_fn! {
+    /// All queries that see one head of keys of one sequence.
+    fn key_head<[K: HalfTile]>(s, kernel: K, half: Avx512Bf16, task: &Task<'_>, b: usize, kv: usize) {
+        let a = task.a;
+        let (sizes, width) = (Sizes::of(a), a.heads * a.d);
+        // Keys and values as left operands, keys as a right one; rows up to whole blocks.
+        let padded = a.tk.next_multiple_of(ROWS);
+        let mut left_keys = Buf::<bf16>::for_overwrite(padded * sizes.depth);
+        let mut left_values = Buf::<bf16>::for_overwrite(padded * sizes.depth);
+        let mut right_keys = Buf::<bf16>::for_overwrite(sizes.values_packed());
+        pack::rows_of(half, &mut left_keys, task.k.head(b, kv, a.d), a.tk, a.d, 0);
+        pack::rows_of(half, &mut left_values, task.v.head(b, kv, a.d), a.tk, a.d, 0);
+        panels(half, &mut right_keys, task.k.head(b, kv, a.d), a.tk, a.d);
+        // A block of keys has sums of its own: `blocks` times `wide` panels of it.
+        let blocks = padded / ROWS;
+        let each = ROWS * sizes.wide * NR;
+        let mut dk = Buf::<f32>::zeroed(blocks * each);
+        let mut dv = Buf::<f32>::zeroed(blocks * each);
+        // Queries and gradients of the output as right operands, both ways; COLUMNS are the depth the other way.
+        let across = COLUMNS / NR * NR * sizes.depth;
+        let down = sizes.wide * NR * COLUMNS;
+        let mut right = Buf::<bf16>::for_overwrite(2 * across + 2 * down);
+        let mut scores = Buf::<f32>::for_overwrite(ROWS * COLUMNS);
+        let mut slopes = Buf::<f32>::for_overwrite(ROWS * COLUMNS);
+        let mut p = Buf::<bf16>::zeroed(ROWS * COLUMNS);
+        let mut ds = Buf::<bf16>::zeroed(ROWS * COLUMNS);
+        let mut ds_rows = Buf::<bf16>::for_overwrite(COLUMNS.next_multiple_of(ROWS) * ROWS);
+        let mut dq = Buf::<f32>::for_overwrite(COLUMNS.next_multiple_of(ROWS) * sizes.wide * NR);
+        let padding = a.mask.map(|m| &m[b * a.tk..(b + 1) * a.tk]);
+        for h in kv * a.group()..(kv + 1) * a.group() {
+            for q0 in (0..a.tq).step_by(COLUMNS) {
+                let n = COLUMNS.min(a.tq - q0);
+                let count = n.div_ceil(NR);
+                let queries = task.q.head(b, h, a.d);
+                let queries = Mat::new(&queries.data[q0 * queries.ld..], queries.ld);
+                let at = (b * a.tq + q0) * width + h * a.d;
+                let dout = Mat::new(&task.dout[at..], width);
+                let (qt, rest) = right.split_at_mut(across);
+                let (dot_t, rest) = rest.split_at_mut(across);
+                let (qn, don) = rest.split_at_mut(down);
+                panels(half, &mut qt[..count * NR * sizes.depth], queries.t_view(), a.d, n);
+                panels(half, &mut dot_t[..count * NR * sizes.depth], dout.t_view(), a.d, n);
+                let depth = n.next_multiple_of(KR);
+                panels(half, &mut qn[..sizes.wide * NR * depth], queries, n, a.d);
+                panels(half, &mut don[..sizes.wide * NR * depth], dout, n, a.d);
+                let (mut lse, mut delta) = ([f32::INFINITY; COLUMNS], [0.0f32; COLUMNS]);
+                for i in 0..n {
+                    let row = at + i * width;
+                    delta[i] = dot(s, &task.dout[row..row + a.d], &task.out[row..row + a.d]);
+                    lse[i] = task.lse[(b * a.heads + h) * a.tq + q0 + i];
+                }
+                dq.fill(0.0);
+                let seen = a.keys(q0, q0 + n);
+                for k0 in (seen.start / ROWS * ROWS..seen.end).step_by(ROWS) {
+                    let rows = ROWS.min(a.tk - k0);
+                    let tiles = rows.div_ceil(K::MR);
+                    let left = |x: &Buf<bf16>| (x[k0 * sizes.depth..].as_ptr(), sizes.depth);
+                    let stride = NR * sizes.depth;
+                    // SAFETY: the packed rows go on to the end of the block.
+                    unsafe {
+                        product(kernel, left(&left_keys), rows, (&*qt, stride, count), a.d, &mut scores, true);
+                        product(kernel, left(&left_values), rows, (&*dot_t, stride, count), a.d, &mut slopes, true);
+                    }
+                    for r in 0..rows {
+                        let (from, to) = a.queries(k0 + r);
+                        let hidden = padding.is_some_and(|m| m[k0 + r] == 0);
+                        for j in 0..count {
+                            let (p, ds) = (&mut p[r * COLUMNS + j * NR..], &mut ds[r * COLUMNS + j * NR..]);
+                            let first = q0 + j * NR;
+                            if hidden || to <= first || from >= first + NR {
+                                p[..NR].fill(bf16::ZERO);
+                                ds[..NR].fill(bf16::ZERO);
+                                continue;
+                            }
+                            let x = row::<K>(&mut scores, tiles, r, j);
+                            let dp = row::<K>(&mut slopes, tiles, r, j);
+                            let (scale, mut i) = (s.splat(a.scale), 0);
+                            while i < NR {
+                                let lse = s.load(&lse[j * NR + i..]);
+                                let e = math::exp(s, s.sub(s.mul(s.load(&x[i..]), scale), lse));
+                                let d = s.sub(s.load(&dp[i..]), s.load(&delta[j * NR + i..]));
+                                s.store_bf16(&mut p[i..], e);
+                                s.store_bf16(&mut ds[i..], s.mul(s.mul(e, d), scale));
+                                i += S::LANES;
+                            }
+                            let (before, after) = (from.saturating_sub(first), to.saturating_sub(first).min(NR));
+                            for x in [&mut p[..NR], &mut ds[..NR]] {
+                                x[..before].fill(bf16::ZERO);
+                                x[after..].fill(bf16::ZERO);
+                            }
+                        }
+                    }
+                    // Rows beyond the keys hold what was there before, which nobody reads; the kernel's sums of them
+                    // are left out below.
+                    let sums = k0 / ROWS * each..(k0 / ROWS + 1) * each;
+                    let stride = NR * depth;
+                    // SAFETY: probabilities and slopes have all rows of the block.
+                    unsafe {
+                        let (p, ds) = ((p.as_ptr(), COLUMNS), (ds.as_ptr(), COLUMNS));
+                        product(kernel, p, rows, (&*don, stride, sizes.wide), n, &mut dv[sums.clone()], false);
+                        product(kernel, ds, rows, (&*qn, stride, sizes.wide), n, &mut dk[sums], false);
+                    }
+                    // Queries by keys again, for the gradient of the queries. Keys beyond the last have no part in it:
+                    // the right operand is zero there.
+                    let ld = rows.next_multiple_of(KR);
+                    pack::rows_of(half, &mut ds_rows[..n.next_multiple_of(16) * ld], Mat::t(&ds, COLUMNS), n, rows, 0);
+                    let stride = NR * sizes.keys * NR;
+                    let right = (&right_keys[k0 * NR..], stride, sizes.wide);
+                    // SAFETY: the packed rows are as many as a multiple of 16; the buffer goes on to whole blocks.
+                    unsafe { product(kernel, (ds_rows.as_ptr(), ld), n, right, rows, &mut dq, false) };
+                }
+                let tiles = n.div_ceil(K::MR);
+                let l = task.places.q;
+                for r in 0..n {
+                    let start = l.start(b, h, a.d) + (q0 + r) * l.token;
+                    // SAFETY: the gradients of this head's queries are this task's.
+                    let y = unsafe { task.places.dq.row(start, 0, a.d) };
+                    for (j, y) in y.chunks_mut(NR).enumerate() {
+                        crate::number::convert_row(s, y, row::<K>(&mut dq, tiles, r, j));
+                    }
+                }
+            }
+        }
+        for (sums, l) in [(&mut dk, task.places.k), (&mut dv, task.places.v)] {
+            for t in 0..a.tk {
+                let tiles = ROWS.min(a.tk - t / ROWS * ROWS).div_ceil(K::MR);
+                let sums = &mut sums[t / ROWS * each..];
+                // SAFETY: the gradients of this head of keys and values are this task's.
+                let y = unsafe { task.places.dkv.row(l.start(b, kv, a.d) + t * l.token, 0, a.d) };
+                for (j, y) in y.chunks_mut(NR).enumerate() {
+                    crate::number::convert_row(s, y, row::<K>(sums, tiles, t % ROWS, j));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::{Layout, attention, attention_backward};
+
+    fn numbers(n: usize, seed: u32) -> Vec<bf16> {
+        let mut x = seed.wrapping_mul(2_654_435_761) | 1;
+        let mut next = || {
+            x ^= x << 13;
+            x ^= x >> 17;
+            x ^= x << 5;
+            bf16::from_f32((x >> 8) as f32 / (1 << 22) as f32 - 2.0)
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    fn full(x: &[bf16]) -> Vec<f32> {
+        x.iter().map(|x| x.to_f32()).collect()
+    }
+
+    #[track_caller]
+    fn near(what: &str, got: &[f32], want: &[f32]) {
+        let square = |x: &[f32]| x.iter().map(|x| (x * x) as f64).sum::<f64>();
+        let error: Vec<f32> = got.iter().zip(want).map(|(a, b)| a - b).collect();
+        let (error, size) = (square(&error).sqrt(), square(want).sqrt());
+        assert!(error <= 2e-2 * size + 1e-6, "{what}: {error} off, of {size}");
+        for (i, (a, b)) in got.iter().zip(want).enumerate() {
+            assert!((a - b).abs() < 0.1 * (1.0 + b.abs()), "{what}: [{i}] {a}, want {b}");
+        }
+    }
+
+    /// Against the kernel for f32 on the same numbers.
+    #[track_caller]
+    fn check(b: usize, (heads, kv_heads): (usize, usize), (tq, tk): (usize, usize), d: usize, a: Attention<'_>) {
+        let a = Attention { b, heads, kv_heads, tq, tk, d, scale: 1.0 / (d as f32).sqrt(), ..a };
+        let (q_width, kv_width) = (heads * d, 2 * kv_heads * d);
+        let (q, kv, dout) = (numbers(b * tq * q_width, 1), numbers(b * tk * kv_width, 2), numbers(b * tq * q_width, 3));
+        let (q32, kv32, dout32) = (full(&q), full(&kv), full(&dout));
+        let ql = Layout { batch: tq * q_width, token: q_width, first: 0 };
+        let kl = Layout { batch: tk * kv_width, token: kv_width, first: 0 };
+        let vl = Layout { first: kv_heads * d, ..kl };
+        fn heads_of<T>(data: &[T], l: Layout) -> Heads<'_, T> {
+            Heads { data, batch: l.batch, token: l.token, first: l.first }
+        }
+        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16()) {
+            let what = |part: &str| format!("{isa} {part} of {a:?}");
+            let (mut out, mut lse) = (vec![bf16::ZERO; q.len()], vec![0.0; b * heads * tq]);
+            let (h, kh, vh) = (heads_of(&q, ql), heads_of(&kv, kl), heads_of(&kv, vl));
+            attention_half(isa, &a, &mut out, &mut lse, h, kh, vh);
+            let (mut out32, mut lse32) = (vec![0.0; q.len()], vec![0.0; lse.len()]);
+            let (h32, kh32, vh32) = (heads_of(&q32, ql), heads_of(&kv32, kl), heads_of(&kv32, vl));
+            attention(isa, &a, &mut out32, Some(&mut lse32), h32, kh32, vh32);
+            near(&what("output"), &full(&out), &out32);
+            for (a, b) in lse.iter().zip(&lse32) {
+                assert!(a == b || (a - b).abs() < 1e-3, "{}: {a}, want {b}", what("lse"));
+            }
+            let (mut dq, mut dkv) = (vec![bf16::NAN; q.len()], vec![bf16::NAN; kv.len()]);
+            let grads = AttentionGrads { dq: &mut dq, q: ql, dkv: Some(&mut dkv), k: kl, v: vl, dbias: None };
+            attention_half_backward(isa, &a, grads, &dout, &out, &lse, h, kh, vh);
+            let (mut dq32, mut dkv32) = (vec![0.0; q.len()], vec![0.0; kv.len()]);
+            let grads = AttentionGrads { dq: &mut dq32, q: ql, dkv: Some(&mut dkv32), k: kl, v: vl, dbias: None };
+            attention_backward(isa, &a, grads, &dout32, &out32, &lse32, h32, kh32, vh32);
+            near(&what("gradient of queries"), &full(&dq), &dq32);
+            near(&what("gradient of keys and values"), &full(&dkv), &dkv32);
+        }
+    }
+
+    fn plain() -> Attention<'static> {
+        Attention {
+            b: 0,
+            heads: 0,
+            kv_heads: 0,
+            tq: 0,
+            tk: 0,
+            d: 0,
+            scale: 0.0,
+            causal: false,
+            window: None,
+            softcap: None,
+            mask: None,
+            bias: None,
+            dropout: None,
+        }
+    }
+
+    #[test]
+    fn odd_shapes_match_f32() {
+        for causal in [false, true] {
+            for window in [None, Some(5), Some(40)] {
+                let a = Attention { causal, window, ..plain() };
+                check(1, (1, 1), (1, 1), 2, a);
+                check(2, (4, 2), (7, 7), 5, a);
+                check(1, (2, 2), (130, 130), 48, a);
+                check(1, (2, 1), (97, 97), 64, a);
+                check(1, (1, 1), (33, 100), 80, a);
+            }
+        }
+        check(1, (1, 1), (300, 300), 32, Attention { causal: true, ..plain() });
+        check(1, (2, 2), (40, 13), 16, plain());
+    }
+
+    #[test]
+    fn padding() {
+        let mask: Vec<u8> = (0..2 * 70).map(|i| (i >= 3 && i % 70 != 50 && i < 130) as u8).collect();
+        for causal in [false, true] {
+            check(2, (2, 2), (70, 70), 24, Attention { causal, mask: Some(&mask), ..plain() });
+        }
+        // Nobody sees anything.
+        check(1, (1, 1), (5, 9), 8, Attention { mask: Some(&[0; 9]), ..plain() });
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let a = Attention { b: 2, heads: 4, kv_heads: 2, tq: 150, tk: 150, d: 40, scale: 0.2, causal: true, ..plain() };
+        let x = numbers(2 * 150 * 8 * 40, 1);
+        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16()) {
+            let run = |threads| {
+                pool::with_threads(threads, || {
+                    let l = Layout { batch: 150 * 320, token: 320, first: 0 };
+                    let part = |first| Heads { data: &x[..], batch: l.batch, token: l.token, first };
+                    let (mut out, mut lse) = (vec![bf16::ZERO; 2 * 150 * 160], vec![0.0; 2 * 4 * 150]);
+                    attention_half(isa, &a, &mut out, &mut lse, part(0), part(160), part(240));
+                    let mut dx = vec![bf16::ZERO; x.len()];
+                    let at = |first| Layout { first, ..l };
+                    let grads =
+                        AttentionGrads { dq: &mut dx, q: at(0), dkv: None, k: at(160), v: at(240), dbias: None };
+                    let dout = numbers(out.len(), 2);
+                    attention_half_backward(isa, &a, grads, &dout, &out, &lse, part(0), part(160), part(240));
+                    (out, dx)
+                })
+                .unwrap()
+            };
+            assert!(run(1) == run(3), "{isa}");
+        }
+    }
+}
