@@ -311,6 +311,25 @@ fn parity() {
 }
 
 #[test]
+fn bench_train() {
+    let p = Place::new();
+    let mut want = vec!["model", "precision", "isa", "threads", "tokens_per_s", "best", "tflops"];
+    want.push("peak_memory_bytes");
+    check_keys(&p.run("bench train --model gpt-6m --steps 1 --json"), 1, &want);
+    want.push("profile");
+    let e = p.run("bench train --model gpt-6m --steps 1 --json --profile --precision f32");
+    check_keys(&e, 1, &want);
+    let object = &e.json()[0];
+    assert_eq!((&object["model"], &object["precision"]), (&"gpt-6m".into(), &"f32".into()));
+    assert!(object["tokens_per_s"].as_f64().unwrap() > 0.0);
+    let names: Vec<&str> =
+        object["profile"].as_array().unwrap().iter().map(|k| k["kernel"].as_str().unwrap()).collect();
+    assert!(names.contains(&"product") && names.contains(&"optimizer"), "{names:?}");
+    let text = p.done("bench train --steps 1 --profile").stdout;
+    assert!(text.starts_with("gpt-6m ") && text.contains("\n  product "), "{text}");
+}
+
+#[test]
 fn doctor() {
     let mut p = Place::new();
     let e = p.done("doctor");

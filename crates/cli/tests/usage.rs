@@ -33,7 +33,7 @@ fn no_command() {
     let p = Place::new();
     let e = p.run("");
     assert_eq!((e.code, &e.stdout[..]), (Some(2), ""));
-    for name in ["pretrain", "generate", "eval", "tokenizer", "inspect", "data", "parity", "doctor"] {
+    for name in ["pretrain", "generate", "eval", "tokenizer", "inspect", "data", "parity", "bench", "doctor"] {
         assert!(e.stderr.contains(&format!("\n  {name} ")), "{name}: {}", e.stderr);
     }
     let help = p.done("--help");
@@ -81,6 +81,10 @@ fn wrong_words() {
         "invalid value 'dogs' for '--kind <KIND>': the World has no kind `dogs`, it has stories and captions"
     });
     check("parity", "the following required arguments were not provided:\n  <DIRS>...");
+    check("bench train --model gpt-7m", {
+        "invalid value 'gpt-7m' for '--model <MODEL>'\n  [possible values: gpt-6m, gpt-17m, gpt-163m]\n\n  \
+         tip: a similar value exists: 'gpt-6m'"
+    });
     check("doctor --jsn", "unexpected argument '--jsn' found\n\n  tip: a similar argument exists: '--json'");
 }
 

@@ -4,6 +4,8 @@
 //! transposed, keys by queries: probabilities then need only numbers of their columns, and are left operands of the
 //! gradients of values and keys as they are.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::{Attention, AttentionGrads, Heads, backward};
@@ -134,39 +136,54 @@ fn panels(half: Avx512Bf16, to: &mut [bf16], x: Mat<'_, bf16>, k: usize, n: usiz
     }
 }
 
-/// `acc (+)= A B` for `rows` rows of `a` and `count` panels of `b`, `stride` apart, over a depth of `depth`.
+/// `acc (+)= A B` for `rows` rows of `a` and `count` panels of `b`, `stride` apart.
 ///
-/// Block `(i, j)` of rows and panel is number `j · tiles + i`.
+/// `depths(rows of a tile, panel)` says which part of the depth counts there, beginning at a multiple of 32: what masks make
+/// void is left out. Where none does, a first product leaves sums of an earlier use, which the caller does not read. Block
+/// `(i, j)` of rows and panel is number `j · tiles + i`.
 ///
 /// # Safety
-/// `a` has what [`HalfTile::tile`] asks of all rows, up to a multiple of `MR`; `acc` and `b` are long enough.
+/// `a` has what [`HalfTile::tile`] asks of all rows, up to a multiple of `MR`.
 #[inline(always)]
 unsafe fn product<K: HalfTile>(
     kernel: K,
     (a, lda): (*const bf16, usize),
     rows: usize,
     (b, stride, count): (&[bf16], usize, usize),
-    depth: usize,
+    depths: impl Fn(Range<usize>, usize) -> Range<usize>,
     acc: &mut [f32],
     start: bool,
 ) {
     let tiles = rows.div_ceil(K::MR);
-    assert!(acc.len() >= tiles * count * block_len(K::MR) && depth > 0);
-    assert!(b.len() >= (count - 1) * stride + depth.next_multiple_of(KR) * NR);
+    assert!(acc.len() >= tiles * count * block_len(K::MR));
     for j in 0..count {
         for i in 0..tiles {
+            let row = i * K::MR;
+            let depth = depths(row..rows.min(row + K::MR), j);
+            if depth.is_empty() {
+                continue;
+            }
+            debug_assert!(depth.start.is_multiple_of(KR));
+            let panel = &b[j * stride + depth.start * NR..][..depth.len().next_multiple_of(KR) * NR];
             let block = Block {
                 // SAFETY: the row is one of those that the caller names.
-                a: unsafe { a.add(i * K::MR * lda) },
+                a: unsafe { a.add(row * lda + depth.start) },
                 lda,
-                b: b[j * stride..].as_ptr(),
-                pairs: depth.div_ceil(2),
+                b: panel.as_ptr(),
+                pairs: depth.len().div_ceil(2),
                 acc: acc[(j * tiles + i) * block_len(K::MR)..].as_mut_ptr(),
             };
-            // SAFETY: the caller's word, and the assertions above.
-            unsafe { kernel.tile(block, K::MR.min(rows - i * K::MR), start) };
+            // SAFETY: the caller's word, and the slices above.
+            unsafe { kernel.tile(block, K::MR.min(rows - row), start) };
         }
     }
+}
+
+/// The part of `0..limit` that `from..to`, counted from `origin`, covers, widened to begin at a multiple of 32.
+#[inline(always)]
+fn part(from: usize, to: usize, origin: usize, limit: usize) -> Range<usize> {
+    let (from, to) = (from.saturating_sub(origin), to.saturating_sub(origin).min(limit));
+    if from >= to { 0..0 } else { from / KR * KR..to }
 }
 
 /// Row `r` of the blocks of panel `j`.
@@ -206,8 +223,13 @@ simd_fn! {
             let n = COLUMNS.min(seen.end - k0);
             let count = n.div_ceil(NR);
             let right = (&keys[k0 / NR * NR * sizes.depth..], NR * sizes.depth, count);
+            let seen_by = |r: &Range<usize>| (a.row(q0 + r.start).0, a.row(q0 + r.end - 1).1);
+            let whole = |r: Range<usize>, j: usize| {
+                let (from, to) = seen_by(&r);
+                if part(from, to, k0 + j * NR, NR).is_empty() { 0..0 } else { 0..a.d }
+            };
             // SAFETY: the packed queries have all rows of the block.
-            unsafe { product(kernel, (queries.as_ptr(), sizes.depth), rows, right, a.d, &mut scores, true) };
+            unsafe { product(kernel, (queries.as_ptr(), sizes.depth), rows, right, whole, &mut scores, true) };
             for r in 0..rows {
                 let (from, to) = a.row(q0 + r);
                 let mut new = top[r];
@@ -278,8 +300,12 @@ simd_fn! {
             }
             let stride = NR * sizes.keys * NR;
             let right = (&values[k0 * NR..], stride, sizes.wide);
+            let some = |r: Range<usize>, _: usize| {
+                let (from, to) = seen_by(&r);
+                part(from, to, k0, n)
+            };
             // SAFETY: the probabilities have all rows of the block.
-            unsafe { product(kernel, (probabilities.as_ptr(), COLUMNS), rows, right, n, &mut sums, false) };
+            unsafe { product(kernel, (probabilities.as_ptr(), COLUMNS), rows, right, some, &mut sums, false) };
         }
         for r in 0..rows {
             // SAFETY: the output of a query's head is one task's, and so is its sum.
@@ -402,10 +428,15 @@ simd_fn! {
                     let tiles = rows.div_ceil(K::MR);
                     let left = |x: &Buf<bf16>| (x[k0 * sizes.depth..].as_ptr(), sizes.depth);
                     let stride = NR * sizes.depth;
+                    let seers = |r: &Range<usize>| (a.queries(k0 + r.start).0, a.queries(k0 + r.end - 1).1);
+                    let whole = |r: Range<usize>, j: usize| {
+                        let (from, to) = seers(&r);
+                        if part(from, to, q0 + j * NR, NR).is_empty() { 0..0 } else { 0..a.d }
+                    };
                     // SAFETY: the packed rows go on to the end of the block.
                     unsafe {
-                        product(kernel, left(&left_keys), rows, (&*qt, stride, count), a.d, &mut scores, true);
-                        product(kernel, left(&left_values), rows, (&*dot_t, stride, count), a.d, &mut slopes, true);
+                        product(kernel, left(&left_keys), rows, (&*qt, stride, count), whole, &mut scores, true);
+                        product(kernel, left(&left_values), rows, (&*dot_t, stride, count), whole, &mut slopes, true);
                     }
                     for r in 0..rows {
                         let (from, to) = a.queries(k0 + r);
@@ -440,11 +471,15 @@ simd_fn! {
                     // are left out below.
                     let sums = k0 / ROWS * each..(k0 / ROWS + 1) * each;
                     let stride = NR * depth;
+                    let some = |r: Range<usize>, _: usize| {
+                        let (from, to) = seers(&r);
+                        part(from, to, q0, n)
+                    };
                     // SAFETY: probabilities and slopes have all rows of the block.
                     unsafe {
                         let (p, ds) = ((p.as_ptr(), COLUMNS), (ds.as_ptr(), COLUMNS));
-                        product(kernel, p, rows, (&*don, stride, sizes.wide), n, &mut dv[sums.clone()], false);
-                        product(kernel, ds, rows, (&*qn, stride, sizes.wide), n, &mut dk[sums], false);
+                        product(kernel, p, rows, (&*don, stride, sizes.wide), some, &mut dv[sums.clone()], false);
+                        product(kernel, ds, rows, (&*qn, stride, sizes.wide), some, &mut dk[sums], false);
                     }
                     // Queries by keys again, for the gradient of the queries. Keys beyond the last have no part in it:
                     // the right operand is zero there.
@@ -452,8 +487,9 @@ simd_fn! {
                     pack::rows_of(half, &mut ds_rows[..n.next_multiple_of(16) * ld], Mat::t(&ds, COLUMNS), n, rows, 0);
                     let stride = NR * sizes.keys * NR;
                     let right = (&right_keys[k0 * NR..], stride, sizes.wide);
+                    let some = |r: Range<usize>, _: usize| part(a.row(q0 + r.start).0, a.row(q0 + r.end - 1).1, k0, rows);
                     // SAFETY: the packed rows are as many as a multiple of 16; the buffer goes on to whole blocks.
-                    unsafe { product(kernel, (ds_rows.as_ptr(), ld), n, right, rows, &mut dq, false) };
+                    unsafe { product(kernel, (ds_rows.as_ptr(), ld), n, right, some, &mut dq, false) };
                 }
                 let tiles = n.div_ceil(K::MR);
                 let l = task.places.q;
