@@ -21,7 +21,8 @@ fn check_keys(ended: &Ended, rows: usize, want: &[&str]) {
 #[test]
 fn pretrain_gpt() {
     let p = Place::new();
-    let e = p.train("run", "");
+    // The plan tells what the precision takes.
+    let e = p.train("run", "--precision f32");
     assert_eq!(e.stdout, "run\n");
     assert_snapshot!(redact(&e.stderr), @r"
     run: run
