@@ -83,9 +83,12 @@ impl TextModel {
         // string can have.
         let window = stop.iter().map(String::len).max().map_or(0, |longest| longest + 8);
         let ends = |ids: &[i32]| {
+            if window == 0 {
+                return false;
+            }
             let tail: Vec<u32> = ids[ids.len().saturating_sub(window)..].iter().map(|&id| id as u32).collect();
-            let text = || self.tokenizer.decode(&tail, Special::Without).unwrap_or_default();
-            window > 0 && stop.iter().any(|s| !s.is_empty() && text().contains(s.as_str()))
+            let text = self.tokenizer.decode(&tail, Special::Without).unwrap_or_default();
+            stop.iter().any(|s| !s.is_empty() && text.contains(s.as_str()))
         };
         let results = generate(
             &self.model,

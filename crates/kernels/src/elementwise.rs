@@ -3,28 +3,30 @@
 use crate::{
     gemm::Activation,
     isa::Isa,
-    number::{Number, add_part},
+    number::Number,
     out::Out,
     pool, profile,
     simd::{each, each2, math, simd_fn},
 };
 
-/// `y += x`.
-pub fn add(isa: Isa, y: &mut [f32], x: &[f32]) {
-    axpy(isa, y, 1.0, x);
-}
-
-/// `y += a x`.
-pub fn axpy(isa: Isa, y: &mut [f32], a: f32, x: &[f32]) {
+/// `y += x`, in f32 whatever the numbers.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
     let _time = profile::scope(profile::Kind::Elementwise);
     assert_eq!(y.len(), x.len());
-    pool::for_chunks(y, pool::SMALL, |i, part| axpy_part(isa, part, a, &x[i * pool::SMALL..][..part.len()]));
+    pool::for_chunks(y, pool::SMALL, |i, part| add_part(isa, part, &x[i * pool::SMALL..][..part.len()]));
 }
 
 simd_fn! {
-    fn axpy_part(s, y: &mut [f32], a: f32, x: &[f32]) {
-        let a = s.splat(a);
-        each2!(s, y, x, |y, x| s.fma(a, x, y));
+    fn add_part<[T: Number, U: Number]>(s, y: &mut [U], x: &[T]) {
+        let mut i = 0;
+        while i < y.len() {
+            let sum = s.add(U::at(s, y, i), T::at(s, x, i));
+            U::put(s, y, i, sum);
+            i += S::LANES;
+        }
     }
 }
 
@@ -38,18 +40,6 @@ simd_fn! {
     fn scale_part(s, y: &mut [f32], a: f32) {
         let a = s.splat(a);
         each!(s, y, |y| s.mul(y, a));
-    }
-}
-
-/// `y *= x`.
-pub fn mul(isa: Isa, y: &mut [f32], x: &[f32]) {
-    assert_eq!(y.len(), x.len());
-    pool::for_chunks(y, pool::SMALL, |i, part| mul_part(isa, part, &x[i * pool::SMALL..][..part.len()]));
-}
-
-simd_fn! {
-    fn mul_part(s, y: &mut [f32], x: &[f32]) {
-        each2!(s, y, x, |y, x| s.mul(y, x));
     }
 }
 
@@ -135,7 +125,7 @@ pub fn gather(isa: Isa, y: &mut [f32], table: &[f32], ids: &[i32], width: usize,
     rows_of(y, width, |t, y| {
         let row = &table[ids[t] as usize * width..][..width];
         if accumulate {
-            axpy_part(isa, y, 1.0, row);
+            add_part(isa, y, row);
         } else {
             y.copy_from_slice(row);
         }
@@ -175,7 +165,7 @@ pub fn sum_rows<T: Number>(isa: Isa, sums: &mut [f32], x: &[T], ld: usize) {
     });
     pool::tree_add_rows(&mut partial, width);
     if tasks > 0 {
-        axpy_part(isa, sums, 1.0, &partial[..width]);
+        add_part(isa, sums, &partial[..width]);
     }
 }
 
@@ -188,4 +178,21 @@ fn rows_of<T: Send>(y: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + 
             task(i * per_task + j, row);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+
+    #[test]
+    fn sums_are_f32() {
+        for isa in Isa::available() {
+            let x: Vec<bf16> = (0..77).map(|i| bf16::from_f32(i as f32)).collect();
+            let mut y = vec![0.5f32; 77];
+            add(isa, &mut y, &x);
+            assert!(y.iter().enumerate().all(|(i, &y)| y == i as f32 + 0.5));
+        }
+    }
 }

@@ -5,7 +5,6 @@ use half::bf16;
 
 use crate::{
     isa::Isa,
-    out::Out,
     pool, profile,
     simd::{Simd, simd_fn},
 };
@@ -132,33 +131,6 @@ pub(crate) fn convert_row<S: Simd, T: Lanes, U: Lanes>(s: S, y: &mut [U], x: &[T
     }
 }
 
-/// `y += x`, in f32.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn add_to<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
-    let _time = profile::scope(profile::Kind::Elementwise);
-    assert_eq!(y.len(), x.len());
-    let (n, out) = (y.len(), Out::new(y, 1));
-    pool::for_each(n.div_ceil(pool::SMALL), |i| {
-        let (start, len) = (i * pool::SMALL, pool::SMALL.min(n - i * pool::SMALL));
-        // SAFETY: each part is one task's.
-        let part = unsafe { out.row(start, 0, len) };
-        add_part(isa, part, &x[start..start + len]);
-    });
-}
-
-simd_fn! {
-    pub(crate) fn add_part<[T: Number, U: Number]>(s, y: &mut [U], x: &[T]) {
-        let mut i = 0;
-        while i < y.len() {
-            let sum = s.add(U::at(s, y, i), T::at(s, x, i));
-            U::put(s, y, i, sum);
-            i += S::LANES;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,16 +154,6 @@ mod tests {
                     assert!(back == y.to_f32() || back.is_nan() && y.is_nan(), "{isa}: {y} to {back}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn sums_are_f32() {
-        for isa in Isa::available() {
-            let x: Vec<bf16> = (0..77).map(|i| bf16::from_f32(i as f32)).collect();
-            let mut y = vec![0.5f32; 77];
-            add_to(isa, &mut y, &x);
-            assert!(y.iter().enumerate().all(|(i, &y)| y == i as f32 + 0.5));
         }
     }
 }

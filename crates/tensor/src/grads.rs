@@ -1,10 +1,6 @@
 //! Gradients while they are collected.
 
-use bedstone_kernels::{
-    Isa, bf16, elementwise,
-    mem::Buf,
-    number::{self, Number},
-};
+use bedstone_kernels::{Isa, bf16, elementwise, mem::Buf, number::Number};
 
 use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, TensorError, Var};
 
@@ -103,7 +99,7 @@ impl Grads {
     pub fn merge(&mut self, other: Grads, env: &Env<'_>) {
         for (to, from) in self.params.iter_mut().zip(other.params) {
             match (to, from) {
-                (Some(to), Some(from)) => elementwise::add(env.isa, to.f32s_mut(), from.f32s()),
+                (Some(to), Some(from)) => add_to(env.isa, to, &from),
                 (to @ None, from) => *to = from,
                 (Some(_), None) => {}
             }
@@ -136,9 +132,9 @@ pub struct Partial {
 /// `sum += x`, whatever numbers they have.
 fn add_to(isa: Isa, sum: &mut Tensor, x: &Tensor) {
     match (sum.dtype(), x.dtype()) {
-        (Dtype::Bf16, Dtype::Bf16) => number::add_to(isa, sum.data_mut::<bf16>(), halves(x)),
-        (Dtype::Bf16, _) => number::add_to(isa, sum.data_mut::<bf16>(), x.f32s()),
-        (_, Dtype::Bf16) => number::add_to(isa, sum.f32s_mut(), halves(x)),
+        (Dtype::Bf16, Dtype::Bf16) => elementwise::add(isa, sum.data_mut::<bf16>(), halves(x)),
+        (Dtype::Bf16, _) => elementwise::add(isa, sum.data_mut::<bf16>(), x.f32s()),
+        (_, Dtype::Bf16) => elementwise::add(isa, sum.f32s_mut(), halves(x)),
         _ => elementwise::add(isa, sum.f32s_mut(), x.f32s()),
     }
 }

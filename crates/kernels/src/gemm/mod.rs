@@ -149,12 +149,12 @@ fn by_crate(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, epilogu
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::pool;
 
     /// Numbers in -1..1 that depend on nothing but their place.
-    fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    pub(crate) fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut x = seed.wrapping_mul(2_654_435_761) | 1;
         (0..n)
             .map(|_| {

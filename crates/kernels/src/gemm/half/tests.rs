@@ -1,19 +1,10 @@
 //! Against sums in double precision of the numbers as bf16 has them.
 
 use super::*;
-use crate::{gemm::Activation, pool};
-
-fn numbers(n: usize, seed: u32) -> Vec<f32> {
-    let mut x = seed.wrapping_mul(2_654_435_761) | 1;
-    (0..n)
-        .map(|_| {
-            x ^= x << 13;
-            x ^= x >> 17;
-            x ^= x << 5;
-            (x >> 8) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::{
+    gemm::{Activation, tests::numbers},
+    pool,
+};
 
 fn halves(x: &[f32]) -> Vec<bf16> {
     x.iter().map(|&x| bf16::from_f32(x)).collect()
