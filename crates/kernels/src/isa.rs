@@ -134,6 +134,13 @@ impl Isa {
         Level::ALL.into_iter().filter(|&l| l <= best).map(|level| Isa { level }).collect()
     }
 
+    /// AMX by emulation: the caller has seen to it that the instructions are executed in software.
+    #[cfg(test)]
+    pub(crate) fn emulated_amx() -> Option<Isa> {
+        let base = Isa::detect();
+        (base.level == Level::Avx512Bf16).then_some(Isa { level: Level::Amx })
+    }
+
     /// The level proven.
     pub fn level(self) -> Level {
         self.level

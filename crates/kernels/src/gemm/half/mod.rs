@@ -166,5 +166,7 @@ fn unsupported<T>(isa: Isa, _: &mut T) -> ! {
     panic!("{isa} has no products of bf16")
 }
 
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod emulate;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;

@@ -10,8 +10,21 @@ fn halves(x: &[f32]) -> Vec<bf16> {
     x.iter().map(|&x| bf16::from_f32(x)).collect()
 }
 
+/// Tiles run on every machine: in software where they are not there.
 fn isas() -> Vec<Isa> {
-    Isa::available().into_iter().filter(|isa| isa.has_bf16()).collect()
+    let available = Isa::available().into_iter().filter(|isa| isa.has_bf16());
+    available.chain(emulated()).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn emulated() -> Option<Isa> {
+    super::emulate::install();
+    Isa::emulated_amx()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn emulated() -> Option<Isa> {
+    None
 }
 
 /// A matrix with gaps between its rows, as f32 and as bf16.
