@@ -134,11 +134,17 @@ impl Isa {
         Level::ALL.into_iter().filter(|&l| l <= best).map(|level| Isa { level }).collect()
     }
 
-    /// AMX by emulation: the caller has seen to it that the instructions are executed in software.
+    /// Every level with products of bf16 that can run here, for tests: tiles run on every Linux machine that has the level
+    /// below, in software where they are not there.
     #[cfg(test)]
-    pub(crate) fn emulated_amx() -> Option<Isa> {
-        let base = Isa::detect();
-        (base.level == Level::Avx512Bf16).then_some(Isa { level: Level::Amx })
+    pub(crate) fn with_half() -> Vec<Isa> {
+        let mut isas: Vec<Isa> = Isa::available().into_iter().filter(|isa| isa.has_bf16()).collect();
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if Isa::detect().level == Level::Avx512Bf16 {
+            crate::gemm::half::emulate::install();
+            isas.push(Isa { level: Level::Amx });
+        }
+        isas
     }
 
     /// The level proven.

@@ -282,7 +282,7 @@ impl<B: Block> Network for Decoder<B> {
         for (block, rope) in &self.blocks {
             states.push(&x);
             let input = AttentionInput { rotation: Some(&rotations[*rope]), mask: mask.as_ref() };
-            x = block.forward(&x, input, ctx)?;
+            x = block.run(&x, input, ctx)?;
         }
         finish(x, &self.norm, &self.head, states, inputs, ids, ctx)
     }

@@ -102,6 +102,7 @@ fn default_window() -> usize {
 }
 
 /// Norms before and after each branch: `h = x + norm(attn(norm(x))); y = h + norm(mlp(norm(h)))`.
+#[derive(Clone)]
 struct SandwichBlock {
     attn_norm: Norm,
     attn: Attention,

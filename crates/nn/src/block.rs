@@ -1,13 +1,25 @@
 //! Blocks: attention and feed-forward network around a residual stream.
 
-use bedstone_tensor::{Ctx, Result as OpResult, Tensor};
+use bedstone_tensor::{Ctx, Result as OpResult, Tensor, ops};
 
 use crate::{Attention, AttentionInput, Mlp, Norm};
 
 /// One layer of a stack.
-pub trait Block: Send + Sync {
+pub trait Block: Clone + Send + Sync + 'static {
     /// `x: [B, T, C]` to `[B, T, C]`.
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor>;
+
+    /// [`Self::forward`], computed again in the backward pass where the context says so.
+    fn run(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        if !ctx.recomputes() {
+            return self.forward(x, input, ctx);
+        }
+        let (block, rotation, mask) = (self.clone(), input.rotation.cloned(), input.mask.cloned());
+        let again = move |x: &Tensor, ctx: &mut Ctx<'_>| {
+            block.forward(x, AttentionInput { rotation: rotation.as_ref(), mask: mask.as_ref() }, ctx)
+        };
+        ops::checkpoint(x, again, ctx)
+    }
 }
 
 /// `h = x + attn(norm(x)); y = h + mlp(norm(h))`, as GPT-2, Llama and most since.

@@ -8,7 +8,9 @@ use bedstone_kernels::{
     random::{Draw, Dropout},
 };
 
-use crate::{Backward, Cache, Dtype, Grads, ParamId, Params, Result, Tensor, TensorError, tape::Tape};
+use crate::{
+    Backward, Cache, Dtype, Grads, ParamId, Params, Recording, Result, Tensor, TensorError, Var, tape::Tape,
+};
 
 /// How matrix products are computed; sums, norms, losses and the residual stream are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,9 +81,12 @@ pub struct Training {
 /// Passed through every `forward`.
 pub struct Ctx<'p> {
     env: Env<'p>,
-    tape: Option<Tape<'p>>,
+    tape: Option<Tape>,
     training: Option<Training>,
     place: u32,
+    recompute: bool,
+    /// The parameters used, where somebody asks.
+    used: Option<Vec<ParamId>>,
     /// Keys and values of tokens seen before; a model that finds one here continues after them.
     pub cache: Option<Cache>,
 }
@@ -89,7 +94,7 @@ pub struct Ctx<'p> {
 impl<'p> Ctx<'p> {
     /// For using a model: nothing is recorded, nothing is dropped.
     pub fn inference(env: Env<'p>) -> Self {
-        Ctx { env, tape: None, training: None, place: 0, cache: None }
+        Ctx { env, tape: None, training: None, place: 0, recompute: false, used: None, cache: None }
     }
 
     /// For gradients without dropout.
@@ -100,6 +105,19 @@ impl<'p> Ctx<'p> {
     /// For training: gradients and dropout.
     pub fn training(env: Env<'p>, training: Training) -> Self {
         Ctx { training: Some(training), ..Self::gradients(env) }
+    }
+
+    /// The same, but blocks keep their input only and are computed a second time in the backward pass: less memory for
+    /// a third more time. The results have the same bits.
+    ///
+    /// Activation checkpointing, [Chen et al. 2016](https://arxiv.org/abs/1604.06174).
+    pub fn recomputing(self) -> Self {
+        Ctx { recompute: true, ..self }
+    }
+
+    /// Whether blocks are to be computed a second time in the backward pass.
+    pub fn recomputes(&self) -> bool {
+        self.recompute && self.records()
     }
 
     /// The weights of a parameter.
@@ -131,34 +149,34 @@ impl<'p> Ctx<'p> {
     }
 
     /// Gives `out` a place on the tape, if there is one and any of `inputs` or `params` wants a gradient.
-    pub fn record<B: Backward + 'p>(
+    pub fn record<B: Backward + 'static>(
         &mut self,
         out: Tensor,
         inputs: &[&Tensor],
         params: &[ParamId],
         backward: impl FnOnce() -> B,
     ) -> Tensor {
+        if let Some(used) = &mut self.used {
+            used.extend(params);
+        }
         let Some(tape) = &mut self.tape else { return out.with_var(None) };
         let wanted =
             inputs.iter().any(|x| x.var().is_some()) || params.iter().any(|&id| self.env.params.get(id).trainable);
-        let var = wanted.then(|| tape.push(Box::new(backward()), out.dtype()));
+        let var = wanted.then(|| tape.push(Box::new(backward()), out.dtype(), params));
         out.with_var(var)
     }
 
     /// The gradients of the parameters, from a loss of one number.
     pub fn backward(self, loss: &Tensor) -> Result<Grads> {
         loss.item()?;
-        let mut seed = Buf::zeroed(1);
-        seed[0] = 1.0;
-        self.backward_from(loss, Tensor::from_buf(seed, loss.shape()))
+        self.backward_from(loss, one(loss))
     }
 
     /// The gradients of the parameters, from any result and its gradient.
     pub fn backward_from(self, out: &Tensor, grad: Tensor) -> Result<Grads> {
         let mut grads = Grads::new(self.env.params);
         let (Some(tape), Some(var)) = (self.tape, out.var()) else {
-            let what = "the result was not recorded, or no trainable parameter takes part in it".to_owned();
-            return Err(TensorError::Unsupported { op: "backward", what });
+            return Err(TensorError::not_recorded());
         };
         if grad.shape() != out.shape() {
             let wanted = out.shape().to_string();
@@ -166,6 +184,61 @@ impl<'p> Ctx<'p> {
         }
         tape.backward(var, grad, &mut grads, &self.env)?;
         Ok(grads)
+    }
+
+    /// What was recorded, without a hold on the parameters; `None` if nothing was.
+    pub fn into_recording(self) -> Option<Recording> {
+        let Env { isa, precision, packing, .. } = self.env;
+        self.tape.map(|tape| Recording { tape, isa, precision, packing })
+    }
+
+    /// Computes without recording, but with this context's random numbers: what comes out, where those began, and the
+    /// parameters that took part.
+    pub(crate) fn unrecorded<R>(
+        &mut self,
+        compute: impl FnOnce(&mut Ctx<'p>) -> Result<R>,
+    ) -> Result<(R, u32, Vec<ParamId>)> {
+        let begin = self.place;
+        let mut inner = Ctx { training: self.training, place: begin, used: Some(Vec::new()), ..Self::inference(self.env) };
+        let out = compute(&mut inner)?;
+        self.place = inner.place;
+        Ok((out, begin, inner.used.unwrap_or_default()))
+    }
+
+    /// Computes `f(x)` again as it was computed from place `place` of the random numbers, and goes back through it from
+    /// `grad`; the gradient of `x`, if it has one.
+    pub(crate) fn replay(
+        env: Env<'p>,
+        training: Option<Training>,
+        place: u32,
+        x: &Tensor,
+        f: impl FnOnce(&Tensor, &mut Ctx<'p>) -> Result<Tensor>,
+        grad: Tensor,
+        grads: &mut Grads,
+    ) -> Result<Option<Tensor>> {
+        /// Holds the place of `x`; its gradient is taken before anybody asks.
+        struct Start;
+        impl Backward for Start {
+            fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+                grads.add(Some(Var(0)), grad, env);
+                Ok(())
+            }
+        }
+        let mut ctx = Ctx { training, place, ..Self::gradients(env) };
+        let mut tape = Tape::default();
+        let start = x.var().map(|_| tape.push(Box::new(Start), x.dtype(), &[]));
+        ctx.tape = Some(tape);
+        let out = f(&x.clone().with_var(start), &mut ctx)?;
+        let (Some(tape), Some(var)) = (ctx.tape, out.var()) else { return Err(TensorError::not_recorded()) };
+        let outer = grads.set_aside();
+        tape.backward(var, grad, grads, &env)?;
+        let dx = start.and_then(|start| grads.take(start));
+        grads.restore(outer);
+        Ok(dx)
+    }
+
+    pub(crate) fn training_state(&self) -> Option<Training> {
+        self.training
     }
 
     /// A parameter as a tensor whose gradient goes to the parameter.
@@ -188,4 +261,11 @@ impl<'p> Deref for Ctx<'p> {
     fn deref(&self) -> &Env<'p> {
         &self.env
     }
+}
+
+/// The gradient of a loss for itself.
+pub(crate) fn one(loss: &Tensor) -> Tensor {
+    let mut seed = Buf::zeroed(1);
+    seed[0] = 1.0;
+    Tensor::from_buf(seed, loss.shape())
 }

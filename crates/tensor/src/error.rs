@@ -63,3 +63,11 @@ pub enum TensorError {
         what: String,
     },
 }
+
+impl TensorError {
+    /// Nothing to go back through.
+    pub(crate) fn not_recorded() -> Self {
+        let what = "the result was not recorded, or no trainable parameter takes part in it".to_owned();
+        TensorError::Unsupported { op: "backward", what }
+    }
+}

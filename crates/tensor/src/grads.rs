@@ -2,7 +2,7 @@
 
 use bedstone_kernels::{Isa, bf16, elementwise, mem::Buf, number::Number};
 
-use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, TensorError, Var};
+use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
 
 /// Gradients of parameters, and of intermediate results on their way.
 ///
@@ -22,6 +22,19 @@ impl Grads {
     pub(crate) fn start(&mut self, vars: usize) {
         self.vars.clear();
         self.vars.resize(vars, None);
+    }
+
+    /// The gradients of intermediate results, while another tape uses their place; [`Self::restore`] brings them back.
+    pub(crate) fn set_aside(&mut self) -> Vec<Option<Tensor>> {
+        std::mem::take(&mut self.vars)
+    }
+
+    pub(crate) fn restore(&mut self, vars: Vec<Option<Tensor>>) {
+        self.vars = vars;
+    }
+
+    pub(crate) fn take_param(&mut self, id: ParamId) -> Option<Tensor> {
+        self.params[id.index()].take()
     }
 
     pub(crate) fn take(&mut self, var: Var) -> Option<Tensor> {
@@ -104,20 +117,6 @@ impl Grads {
                 (Some(_), None) => {}
             }
         }
-    }
-
-    /// An error that names the first trainable parameter without a gradient, unless `unused` says that the objective
-    /// leaves it out.
-    pub fn check_complete(&self, params: &Params, unused: impl Fn(&str) -> bool) -> Result<()> {
-        for (id, param) in params.iter() {
-            if param.trainable && self.param(id).is_none() && !unused(&param.name) {
-                return Err(TensorError::NoGradient {
-                    name: param.name.clone(),
-                    hint: "the loss does not depend on it: freeze it, or let the objective declare it unused",
-                });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -30,5 +30,5 @@ pub use grads::Grads;
 pub use params::{Orientation, Param, ParamId, Params};
 pub use shape::Shape;
 pub use storage::{Dtype, Element};
-pub use tape::{Backward, Var};
+pub use tape::{Backward, Recording, Var};
 pub use tensor::Tensor;

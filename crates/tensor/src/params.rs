@@ -129,6 +129,11 @@ impl Params {
         self.by_name.get(name).copied().ok_or_else(|| TensorError::NoParameter { name: name.to_owned() })
     }
 
+    /// The ids of all of them, in order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = ParamId> + use<> {
+        (0..self.list.len()).map(ParamId)
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ParamId, &Param)> {
         self.list.iter().enumerate().map(|(i, p)| (ParamId(i), p))
@@ -138,6 +143,17 @@ impl Params {
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (ParamId, &mut Param)> {
         self.packed.iter_mut().for_each(|p| *p = Packed::default());
         self.list.iter_mut().enumerate().map(|(i, p)| (ParamId(i), p))
+    }
+
+    /// An error that names the first trainable parameter that has no gradient, unless `unused` says that the objective
+    /// leaves it out.
+    pub fn check_gradients(&self, has: impl Fn(ParamId) -> bool, unused: impl Fn(&str) -> bool) -> Result<()> {
+        let hint = "the loss does not depend on it: freeze it, or let the objective declare it unused";
+        let mut trainable = self.iter().filter(|(_, p)| p.trainable);
+        match trainable.find(|(id, p)| !has(*id) && !unused(&p.name)) {
+            Some((_, p)) => Err(TensorError::NoGradient { name: p.name.clone(), hint }),
+            None => Ok(()),
+        }
     }
 
     /// The count of numbers in all of them.

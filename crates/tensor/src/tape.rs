@@ -1,6 +1,7 @@
 //! The tape: what was computed, in order, and how its gradients flow back.
 
-use crate::{Dtype, Env, Grads, Result, Tensor};
+use crate::{Dtype, Env, Grads, Packing, ParamId, Params, Precision, Result, Tensor, TensorError, ctx::one};
+use bedstone_kernels::Isa;
 
 /// The place of a tensor on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,16 +15,25 @@ pub trait Backward: Send {
     fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()>;
 }
 
-/// The operations recorded; node `i` made the tensor of `Var(i)`.
-#[derive(Default)]
-pub(crate) struct Tape<'p> {
-    nodes: Vec<(Box<dyn Backward + 'p>, Dtype)>,
+/// An operation on the tape.
+struct Node {
+    backward: Box<dyn Backward>,
+    /// Of its result, and so of the result's gradient.
+    dtype: Dtype,
+    /// Whose gradients it gives.
+    params: Vec<ParamId>,
 }
 
-impl<'p> Tape<'p> {
-    /// A node whose result has numbers of `dtype`.
-    pub(crate) fn push(&mut self, node: Box<dyn Backward + 'p>, dtype: Dtype) -> Var {
-        self.nodes.push((node, dtype));
+/// The operations recorded; node `i` made the tensor of `Var(i)`.
+#[derive(Default)]
+pub(crate) struct Tape {
+    nodes: Vec<Node>,
+}
+
+impl Tape {
+    /// A node whose result has numbers of `dtype`, and which gives gradients to `params`.
+    pub(crate) fn push(&mut self, backward: Box<dyn Backward>, dtype: Dtype, params: &[ParamId]) -> Var {
+        self.nodes.push(Node { backward, dtype, params: params.to_vec() });
         Var(self.nodes.len() - 1)
     }
 
@@ -35,11 +45,65 @@ impl<'p> Tape<'p> {
     pub(crate) fn backward(self, var: Var, seed: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
         grads.start(self.nodes.len());
         grads.add(Some(var), seed, env);
-        for (i, (node, dtype)) in self.nodes.into_iter().enumerate().rev() {
-            // A result that nothing used has no gradient, and its inputs get none through it.
-            if let Some(grad) = grads.take(Var(i)) {
-                // A gradient has the numbers of its tensor.
-                node.backward(grad.to_dtype(dtype, env.isa)?, grads, env)?;
+        for (i, node) in self.nodes.into_iter().enumerate().rev() {
+            step(i, node, grads, env)?;
+        }
+        Ok(())
+    }
+}
+
+/// Through one node.
+fn step(i: usize, node: Node, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+    match grads.take(Var(i)) {
+        // A gradient has the numbers of its tensor.
+        Some(grad) => node.backward.backward(grad.to_dtype(node.dtype, env.isa)?, grads, env),
+        // A result that nothing used has no gradient, and its inputs get none through it.
+        None => Ok(()),
+    }
+}
+
+/// A recorded computation that borrows nothing: its parameters may change while gradients are computed.
+pub struct Recording {
+    pub(crate) tape: Tape,
+    pub(crate) isa: Isa,
+    pub(crate) precision: Precision,
+    pub(crate) packing: Packing,
+}
+
+impl Recording {
+    /// Whether some operation gives a gradient to `id`.
+    pub fn reaches(&self, id: ParamId) -> bool {
+        self.tape.nodes.iter().any(|n| n.params.contains(&id))
+    }
+
+    /// Computes the gradients of `params` from `loss`, a number, and hands each to `whole` as soon as nothing more will
+    /// be added to it and nothing more will read the parameter, which `whole` may change.
+    ///
+    /// Gradients so never stand in memory all together.
+    pub fn backward_each(
+        self,
+        loss: &Tensor,
+        params: &mut Params,
+        mut whole: impl FnMut(ParamId, &mut Params, Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let Recording { tape, isa, precision, packing } = self;
+        loss.item()?;
+        let Some(var) = loss.var() else { return Err(TensorError::not_recorded()) };
+        let mut uses = vec![0usize; params.len()];
+        tape.nodes.iter().flat_map(|n| &n.params).for_each(|id| uses[id.index()] += 1);
+        let mut grads = Grads::new(params);
+        grads.start(tape.nodes.len());
+        grads.add(Some(var), one(loss), &Env { isa, precision, packing, params });
+        for (i, mut node) in tape.nodes.into_iter().enumerate().rev() {
+            let ids = std::mem::take(&mut node.params);
+            step(i, node, &mut grads, &Env { isa, precision, packing, params })?;
+            for id in ids {
+                uses[id.index()] -= 1;
+                if uses[id.index()] == 0
+                    && let Some(grad) = grads.take_param(id)
+                {
+                    whole(id, params, grad)?;
+                }
             }
         }
         Ok(())

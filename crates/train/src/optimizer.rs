@@ -4,7 +4,7 @@ use bedstone_kernels::{
     mem::Buf,
     optim::{self, sum_squares},
 };
-use bedstone_tensor::{Env, Grads, ParamId, Params, Tensor};
+use bedstone_tensor::{Env, Grads, Isa, ParamId, Params, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Settings of AdamW, [Loshchilov & Hutter 2017](https://arxiv.org/abs/1711.05101).
@@ -66,23 +66,44 @@ impl AdamW {
     /// One step with learning rate `lr`; gradients are multiplied by `grad_scale` first.
     ///
     /// A parameter without a gradient stays as it is, decay included, as in PyTorch.
-    pub fn update(&mut self, params: &mut Params, grads: &Grads, lr: f32, grad_scale: f32, isa: bedstone_tensor::Isa) {
-        self.step += 1;
-        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
-        for (id, param) in params.iter_mut() {
-            let (Some(grad), Some(moments)) = (grads.param(id), &mut self.moments[id.index()]) else { continue };
-            let decays = param.value.shape().len() >= 2;
-            let options = optim::AdamW {
-                lr,
-                beta1,
-                beta2,
-                eps,
-                weight_decay: if decays { weight_decay } else { 0.0 },
-                step: self.step,
-                grad_scale,
-            };
-            optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
+    pub fn update(&mut self, params: &mut Params, grads: &Grads, lr: f32, grad_scale: f32, isa: Isa) {
+        self.begin_step();
+        for id in params.ids() {
+            if let Some(grad) = grads.param(id) {
+                self.update_one(id, params, grad, lr, grad_scale, isa);
+            }
         }
+    }
+
+    /// From here on parameters are updated one by one, as parts of the next step.
+    pub(crate) fn begin_step(&mut self) {
+        self.step += 1;
+    }
+
+    /// Updates one parameter, if it is trained.
+    pub(crate) fn update_one(
+        &mut self,
+        id: ParamId,
+        params: &mut Params,
+        grad: &Tensor,
+        lr: f32,
+        grad_scale: f32,
+        isa: Isa,
+    ) {
+        let Some(moments) = &mut self.moments[id.index()] else { return };
+        let param = params.get_mut(id);
+        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
+        let decays = param.value.shape().len() >= 2;
+        let options = optim::AdamW {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay: if decays { weight_decay } else { 0.0 },
+            step: self.step,
+            grad_scale,
+        };
+        optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
     }
 }
 

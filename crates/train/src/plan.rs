@@ -1,6 +1,6 @@
 //! What a run will need, predicted before it starts.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use bedstone_infer::Runtime;
 use bedstone_kernels::gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Term, gemm, gemm_half};
@@ -8,13 +8,16 @@ use bedstone_models::Model;
 use bedstone_run::{Keep, Plan, plan::Memory};
 use bedstone_tensor::Precision;
 
-use crate::recipe::PretrainRecipe;
+use crate::{bench::best, recipe::PretrainRecipe};
 
 /// What the process takes before any model is there.
 const PROCESS: u64 = 24 << 20;
 /// The share of a plain product's speed that whole steps reach, measured on steps of models from 1 to 160 million
 /// parameters.
 const STEP_EFFICIENCY: f64 = 0.62;
+
+/// How long a product is tried.
+const TRIAL: Duration = Duration::from_millis(60);
 
 /// The plan of steps `done..steps`.
 pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, done: u64, tokenizer_bytes: u64) -> Plan {
@@ -99,30 +102,16 @@ fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
     let isa = runtime.isa;
     let (a, b) = (vec![0.5; m * k], vec![0.5; k * n]);
     let mut c = vec![0.0; m * n];
-    let best = match runtime.precision {
-        Precision::F32 => fastest(|| {
+    let seconds = match runtime.precision {
+        Precision::F32 => best(TRIAL, || {
             gemm(isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());
         }),
         Precision::Bf16 => {
             let rows = PackedRows::pack(isa, Mat::new(&a, k), m, k);
             let panels = Panels::pack(isa, Mat::new(&b, n), k, n);
             let terms = [Term { a: rows.rows(), b: &panels }];
-            fastest(|| gemm_half(isa, m, &terms, &mut c, n, Epilogue::default()))
+            best(TRIAL, || gemm_half(isa, m, &terms, &mut c, n, Epilogue::default()))
         }
     };
-    2.0 * (m * n * k) as f64 / best * STEP_EFFICIENCY
-}
-
-/// Seconds of the best of several runs.
-fn fastest(mut run: impl FnMut()) -> f64 {
-    let (mut best, begin) = (f64::INFINITY, Instant::now());
-    for round in 0.. {
-        let start = Instant::now();
-        run();
-        best = best.min(start.elapsed().as_secs_f64());
-        if round >= 3 && begin.elapsed().as_millis() > 60 {
-            break;
-        }
-    }
-    best
+    2.0 * (m * n * k) as f64 / seconds * STEP_EFFICIENCY
 }

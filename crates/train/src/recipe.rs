@@ -122,6 +122,7 @@ pub struct TrainConfig {
     pub weight_decay: f32,
     pub clip: f64,
     pub precision: PrecisionChoice,
+    pub gradient_checkpointing: bool,
     pub evaluate_every: u64,
     pub checkpoint_every: u64,
     pub keep: usize,
@@ -147,8 +148,14 @@ pub struct EvaluateConfig {
 }
 
 /// Keys that a resumed run may change: they decide no bit of the weights.
-pub(crate) const FREE_KEYS: &[&str] =
-    &["data.cache", "train.evaluate_every", "train.checkpoint_every", "train.keep", "evaluate.tokens"];
+pub(crate) const FREE_KEYS: &[&str] = &[
+    "data.cache",
+    "train.gradient_checkpointing",
+    "train.evaluate_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "evaluate.tokens",
+];
 
 impl PretrainRecipe {
     /// Sequences that go through the model at a time.

@@ -1,12 +1,32 @@
-//! The gradient of one step.
+//! One step: the gradient of a batch, and the update.
 
 use bedstone_data::sampler::Batch;
 use bedstone_infer::Runtime;
-use bedstone_kernels::{pool, random};
+use bedstone_kernels::{optim::sum_squares, pool, random};
 use bedstone_models::Model;
-use bedstone_tensor::{Ctx, Env, Grads, Packing, Training};
+use bedstone_tensor::{Ctx, Env, Grads, Packing, ParamId, Params, Tensor, TensorError, Training};
 
-use crate::{Result, grads::GradTree, objective::Objective};
+use crate::{
+    Result,
+    grads::GradTree,
+    objective::Objective,
+    optimizer::{AdamW, clip_factor, global_norm},
+};
+
+/// How a model goes through a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) runtime: Runtime,
+    pub(crate) objective: &'a dyn Objective,
+    pub(crate) batch: &'a Batch,
+    /// Samples at a time.
+    pub(crate) micro: usize,
+    /// Whether blocks are computed again instead of keeping what they compute.
+    pub(crate) recompute: bool,
+    pub(crate) seed: u64,
+    /// Steps done before.
+    pub(crate) step: u64,
+}
 
 /// Loss and gradients of a batch.
 pub(crate) struct Gradient {
@@ -14,38 +34,107 @@ pub(crate) struct Gradient {
     pub(crate) grads: Grads,
 }
 
-/// Goes through the batch in micro-batches of `micro` samples; loss and gradients are those of the whole batch, weighted
-/// by labels.
-pub(crate) fn gradient(
-    model: &Model,
-    runtime: Runtime,
-    objective: &dyn Objective,
-    batch: &Batch,
-    micro: usize,
-    seed: u64,
-    step: u64,
-) -> Result<Gradient> {
-    let samples = batch.samples.len();
-    let divisor = objective.weight(batch).max(1) as f64;
-    // With one micro-batch each weight is needed once forwards and once backwards, in two forms.
-    let packing = if micro >= samples { Packing::Passing } else { Packing::Kept };
-    let env = Env { packing, ..model.env(runtime.isa, runtime.precision) };
-    let (mut tree, mut losses) = (GradTree::default(), Vec::new());
-    for from in (0..samples).step_by(micro.max(1)) {
-        let inputs = objective.inputs(batch, from..(from + micro).min(samples), divisor);
-        let training = Training { key: random::key(seed, step), first_sample: from as u32 };
-        let mut ctx = Ctx::training(env, training);
-        let out = model.forward(&inputs, &mut ctx)?;
-        let loss = out.need("loss")?.clone();
-        // Everything else the pass kept is on the tape.
-        drop(out);
-        losses.push(loss.item()? as f64);
-        let grads = ctx.backward(&loss)?;
-        grads.check_complete(model.params(), |name| objective.leaves_out(name))?;
-        tree.push(grads, &env);
+/// How an optimizer steps.
+#[derive(Clone, Copy)]
+pub(crate) struct Update {
+    pub(crate) lr: f64,
+    /// The largest norm of the gradient; 0: any.
+    pub(crate) clip: f64,
+    /// Whether the norm is wanted even where nothing is clipped.
+    pub(crate) norm: bool,
+}
+
+/// What came out of a step.
+#[derive(Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) loss: f64,
+    /// Of the gradient, before clipping; 0 where it is not wanted.
+    pub(crate) norm: f64,
+}
+
+impl Pass<'_> {
+    fn env<'m>(&self, model: &'m Model) -> Env<'m> {
+        // With one micro-batch each weight is needed once forwards and once backwards, in two forms.
+        let packing = if self.is_one() { Packing::Passing } else { Packing::Kept };
+        Env { packing, ..model.env(self.runtime.isa, self.runtime.precision) }
     }
-    let grads = tree.finish(&env).unwrap_or_else(|| Grads::new(model.params()));
-    Ok(Gradient { loss: pool::tree_sum(&losses), grads })
+
+    /// Whether the whole batch goes through at a time.
+    fn is_one(&self) -> bool {
+        self.micro >= self.batch.samples.len()
+    }
+
+    /// The loss of the samples from `from` on, as a part of the whole batch's, and what was recorded.
+    fn forward<'m>(&self, model: &'m Model, from: usize) -> Result<(Ctx<'m>, Tensor)> {
+        let divisor = self.objective.weight(self.batch).max(1) as f64;
+        let range = from..(from + self.micro).min(self.batch.samples.len());
+        let inputs = self.objective.inputs(self.batch, range, divisor);
+        let training = Training { key: random::key(self.seed, self.step), first_sample: from as u32 };
+        let mut ctx = Ctx::training(self.env(model), training);
+        if self.recompute {
+            ctx = ctx.recomputing();
+        }
+        // Everything else the pass kept is on the tape.
+        let loss = model.forward(&inputs, &mut ctx)?.need("loss")?.clone();
+        Ok((ctx, loss))
+    }
+
+    /// Loss and gradients of the whole batch, weighted by labels, by way of its micro-batches.
+    pub(crate) fn gradient(&self, model: &Model) -> Result<Gradient> {
+        let env = self.env(model);
+        let (mut tree, mut losses) = (GradTree::default(), Vec::new());
+        for from in (0..self.batch.samples.len()).step_by(self.micro.max(1)) {
+            let (ctx, loss) = self.forward(model, from)?;
+            losses.push(loss.item()? as f64);
+            let grads = ctx.backward(&loss)?;
+            self.check_complete(model.params(), |id| grads.param(id).is_some())?;
+            tree.push(grads, &env);
+        }
+        let grads = tree.finish(&env).unwrap_or_else(|| Grads::new(model.params()));
+        Ok(Gradient { loss: pool::tree_sum(&losses), grads })
+    }
+
+    /// One step of `optimizer`. `check` sees loss and norm, before the weights change wherever that can be.
+    ///
+    /// Without clipping or micro-batches a parameter is updated as soon as its gradient is whole, while that is in the
+    /// caches, and no gradient outlives its update. The bits are the same either way.
+    pub(crate) fn optimize(
+        &self,
+        model: &mut Model,
+        optimizer: &mut AdamW,
+        update: Update,
+        check: impl FnOnce(Done) -> Result<()>,
+    ) -> Result<Done> {
+        let Update { lr, clip, norm } = update;
+        let isa = self.runtime.isa;
+        if clip > 0.0 || !self.is_one() {
+            let Gradient { loss, grads } = self.gradient(model)?;
+            let norm = if norm || clip > 0.0 { global_norm(&grads, &self.env(model)) } else { 0.0 };
+            check(Done { loss, norm })?;
+            optimizer.update(model.params_mut(), &grads, lr as f32, clip_factor(norm, clip), isa);
+            return Ok(Done { loss, norm });
+        }
+        let (ctx, loss) = self.forward(model, 0)?;
+        let Some(recording) = ctx.into_recording() else {
+            return Err(TensorError::Unsupported { op: "backward", what: "nothing was recorded".into() }.into());
+        };
+        self.check_complete(model.params(), |id| recording.reaches(id))?;
+        let mut squares = vec![None; model.params().len()];
+        optimizer.begin_step();
+        recording.backward_each(&loss, model.params_mut(), |id, params, grad| {
+            squares[id.index()] = Some(if norm { sum_squares(isa, grad.f32s()) } else { 0.0 });
+            optimizer.update_one(id, params, &grad, lr as f32, 1.0, isa);
+            Ok(())
+        })?;
+        self.check_complete(model.params(), |id| squares[id.index()].is_some())?;
+        let done = Done { loss: loss.item()? as f64, norm: squares.into_iter().flatten().sum::<f64>().sqrt() };
+        check(done)?;
+        Ok(done)
+    }
+
+    fn check_complete(&self, params: &Params, has: impl Fn(ParamId) -> bool) -> Result<()> {
+        Ok(params.check_gradients(has, |name| self.objective.leaves_out(name))?)
+    }
 }
 
 #[cfg(test)]
@@ -78,9 +167,41 @@ mod tests {
         Batch { ids, labels, samples: (0..samples as u64).collect(), begins: vec![0; samples] }
     }
 
-    fn run(micro: usize) -> Gradient {
+    const OBJECTIVE: CausalLm = CausalLm { context: CONTEXT };
+
+    fn pass(batch: &Batch, micro: usize) -> Pass<'_> {
         let runtime = Runtime { isa: Isa::detect(), precision: Precision::F32 };
-        gradient(&model(), runtime, &CausalLm { context: CONTEXT }, &batch(6), micro, 1, 2).unwrap()
+        Pass { runtime, objective: &OBJECTIVE, batch, micro, recompute: false, seed: 1, step: 2 }
+    }
+
+    fn run(micro: usize) -> Gradient {
+        pass(&batch(6), micro).gradient(&model()).unwrap()
+    }
+
+    #[test]
+    fn ways_of_a_step_that_change_no_bit() {
+        let batch = batch(6);
+        let steps = |recompute: bool, clip: f64| {
+            let mut model = model();
+            let config = crate::AdamWConfig { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1 };
+            let mut optimizer = AdamW::new(config, model.params());
+            let mut all = Vec::new();
+            for step in 0..3 {
+                let pass = Pass { recompute, step, ..pass(&batch, 6) };
+                let update = Update { lr: 1e-2, clip, norm: true };
+                let done = pass.optimize(&mut model, &mut optimizer, update, |_| Ok(())).unwrap();
+                all.extend([done.loss, done.norm]);
+            }
+            for (_, p) in model.params().iter() {
+                all.extend(p.value.f32s().iter().map(|&x| x as f64));
+            }
+            all
+        };
+        // A limit that is never reached: gradients stand together, and are not changed.
+        let want = steps(false, 1e9);
+        assert!(steps(false, 0.0) == want, "updated on the way");
+        assert!(steps(true, 1e9) == want, "recomputed");
+        assert!(steps(true, 0.0) == want, "recomputed, updated on the way");
     }
 
     #[test]

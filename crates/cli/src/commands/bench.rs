@@ -1,12 +1,16 @@
 //! `bedstone bench`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use bedstone_run::units;
-use bedstone_train::{BENCH_MODELS, bench_train};
+use bedstone_tensor::Isa;
+use bedstone_train::{BENCH_MODELS, BenchOptions, KernelRow, bench_kernels, bench_train};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
-use crate::{args::RuntimeArgs, output};
+use crate::{
+    args::{RuntimeArgs, ThreadArgs},
+    output,
+};
 
 /// Measure the speed of this machine
 #[derive(Debug, Args)]
@@ -19,6 +23,20 @@ pub(crate) struct BenchArgs {
 enum Action {
     /// Whole training steps of GPTs of set sizes: tokens a second, memory
     Train(TrainArgs),
+    /// Single kernels on every instruction set of this machine, at the shapes of training and inference
+    Kernels(KernelArgs),
+}
+
+#[derive(Debug, Args)]
+struct KernelArgs {
+    /// Milliseconds that a row takes, at least
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    ms: u16,
+    /// One JSON object a row
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    threads: ThreadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -32,6 +50,9 @@ struct TrainArgs {
     /// Show what the time goes to
     #[arg(long)]
     profile: bool,
+    /// Compute blocks again in the backward pass, to save memory
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -40,10 +61,22 @@ struct TrainArgs {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
-    let Action::Train(args) = &args.action;
+    match &args.action {
+        Action::Train(args) => train(args)?,
+        Action::Kernels(args) => kernels(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn train(args: &TrainArgs) -> anyhow::Result<()> {
     let runtime = args.runtime.runtime()?;
     for model in BENCH_MODELS.into_iter().filter(|m| m.name == args.model) {
-        let report = bench_train(model, runtime, args.steps.into(), args.profile)?;
+        let options = BenchOptions {
+            steps: args.steps.into(),
+            profile: args.profile,
+            gradient_checkpointing: args.gradient_checkpointing,
+        };
+        let report = bench_train(model, runtime, options)?;
         if args.json {
             output::line(serde_json::to_string(&report)?)?;
             continue;
@@ -69,5 +102,32 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
             ))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+fn kernels(args: &KernelArgs) -> anyhow::Result<()> {
+    let best = args.threads.start()?;
+    let isas: Vec<_> = Isa::available().into_iter().filter(|&isa| isa <= best).collect();
+    let mut result = Ok(());
+    bench_kernels(&isas, Duration::from_millis(args.ms.into()), |row| {
+        if result.is_ok() {
+            result = show(&row, args.json);
+        }
+    });
+    result
+}
+
+fn show(row: &KernelRow, json: bool) -> anyhow::Result<()> {
+    if json {
+        output::line(serde_json::to_string(row)?)?;
+        return Ok(());
+    }
+    let speed = match (row.gflops, row.gb_per_s) {
+        (Some(gflops), _) => format!("{gflops:>9.1} GFLOP/s"),
+        (_, Some(gb)) => format!("{gb:>9.1} GB/s"),
+        _ => String::new(),
+    };
+    let KernelRow { kernel, shape, precision, isa, ms, .. } = row;
+    output::line(format!("{kernel:<17} {shape:<14} {precision:<5}{isa:<11}{ms:>10.3} ms {speed}"))?;
+    Ok(())
 }

@@ -561,7 +561,7 @@ mod tests {
         fn heads_of<T>(data: &[T], l: Layout) -> Heads<'_, T> {
             Heads { data, batch: l.batch, token: l.token, first: l.first }
         }
-        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16()) {
+        for isa in Isa::with_half() {
             let what = |part: &str| format!("{isa} {part} of {a:?}");
             let (mut out, mut lse) = (vec![bf16::ZERO; q.len()], vec![0.0; b * heads * tq]);
             let (h, kh, vh) = (heads_of(&q, ql), heads_of(&kv, kl), heads_of(&kv, vl));
@@ -632,7 +632,7 @@ mod tests {
     fn any_number_of_threads_gives_the_same_bits() {
         let a = Attention { b: 2, heads: 4, kv_heads: 2, tq: 150, tk: 150, d: 40, scale: 0.2, causal: true, ..plain() };
         let x = numbers(2 * 150 * 8 * 40, 1);
-        for isa in Isa::available().into_iter().filter(|isa| isa.has_bf16()) {
+        for isa in Isa::with_half() {
             let run = |threads| {
                 pool::with_threads(threads, || {
                     let l = Layout { batch: 150 * 320, token: 320, first: 0 };

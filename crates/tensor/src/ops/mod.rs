@@ -18,6 +18,7 @@ macro_rules! with_number {
 
 mod activation;
 mod attention;
+mod checkpoint;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -30,6 +31,7 @@ mod rows;
 
 pub use activation::{activation, gated};
 pub use attention::{AttentionArgs, Part, attention};
+pub use checkpoint::checkpoint;
 pub use dropout::dropout;
 pub use elementwise::{add, scale, softcap};
 pub use embedding::embedding;

@@ -24,11 +24,11 @@ use crate::{
     data::Text,
     evaluate::{Evaluation, evaluate},
     objective::{CausalLm, Objective},
-    optimizer::{AdamW, clip_factor, global_norm},
+    optimizer::AdamW,
     recipe::PretrainRecipe,
     schedule::Schedule,
     state::State,
-    step::gradient,
+    step::{Done, Pass, Update},
 };
 
 /// Everything a run needs.
@@ -140,17 +140,29 @@ impl Run {
         let objective = CausalLm { context: r.train.context };
         let batch = self.loader.next_batch()?;
         let step = self.state.step;
-        let g = gradient(&self.model, self.runtime, &objective, &batch, r.micro_batch(), r.train.seed, step)?;
-        let norm = global_norm(&g.grads, &self.model.env(self.runtime.isa, self.runtime.precision));
-        for (what, value) in [("loss", g.loss), ("norm of the gradient", norm)] {
-            if !value.is_finite() {
-                let data = describe(&self.shards.train, &batch, r.train.context);
-                return Err(self.not_finite(what, value, step + 1, data));
-            }
-        }
+        let pass = Pass {
+            runtime: self.runtime,
+            objective: &objective,
+            batch: &batch,
+            micro: r.micro_batch(),
+            recompute: r.train.gradient_checkpointing,
+            seed: r.train.seed,
+            step,
+        };
         let lr = schedule.at(step);
-        let factor = clip_factor(norm, r.train.clip);
-        self.optimizer.update(self.model.params_mut(), &g.grads, lr as f32, factor, self.runtime.isa);
+        let update = Update { lr, clip: r.train.clip, norm: true };
+        let checkpoint = self.dir.step();
+        let check = |done: Done| {
+            let wrong = [("loss", done.loss), ("norm of the gradient", done.norm)];
+            match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
+                Some((what, value)) => {
+                    let data = describe(&self.shards.train, &batch, r.train.context);
+                    Err(not_finite(what, value, step + 1, data, checkpoint))
+                }
+                None => Ok(()),
+            }
+        };
+        let Done { loss, norm } = pass.optimize(&mut self.model, &mut self.optimizer, update, check)?;
         let of = r.train.steps;
         self.state.step += 1;
         self.state.cursor = self.loader.cursor();
@@ -160,7 +172,7 @@ impl Run {
         let step = progress::Step {
             step: self.state.step,
             of,
-            loss: g.loss,
+            loss,
             lr,
             grad_norm: norm,
             tokens_per_s: done / seconds,
@@ -186,14 +198,10 @@ impl Run {
         let wrong = [("norm of the weights", weights.sqrt()), ("validation loss", validation)];
         match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
             None => Ok(()),
-            Some((what, value)) => Err(self.not_finite(what, value, self.state.step, "the update of this step".into())),
-        }
-    }
-
-    fn not_finite(&self, what: &'static str, value: f64, step: u64, data: String) -> TrainError {
-        match self.dir.step() {
-            Some(checkpoint) => TrainError::NotFinite { step, what, value, data, checkpoint },
-            None => TrainError::NotFiniteFresh { step, what, value, data },
+            Some((what, value)) => {
+                let data = "the update of this step".into();
+                Err(not_finite(what, value, self.state.step, data, self.dir.step()))
+            }
         }
     }
 
@@ -276,6 +284,14 @@ impl Run {
             disk_bytes: Some(self.disk),
         };
         Comparison { plan: self.plan.clone(), outcome }
+    }
+}
+
+/// A run that has come to nothing, with the checkpoint to go on from if there is one.
+fn not_finite(what: &'static str, value: f64, step: u64, data: String, checkpoint: Option<u64>) -> TrainError {
+    match checkpoint {
+        Some(checkpoint) => TrainError::NotFinite { step, what, value, data, checkpoint },
+        None => TrainError::NotFiniteFresh { step, what, value, data },
     }
 }
 

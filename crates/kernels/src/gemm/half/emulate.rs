@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// From here on this process executes the instructions.
-pub(super) fn install() {
+pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: a zeroed `sigaction` is a value; the handler has the form that `SA_SIGINFO` asks for, and it is

@@ -167,6 +167,6 @@ fn unsupported<T>(isa: Isa, _: &mut T) -> ! {
 }
 
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
-mod emulate;
+pub(crate) mod emulate;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;

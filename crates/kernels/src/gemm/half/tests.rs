@@ -10,23 +10,6 @@ fn halves(x: &[f32]) -> Vec<bf16> {
     x.iter().map(|&x| bf16::from_f32(x)).collect()
 }
 
-/// Tiles run on every machine: in software where they are not there.
-fn isas() -> Vec<Isa> {
-    let available = Isa::available().into_iter().filter(|isa| isa.has_bf16());
-    available.chain(emulated()).collect()
-}
-
-#[cfg(target_os = "linux")]
-fn emulated() -> Option<Isa> {
-    super::emulate::install();
-    Isa::emulated_amx()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn emulated() -> Option<Isa> {
-    None
-}
-
 /// A matrix with gaps between its rows, as f32 and as bf16.
 struct Stored {
     full: Vec<f32>,
@@ -58,7 +41,7 @@ fn check(m: usize, n: usize, k: usize) {
         let (a, b) = (Stored::new(m, k, ta, pad, 1), Stored::new(k, n, tb, pad, 2));
         let want: Vec<f64> = (0..m * n).map(|i| (0..k).map(|p| a.at(i / n, p) * b.at(p, i % n)).sum()).collect();
         let tolerance = |w: f64| 2e-6 * (k as f64 + 4.0) + w.abs() * 1e-6;
-        for isa in isas() {
+        for isa in Isa::with_half() {
             // Packed from either kind of numbers, the operands are the same.
             let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
             assert!(panels.data[..] == Panels::pack(isa, mat(&b.half, &b), k, n).data[..], "{isa} {m} {n} {k}");
@@ -114,7 +97,7 @@ fn epilogues() {
     let (m, n, k) = (37, 45, 50);
     let (a, b) = (Stored::new(m, k, false, 0, 1), Stored::new(k, n, false, 0, 2));
     let (bias, residual, kept) = (numbers(n, 3), numbers(m * n, 4), halves(&numbers(m * n, 6)));
-    for isa in isas() {
+    for isa in Isa::with_half() {
         let panels = Panels::pack(isa, mat(&b.half, &b), k, n);
         let terms = [Term { a: Rows { data: &a.half, ld: a.ld }, b: &panels }];
         let mut plain = vec![0.0f32; m * n];
@@ -138,7 +121,7 @@ fn epilogues() {
 fn any_number_of_threads_gives_the_same_bits() {
     for (m, n, k) in [(128, 512, 300), (257, 129, 777), (1, 3000, 700)] {
         let (a, b) = (Stored::new(m, k, true, 0, 1), Stored::new(k, n, true, 0, 2));
-        for isa in isas() {
+        for isa in Isa::with_half() {
             let run = |threads| {
                 let mut c = vec![0.0f32; m * n];
                 pool::with_threads(threads, || {

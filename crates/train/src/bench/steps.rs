@@ -1,4 +1,4 @@
-//! The speed of training steps on models of set sizes, for comparisons with other programs.
+//! Training steps on models of set sizes, for comparisons with other programs.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::{
     objective::CausalLm,
     optimizer::{AdamW, AdamWConfig},
     plan::flops_per_token,
-    step::gradient,
+    step::{Pass, Update},
 };
 
 /// A GPT-2 with a head of its own, learned positions and GELU by tanh, without dropout.
@@ -75,8 +75,20 @@ pub struct Share {
     pub calls: f64,
 }
 
-/// Times `steps` whole steps (forward, backward, AdamW without clipping), after two that are not counted.
-pub fn bench_train(model: BenchModel, runtime: Runtime, steps: usize, with_profile: bool) -> Result<BenchReport> {
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct BenchOptions {
+    /// Steps that are timed.
+    pub steps: usize,
+    /// Whether kernels are timed too.
+    pub profile: bool,
+    /// Whether blocks are computed again in the backward pass.
+    pub gradient_checkpointing: bool,
+}
+
+/// Times whole steps (forward, backward, AdamW without clipping), after two that are not counted.
+pub fn bench_train(model: BenchModel, runtime: Runtime, options: BenchOptions) -> Result<BenchReport> {
+    let BenchOptions { steps, profile: with_profile, .. } = options;
     let fields = json!({
         "vocab_size": model.vocab_size, "n_positions": model.context, "n_embd": model.width, "n_layer": model.layers,
         "n_head": model.heads, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "tie_word_embeddings": false,
@@ -97,9 +109,16 @@ pub fn bench_train(model: BenchModel, runtime: Runtime, steps: usize, with_profi
             profile::set(with_profile);
         }
         let begun = Instant::now();
-        let g = gradient(&gpt, runtime, &objective, &batch, model.batch, 0, step as u64)?;
-        optimizer.update(gpt.params_mut(), &g.grads, 1e-3, 1.0, runtime.isa);
-        drop(g);
+        let pass = Pass {
+            runtime,
+            objective: &objective,
+            batch: &batch,
+            micro: model.batch,
+            recompute: options.gradient_checkpointing,
+            seed: 0,
+            step: step as u64,
+        };
+        pass.optimize(&mut gpt, &mut optimizer, Update { lr: 1e-3, clip: 0.0, norm: false }, |_| Ok(()))?;
         times.push(begun.elapsed().as_secs_f64());
     }
     let counted: Vec<f64> = times.split_off(2);
