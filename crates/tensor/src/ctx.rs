@@ -8,9 +8,7 @@ use bedstone_kernels::{
     random::{Draw, Dropout},
 };
 
-use crate::{
-    Backward, Cache, Dtype, Grads, ParamId, Params, Recording, Result, Tensor, TensorError, Var, tape::Tape,
-};
+use crate::{Backward, Cache, Dtype, Grads, ParamId, Params, Recording, Result, Tensor, TensorError, Var, tape::Tape};
 
 /// How matrix products are computed; sums, norms, losses and the residual stream are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,7 +197,8 @@ impl<'p> Ctx<'p> {
         compute: impl FnOnce(&mut Ctx<'p>) -> Result<R>,
     ) -> Result<(R, u32, Vec<ParamId>)> {
         let begin = self.place;
-        let mut inner = Ctx { training: self.training, place: begin, used: Some(Vec::new()), ..Self::inference(self.env) };
+        let mut inner =
+            Ctx { training: self.training, place: begin, used: Some(Vec::new()), ..Self::inference(self.env) };
         let out = compute(&mut inner)?;
         self.place = inner.place;
         Ok((out, begin, inner.used.unwrap_or_default()))

@@ -16,9 +16,7 @@ mod schedule;
 mod state;
 mod step;
 
-pub use bench::{
-    BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, Share, bench_kernels, bench_train,
-};
+pub use bench::{BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, Share, bench_kernels, bench_train};
 pub use data::Text;
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluation, evaluate};

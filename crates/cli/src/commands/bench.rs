@@ -128,6 +128,6 @@ fn show(row: &KernelRow, json: bool) -> anyhow::Result<()> {
         _ => String::new(),
     };
     let KernelRow { kernel, shape, precision, isa, ms, .. } = row;
-    output::line(format!("{kernel:<17} {shape:<14} {precision:<5}{isa:<11}{ms:>10.3} ms {speed}"))?;
+    output::line(format!("{kernel:<21} {shape:<14} {precision:<5}{isa:<11}{ms:>10.3} ms {speed}"))?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod driver;
 mod epilogue;
+mod few;
 pub(crate) mod half;
 mod tile;
 
@@ -92,7 +93,8 @@ pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: u
     }
     assert!(c.len() >= (m - 1) * ldc + n, "C: got {} numbers, wanted {}", c.len(), (m - 1) * ldc + n);
     let out = Out::new(c, ldc);
-    match choose(isa) {
+    match choose(isa, m, b.transposed) {
+        Chosen::Few => few::gemm(isa, shape, a, b, out, &epilogue),
         Chosen::Crate => by_crate(isa, shape, a, b, out, &epilogue),
         Chosen::Driver => driver::gemm(isa, shape, a, b, out, &epilogue),
     }
@@ -100,17 +102,36 @@ pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: u
 
 /// Which implementation serves a product.
 enum Chosen {
+    /// The own kernel for few rows.
+    Few,
     /// The `gemm` crate.
     Crate,
     /// The own driver.
     Driver,
 }
 
-/// The `gemm` crate picks its instructions by itself and cannot be told otherwise, so it serves only where the
-/// instructions asked for are those it would take.
-fn choose(isa: Isa) -> Chosen {
+/// The table of implementations by shape class and instruction set, filled by `bedstone bench kernels` (`bench/kernels`):
+///
+/// | rows | `B` in memory | the processor's own vectors | lower ones that were asked for |
+/// |---|---|---|---|
+/// | up to 4 | either | few | few |
+/// | up to 32 | `[n, k]` | few | few; portable up to 4: few, then driver |
+/// | up to 32 | `[k, n]` | crate | driver |
+/// | more | either | crate | driver |
+///
+/// With few rows the time is that of reading the weights, and packing them costs up to ten times as much. With many the
+/// crate is up to a fifth faster than the driver on AVX-512 and as fast on AVX2, but it picks its instructions by
+/// itself and cannot be told otherwise.
+fn choose(isa: Isa, m: usize, transposed: bool) -> Chosen {
     let lanes = |isa: Isa| isa.level().min(Level::Avx512);
-    if lanes(isa) == lanes(Isa::detect()) && lanes(isa) > Level::Portable { Chosen::Crate } else { Chosen::Driver }
+    let few = if transposed && isa.level() > Level::Portable { few::MOST_ROWS } else { 4 };
+    if m <= few {
+        Chosen::Few
+    } else if lanes(isa) == lanes(Isa::detect()) && lanes(isa) > Level::Portable {
+        Chosen::Crate
+    } else {
+        Chosen::Driver
+    }
 }
 
 fn by_crate(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, epilogue: &Epilogue<'_>) {
@@ -232,12 +253,19 @@ pub(crate) mod tests {
         for (m, n, k) in [(1, 1, 1), (1, 1, 0), (3, 5, 7), (13, 33, 17), (12, 32, 1), (25, 70, 300), (1, 130, 64)] {
             check(m, n, k);
         }
+        for (m, n, k) in
+            [(1, 200, 33), (2, 70, 65), (4, 64, 100), (5, 63, 16), (7, 129, 31), (32, 66, 50), (33, 66, 50)]
+        {
+            check(m, n, k);
+        }
         check(200, 300, 40);
     }
 
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        for (m, n, k) in [(128, 512, 300), (257, 129, 777), (64, 1000, 64), (1000, 48, 500), (1, 3000, 700)] {
+        for (m, n, k) in
+            [(128, 512, 300), (257, 129, 777), (64, 1000, 64), (1000, 48, 500), (1, 3000, 700), (6, 900, 80)]
+        {
             let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
             for isa in Isa::available() {
                 for (ta, tb) in [(false, false), (true, true)] {

@@ -88,8 +88,7 @@ mod tests {
     #[test]
     fn an_input_without_gradient() {
         let (params, [_, a, _]) = params();
-        let env =
-            Env { isa: Isa::PORTABLE, precision: Precision::F32, packing: Default::default(), params: &params };
+        let env = Env { isa: Isa::PORTABLE, precision: Precision::F32, packing: Default::default(), params: &params };
         let mut ctx = Ctx::gradients(env);
         let x = Tensor::from_slice(&[1.0f32; 10], [2, 5]);
         let f = move |x: &Tensor, ctx: &mut Ctx<'_>| {

@@ -36,7 +36,7 @@ pub struct KernelRow {
 }
 
 /// Products by what they are in a model; weights lie `[out, in]`.
-const PRODUCTS: [(&str, Operands, Gemm); 10] = [
+const PRODUCTS: [(&str, Operands, Gemm); 13] = [
     ("linear", Operands::Forward, Gemm { m: 2048, n: 1152, k: 288 }),
     ("linear", Operands::Forward, Gemm { m: 2048, n: 384, k: 1536 }),
     ("linear", Operands::Forward, Gemm { m: 1024, n: 3072, k: 768 }),
@@ -45,8 +45,11 @@ const PRODUCTS: [(&str, Operands, Gemm); 10] = [
     ("weight gradient", Operands::Weight, Gemm { m: 1536, n: 384, k: 2048 }),
     ("weight gradient", Operands::Weight, Gemm { m: 3072, n: 768, k: 1024 }),
     ("one token", Operands::Forward, Gemm { m: 1, n: 3072, k: 768 }),
+    ("one token, [in, out]", Operands::Input, Gemm { m: 1, n: 3072, k: 768 }),
     ("four tokens", Operands::Forward, Gemm { m: 4, n: 3072, k: 768 }),
-    ("short text", Operands::Forward, Gemm { m: 16, n: 1536, k: 384 }),
+    ("a line", Operands::Forward, Gemm { m: 16, n: 1536, k: 384 }),
+    ("a line, [in, out]", Operands::Input, Gemm { m: 16, n: 1536, k: 384 }),
+    ("a line", Operands::Forward, Gemm { m: 32, n: 3072, k: 768 }),
 ];
 
 /// How the operands of a product lie.
@@ -81,7 +84,15 @@ pub fn bench_kernels(isas: &[Isa], each: Duration, mut row: impl FnMut(KernelRow
         let mut put = |isa: Isa, precision, seconds: f64| {
             let gflops = Some(2e-9 * (m * n * k) as f64 / seconds);
             let shape = format!("{m}x{n}x{k}");
-            row(KernelRow { kernel, shape, precision, isa: isa.to_string(), ms: 1e3 * seconds, gflops, gb_per_s: None });
+            row(KernelRow {
+                kernel,
+                shape,
+                precision,
+                isa: isa.to_string(),
+                ms: 1e3 * seconds,
+                gflops,
+                gb_per_s: None,
+            });
         };
         for &isa in isas {
             let seconds = best(each, || gemm(isa, shape, a, b, &mut c, n, Epilogue::default()));
@@ -157,15 +168,8 @@ fn others(isa: Isa, each: Duration, numbers: &dyn Fn(usize) -> Vec<f32>, row: &m
     let n = 8 << 20;
     let (mut w, g) = (Buf::<f32>::zeroed(n), Buf::<f32>::zeroed(n));
     let (mut m, mut v) = (Buf::<f32>::zeroed(n), Buf::<f32>::zeroed(n));
-    let options = optim::AdamW {
-        lr: 1e-3,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.01,
-        step: 1,
-        grad_scale: 1.0,
-    };
+    let options =
+        optim::AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 1, grad_scale: 1.0 };
     let seconds = best(each, || adamw(isa, options, &mut w, &g, &mut m, &mut v));
     put("AdamW", format!("{n}"), seconds, None, bytes(7 * n, seconds));
 }

@@ -1,0 +1,146 @@
+//! Products with few rows: a token at a time, a short text.
+//!
+//! The weights are read once, as they lie, and nothing is packed: reading them is all the time that there is.
+
+use super::{
+    Gemm, Mat,
+    epilogue::{Block, Epilogue},
+};
+use crate::{
+    isa::Isa,
+    mem::Buf,
+    out::Out,
+    pool,
+    simd::{Simd, simd_fn},
+};
+
+/// The most rows; with more, packing the weights pays.
+pub(super) const MOST_ROWS: usize = 32;
+/// Columns of a task.
+const COLUMNS: usize = 64;
+/// Rows at a time, as many as registers hold.
+const ROWS: usize = 4;
+/// Vectors of columns at a time, where the columns of `B` are neighbours.
+const VECTORS: usize = 4;
+/// Products up to this many multiplications take less time than sharing them among threads.
+const SMALL: usize = 64 * 1024;
+
+pub(super) fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, epilogue: &Epilogue<'_>) {
+    let Gemm { m, n, k } = shape;
+    let mut rows = Buf::for_overwrite(if a.transposed { m * k } else { 0 });
+    let (a, lda) = match a.transposed {
+        true => {
+            rows.iter_mut().enumerate().for_each(|(i, x)| *x = a.data[i % k * a.ld + i / k]);
+            (&rows[..], k)
+        }
+        false => (a.data, a.ld),
+    };
+    let task = |task: usize| {
+        let block = Block { row: 0, col: task * COLUMNS, rows: m, cols: COLUMNS.min(n - task * COLUMNS) };
+        columns(isa, a, lda, b, k, block, out, epilogue);
+    };
+    match m * n * k {
+        0..=SMALL => (0..n.div_ceil(COLUMNS)).for_each(task),
+        _ => pool::for_each(n.div_ceil(COLUMNS), task),
+    }
+}
+
+simd_fn! {
+    /// Some columns of the result.
+    fn columns(
+        s, a: &[f32], lda: usize, b: Mat<'_>, k: usize, block: Block, out: Out<'_>, epilogue: &Epilogue<'_>,
+    ) {
+        let mut acc = [0.0; MOST_ROWS * COLUMNS];
+        for row in (0..block.rows).step_by(ROWS) {
+            let (a, acc) = (&a[row * lda..], &mut acc[row * COLUMNS..]);
+            match (block.rows - row, b.transposed) {
+                (1, true) => dots::<S, 1>(s, a, lda, b, k, block, acc),
+                (2, true) => dots::<S, 2>(s, a, lda, b, k, block, acc),
+                (3, true) => dots::<S, 3>(s, a, lda, b, k, block, acc),
+                (_, true) => dots::<S, ROWS>(s, a, lda, b, k, block, acc),
+                (1, false) => sums::<S, 1>(s, a, lda, b, k, block, acc),
+                (2, false) => sums::<S, 2>(s, a, lda, b, k, block, acc),
+                (3, false) => sums::<S, 3>(s, a, lda, b, k, block, acc),
+                (_, false) => sums::<S, ROWS>(s, a, lda, b, k, block, acc),
+            }
+        }
+        // SAFETY: each task has columns of its own.
+        unsafe { epilogue.write(s, &acc, COLUMNS, block, &out) };
+    }
+}
+
+/// Where a column of `B` is contiguous: dot products, two columns at a time.
+#[inline(always)]
+fn dots<S: Simd, const R: usize>(s: S, a: &[f32], lda: usize, b: Mat<'_>, k: usize, block: Block, acc: &mut [f32]) {
+    let whole = k / S::LANES * S::LANES;
+    for j in (0..block.cols).step_by(2) {
+        let second = (j + 1).min(block.cols - 1);
+        let (x, y) = (&b.data[(block.col + j) * b.ld..][..k], &b.data[(block.col + second) * b.ld..][..k]);
+        let mut sums = [[s.zero(); 2]; R];
+        for p in (0..whole).step_by(S::LANES) {
+            let (x, y) = (s.load(&x[p..]), s.load(&y[p..]));
+            for r in 0..R {
+                let a = s.load(&a[r * lda + p..]);
+                sums[r][0] = s.fma(a, x, sums[r][0]);
+                sums[r][1] = s.fma(a, y, sums[r][1]);
+            }
+        }
+        if whole < k {
+            let (x, y) = (s.load_part(&x[whole..]), s.load_part(&y[whole..]));
+            for r in 0..R {
+                let a = s.load_part(&a[r * lda + whole..r * lda + k]);
+                sums[r][0] = s.fma(a, x, sums[r][0]);
+                sums[r][1] = s.fma(a, y, sums[r][1]);
+            }
+        }
+        for r in 0..R {
+            acc[r * COLUMNS + j] = s.sum(sums[r][0]);
+            acc[r * COLUMNS + second] = s.sum(sums[r][1]);
+        }
+    }
+}
+
+/// Where a row of `B` is contiguous: multiples of rows, some vectors of columns at a time.
+#[inline(always)]
+fn sums<S: Simd, const R: usize>(s: S, a: &[f32], lda: usize, b: Mat<'_>, k: usize, block: Block, acc: &mut [f32]) {
+    let mut from = 0;
+    while from + VECTORS * S::LANES <= block.cols {
+        let mut sums = [[s.zero(); VECTORS]; R];
+        for p in 0..k {
+            let row = &b.data[p * b.ld + block.col + from..][..VECTORS * S::LANES];
+            let mut x = [s.zero(); VECTORS];
+            for v in 0..VECTORS {
+                x[v] = s.load(&row[v * S::LANES..]);
+            }
+            for r in 0..R {
+                let a = s.splat(a[r * lda + p]);
+                for v in 0..VECTORS {
+                    sums[r][v] = s.fma(a, x[v], sums[r][v]);
+                }
+            }
+        }
+        for r in 0..R {
+            for v in 0..VECTORS {
+                s.store(&mut acc[r * COLUMNS + from + v * S::LANES..], sums[r][v]);
+            }
+        }
+        from += VECTORS * S::LANES;
+    }
+    while from < block.cols {
+        let width = S::LANES.min(block.cols - from);
+        let mut sums = [s.zero(); R];
+        for p in 0..k {
+            let row = &b.data[p * b.ld + block.col + from..][..width];
+            let x = if width == S::LANES { s.load(row) } else { s.load_part(row) };
+            for r in 0..R {
+                sums[r] = s.fma(s.splat(a[r * lda + p]), x, sums[r]);
+            }
+        }
+        for r in 0..R {
+            // The scratch has room for whole vectors, in this row or the next, which is written later.
+            let to = &mut acc[r * COLUMNS + from..][..width];
+            if width == S::LANES { s.store(to, sums[r]) } else { s.store_part(to, sums[r]) }
+        }
+        from += width;
+    }
+}
