@@ -49,6 +49,19 @@ pub struct Outcome {
     pub seconds: f64,
     /// The run directory's size in bytes, see [`space::used`](crate::space::used).
     pub disk_bytes: Option<u64>,
+    /// Seconds that did not go to steps.
+    pub aside: Aside,
+}
+
+/// Seconds in which a run did something else than steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Aside {
+    /// Waiting for data.
+    pub waiting: f64,
+    /// Evaluating.
+    pub evaluating: f64,
+    /// Writing checkpoints.
+    pub saving: f64,
 }
 
 /// Plan and outcome side by side. The plan should be that of the steps that this process did.
@@ -110,6 +123,17 @@ impl Comparison {
         for [name, predicted, measured, ratio] in rows {
             let _ = writeln!(text, "{name:8}{predicted:>16}{measured:>16}{ratio:>8}");
         }
+        let Aside { waiting, evaluating, saving } = outcome.aside;
+        if outcome.seconds > 0.0 {
+            let share = |seconds: f64| 100.0 * seconds / outcome.seconds;
+            let _ = writeln!(
+                text,
+                "of the time {:.1} % waiting for data, {:.1} % evaluating, {:.1} % writing checkpoints",
+                share(waiting),
+                share(evaluating),
+                share(saving),
+            );
+        }
         text
     }
 }
@@ -128,12 +152,21 @@ impl fmt::Display for Comparison {
 
 /// The highest memory in use by this process so far, in bytes; on Linux only.
 pub fn peak_memory() -> Option<u64> {
-    if cfg!(target_os = "linux") { high_water_mark(&std::fs::read_to_string("/proc/self/status").ok()?) } else { None }
+    from_status("VmHWM:")
 }
 
-/// The line `VmHWM:    1234 kB` of `/proc/self/status`.
-fn high_water_mark(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The memory in use by this process now, in bytes; on Linux only.
+pub fn resident_memory() -> Option<u64> {
+    from_status("VmRSS:")
+}
+
+fn from_status(name: &str) -> Option<u64> {
+    if cfg!(target_os = "linux") { kib_of(name, &std::fs::read_to_string("/proc/self/status").ok()?) } else { None }
+}
+
+/// The line `VmHWM:    1234 kB` of `/proc/self/status`, in bytes.
+fn kib_of(name: &str, status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -187,13 +220,21 @@ plan
 
     #[test]
     fn comparison_table() {
-        let outcome =
-            Outcome { tokens: 4_096_000, steps: 1000, peak_bytes: None, seconds: 128.0, disk_bytes: Some(260 << 20) };
+        let aside = Aside { waiting: 0.128, evaluating: 2.56, saving: 1.0 };
+        let outcome = Outcome {
+            tokens: 4_096_000,
+            steps: 1000,
+            peak_bytes: None,
+            seconds: 128.0,
+            disk_bytes: Some(260 << 20),
+            aside,
+        };
         let want = "               predicted        measured   ratio
 memory           300 MiB         unknown       –
 disk             250 MiB         260 MiB    1.04
 speed       40,000 tok/s    32,000 tok/s    0.80
 time          1 min 42 s       2 min 8 s    1.25
+of the time 0.1 % waiting for data, 2.0 % evaluating, 0.8 % writing checkpoints
 ";
         assert_eq!(Comparison { plan: plan(), outcome }.to_string(), want);
         let empty = Comparison { plan: Plan::default(), outcome: Outcome::default() }.to_string();
@@ -208,7 +249,7 @@ time          1 min 42 s       2 min 8 s    1.25
 
     #[track_caller]
     fn check(status: &str, want: Option<u64>) {
-        assert_eq!(high_water_mark(status), want, "{status:?}");
+        assert_eq!(kib_of("VmHWM:", status), want, "{status:?}");
     }
 
     #[test]
@@ -219,5 +260,6 @@ time          1 min 42 s       2 min 8 s    1.25
         check("VmHWM: 18446744073709551615 kB", None);
         check("", None);
         assert_eq!(peak_memory().is_some(), cfg!(target_os = "linux"));
+        assert_eq!(resident_memory().is_some(), cfg!(target_os = "linux"));
     }
 }

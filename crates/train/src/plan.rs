@@ -3,73 +3,114 @@
 use std::time::Duration;
 
 use bedstone_infer::Runtime;
-use bedstone_kernels::gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Term, gemm, gemm_half};
+use bedstone_kernels::{
+    gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Term, gemm, gemm_half},
+    mem::{Buf, usage},
+};
 use bedstone_models::Model;
-use bedstone_run::{Keep, Plan, plan::Memory};
+use bedstone_run::{
+    Keep, Plan,
+    plan::{Memory, peak_memory, resident_memory},
+};
 use bedstone_tensor::Precision;
 
 use crate::{bench::best, recipe::PretrainRecipe};
 
-/// What the process takes before any model is there.
-const PROCESS: u64 = 24 << 20;
+/// What the process takes beside buffers, where the system does not tell.
+const PROCESS: u64 = 64 << 20;
+/// Bytes a second at which checkpoints are written, synced and hashed.
+const WRITING: f64 = 400e6;
 /// The share of a plain product's speed that whole steps reach, measured on steps of models from 1 to 160 million
 /// parameters.
-const STEP_EFFICIENCY: f64 = 0.62;
-
+const STEP_EFFICIENCY: f64 = 0.68;
 /// How long a product is tried.
 const TRIAL: Duration = Duration::from_millis(60);
 
-/// The plan of steps `done..steps`.
-pub(crate) fn plan(model: &Model, recipe: &PretrainRecipe, runtime: Runtime, done: u64, tokenizer_bytes: u64) -> Plan {
+/// The plan of steps `done..steps`, with `validation` tokens to evaluate on.
+pub(crate) fn plan(
+    model: &Model,
+    recipe: &PretrainRecipe,
+    runtime: Runtime,
+    done: u64,
+    tokenizer_bytes: u64,
+    validation: u64,
+) -> Plan {
     let t = &recipe.train;
     let steps = t.steps.saturating_sub(done);
     let parameters = model.params().numel() as u64;
     let tokens = (t.batch as u64).saturating_mul(t.context as u64);
-    let micro = recipe.micro_batch();
-    let memory = memory(model, micro, t.context, t.batch.div_ceil(micro), runtime.precision);
-    let peak = memory.iter().fold(0, |sum: u64, m| sum.saturating_add(m.bytes));
-    let seconds = flops_per_token(model, t.context) * tokens as f64 * steps as f64
-        / speed(model, micro.saturating_mul(t.context), runtime);
+    let memory = memory(model, recipe, runtime);
+    let (flops, speed) =
+        (flops_per_token(model, t.context), speed(model, recipe.micro_batch().saturating_mul(t.context), runtime));
+    // A third of a step's work is its forward pass, which recomputing does twice.
+    let passes = if t.gradient_checkpointing { 4.0 / 3.0 } else { 1.0 };
+    let training = passes * tokens as f64 * steps as f64;
+    let part = |limit: u64| if limit == 0 { validation } else { validation.min(limit) };
+    let evaluations = steps.checked_div(t.evaluate_every).unwrap_or(0).saturating_sub(1);
+    let evaluated = (evaluations.saturating_mul(part(recipe.evaluate.tokens)) + part(recipe.evaluate.final_tokens)) as f64;
     let checkpoint = 12 * parameters + tokenizer_bytes;
+    let checkpoints = steps.checked_div(t.checkpoint_every).unwrap_or(0).max(1);
+    let writing = (checkpoints * checkpoint) as f64 / WRITING;
+    let seconds = flops * (training + evaluated / 3.0) / speed + writing;
     Plan {
         parameters,
         tokens: tokens.saturating_mul(steps),
         steps,
+        peak_bytes: sum(&memory).max(peak_memory().unwrap_or(0)),
         memory,
-        peak_bytes: peak,
         seconds: Some(seconds),
         tokens_per_s: (seconds > 0.0).then(|| tokens as f64 * steps as f64 / seconds),
         disk_bytes: checkpoint * Keep { last: t.keep, every: None }.most(t.steps, t.checkpoint_every).max(1),
     }
 }
 
-fn memory(model: &Model, micro: usize, context: usize, parts: usize, precision: Precision) -> Vec<Memory> {
-    let info = model.info();
+/// The memory of the run at its highest, in bytes.
+pub(crate) fn peak_bytes(model: &Model, recipe: &PretrainRecipe, runtime: Runtime) -> u64 {
+    sum(&memory(model, recipe, runtime))
+}
+
+fn sum(memory: &[Memory]) -> u64 {
+    memory.iter().fold(0, |sum: u64, m| sum.saturating_add(m.bytes))
+}
+
+fn memory(model: &Model, recipe: &PretrainRecipe, runtime: Runtime) -> Vec<Memory> {
+    let (t, info, micro) = (&recipe.train, model.info(), recipe.micro_batch());
     let parameters = model.params().numel() as u64;
-    let tokens = (micro as u64).saturating_mul(context as u64);
-    // One set of gradients a level of the tree that adds micro-batches, and one that is being written.
-    let sets = if parts == 1 { 1 } else { parts.ilog2() as u64 + 2 };
+    let tokens = (micro as u64).saturating_mul(t.context as u64);
+    let largest = model.params().iter().map(|(_, p)| p.value.shape().numel() as u64).max().unwrap_or(0);
+    let gradients = match t.batch.div_ceil(micro) {
+        // Each is used as soon as it is whole; the head's waits from the end of the forward pass.
+        1 if t.clip == 0.0 => 8 * largest,
+        1 => 4 * parameters,
+        // One set a level of the tree that adds micro-batches, and one that is being written.
+        parts => 4 * parameters * (parts.ilog2() as u64 + 2),
+    };
     // Of what a layer keeps, the residual stream (twice) is f32, the rest is read by products only.
-    let operand = match precision {
+    let operand = match runtime.precision {
         Precision::F32 => 4,
         Precision::Bf16 => 2,
     };
     let layer = 8 * info.width + operand * info.kept_per_layer.saturating_sub(2 * info.width);
-    let kept = tokens.saturating_mul((info.layers * layer + 16 * info.width) as u64);
+    let layers = if t.gradient_checkpointing { layer + 4 * info.width * info.layers } else { layer * info.layers };
+    let kept = tokens.saturating_mul((layers + 16 * info.width) as u64);
     // Logits exist a group of rows at a time.
     let logits = (32 << 20u64).min(tokens.saturating_mul(info.vocab_size as u64)) * operand as u64;
     // The head's gradient and its input's; with bf16 both packed forms of its weight beside them.
     let head = (info.vocab_size * info.width) as u64;
-    let packed = if precision == Precision::Bf16 { 4 * head } else { 0 };
+    let packed = if runtime.precision == Precision::Bf16 { 4 * head } else { 0 };
     let passing = tokens.saturating_mul(32 * info.width as u64);
+    let buffers = usage();
+    let program = resident_memory().map(|now| now.saturating_sub((buffers.live + buffers.recycled) as u64));
     [
-        ("program", PROCESS),
+        ("program and data", program.unwrap_or(PROCESS)),
         ("weights", 4 * parameters),
         ("optimizer state", 8 * parameters),
-        ("gradients", 4 * parameters * sets),
+        ("gradients", gradients),
         ("activations", kept.saturating_add(passing)),
         ("logits", logits),
         ("packed weights", packed),
+        // Buffers come in sizes of up to an eighth more, and some wait while others are made.
+        ("recycling", (gradients.saturating_add(kept).saturating_add(passing) + logits + packed) / 8),
     ]
     .into_iter()
     .filter(|(_, bytes)| *bytes > 0)
@@ -100,8 +141,9 @@ fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
     let width = model.info().width.max(1);
     let (m, n, k) = (tokens.clamp(1, 2048), 4 * width, width);
     let isa = runtime.isa;
-    let (a, b) = (vec![0.5; m * k], vec![0.5; k * n]);
-    let mut c = vec![0.0; m * n];
+    let (mut a, mut b, mut c) = (Buf::zeroed(m * k), Buf::zeroed(k * n), Buf::zeroed(m * n));
+    a.fill(0.5);
+    b.fill(0.5);
     let seconds = match runtime.precision {
         Precision::F32 => best(TRIAL, || {
             gemm(isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());

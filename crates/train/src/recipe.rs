@@ -145,6 +145,7 @@ pub enum PrecisionChoice {
 #[allow(missing_docs)]
 pub struct EvaluateConfig {
     pub tokens: u64,
+    pub final_tokens: u64,
 }
 
 /// Keys that a resumed run may change: they decide no bit of the weights.
@@ -155,6 +156,7 @@ pub(crate) const FREE_KEYS: &[&str] = &[
     "train.checkpoint_every",
     "train.keep",
     "evaluate.tokens",
+    "evaluate.final_tokens",
 ];
 
 impl PretrainRecipe {

@@ -44,7 +44,8 @@ impl<T: Pod> Buf<T> {
         const { assert!(align_of::<T>() <= ALIGN) };
         let bytes = len.checked_mul(size_of::<T>()).filter(|&b| b <= isize::MAX as usize / 2);
         let class = class_of(bytes.unwrap_or_else(|| panic!("{len} numbers are more than memory can hold")));
-        Self { ptr: take(class), len, class, kind: PhantomData }
+        let (ptr, class) = take(class);
+        Self { ptr, len, class, kind: PhantomData }
     }
 
     /// `len` zeros.
@@ -125,6 +126,19 @@ struct Lists {
     bytes: usize,
 }
 
+impl Lists {
+    /// The smallest that serves `class` bytes and wastes at most half as much again.
+    fn take(&mut self, class: usize) -> Option<(NonNull<u8>, usize)> {
+        let (&size, list) = self.free.range_mut(class..=class + class / 2).next()?;
+        let Free(ptr) = list.pop()?;
+        if list.is_empty() {
+            self.free.remove(&size);
+        }
+        self.bytes -= size;
+        Some((ptr, size))
+    }
+}
+
 struct Free(NonNull<u8>);
 
 // SAFETY: free memory belongs to whoever takes it from the list.
@@ -149,15 +163,14 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align(class, align).expect("a buffer smaller than the address space")
 }
 
-fn take(class: usize) -> NonNull<u8> {
-    let live = LIVE.fetch_add(class, Relaxed) + class;
+/// Memory of `class` bytes or somewhat more, and how many.
+fn take(class: usize) -> (NonNull<u8>, usize) {
+    let recycled = lists().take(class);
+    let size = recycled.map_or(class, |(_, size)| size);
+    let live = LIVE.fetch_add(size, Relaxed) + size;
     PEAK.fetch_max(live, Relaxed);
-    {
-        let mut lists = lists();
-        if let Some(Free(ptr)) = lists.free.get_mut(&class).and_then(Vec::pop) {
-            lists.bytes -= class;
-            return ptr;
-        }
+    if let Some(found) = recycled {
+        return found;
     }
     let layout = layout(class);
     // SAFETY: the layout is not empty: the smallest class is `ALIGN`.
@@ -167,7 +180,7 @@ fn take(class: usize) -> NonNull<u8> {
         // SAFETY: the range was just allocated. The advice changes no contents; refusal costs speed only.
         unsafe { libc::madvise(ptr.as_ptr().cast(), class, libc::MADV_HUGEPAGE) };
     }
-    ptr
+    (ptr, class)
 }
 
 #[cfg(test)]

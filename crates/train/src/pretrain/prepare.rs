@@ -17,7 +17,7 @@ use crate::{
     Result, TrainError,
     data::Text,
     optimizer::{AdamW, AdamWConfig},
-    plan::plan,
+    plan::{peak_bytes, plan},
     recipe::{PrecisionChoice, PretrainRecipe},
     state::State,
 };
@@ -68,7 +68,7 @@ impl Run {
         tokenizer.set_model_max_length(info.max_length.unwrap_or(r.train.context));
         let t = &r.train;
         let config = AdamWConfig { beta1: t.beta1, beta2: t.beta2, eps: t.eps, weight_decay: t.weight_decay };
-        check_memory(&plan(&model, r, runtime, 0, 0))?;
+        check_memory(peak_bytes(&model, r, runtime))?;
         let mut optimizer = AdamW::new(config, model.params());
         let options = Options { length: t.context, seed: t.seed, shift: false };
         let mut windows = Windows::new(shards.train.clone(), options)?;
@@ -95,7 +95,8 @@ impl Run {
             }
         };
         let tokenizer_bytes = 100 * tokenizer.vocab_size() as u64;
-        let plan = plan(&model, r, runtime, state.step, tokenizer_bytes);
+        let validation = shards.validation.as_ref().map_or(0, |set| set.len());
+        let plan = plan(&model, r, runtime, state.step, tokenizer_bytes, validation);
         space::check(dir.path(), plan.disk_bytes)?;
         let loader = Loader::spawn(windows, t.batch, 2)?;
         Ok(Run {
@@ -113,6 +114,7 @@ impl Run {
             state,
             started: Instant::now(),
             disk: 0,
+            aside: Default::default(),
         })
     }
 }
@@ -210,11 +212,11 @@ fn runtime(isa: Isa, recipe: &Recipe<PretrainRecipe>) -> Result<Runtime> {
     Ok(Runtime { isa, precision })
 }
 
-/// An error if the plan takes more memory than the machine has left.
-fn check_memory(plan: &bedstone_run::Plan) -> Result<()> {
+/// An error if the run takes more memory than the machine has left.
+fn check_memory(needs: u64) -> Result<()> {
     match available_memory() {
         // Where the system does not tell, the run shows.
-        Some(has) if plan.peak_bytes > has => Err(TrainError::Memory { needs: plan.peak_bytes, has }),
+        Some(has) if needs > has => Err(TrainError::Memory { needs, has }),
         _ => Ok(()),
     }
 }

@@ -11,8 +11,11 @@ use bedstone_infer::Runtime;
 use bedstone_kernels::optim::sum_squares;
 use bedstone_models::{Model, save};
 use bedstone_run::{
-    Comparison, Curve, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir, files::FileError,
-    log, plan as run_plan, progress, space,
+    Comparison, Curve, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir,
+    files::FileError,
+    log,
+    plan::{self as run_plan, Aside},
+    progress, space,
 };
 use bedstone_tensor::Tensor;
 use serde::Serialize;
@@ -49,6 +52,7 @@ pub(super) struct Run {
     pub(super) started: Instant,
     /// The most bytes that the run directory had.
     pub(super) disk: u64,
+    pub(super) aside: Aside,
 }
 
 /// One line of the log.
@@ -95,10 +99,11 @@ impl Run {
             progress.event(&Event::Step(step));
             let last = step.step == t.steps;
             if last || (t.evaluate_every > 0 && step.step.is_multiple_of(t.evaluate_every)) {
-                let limit = if last { 0 } else { self.recipe.values.evaluate.tokens };
+                let limits = self.recipe.values.evaluate;
+                let limit = if last { limits.final_tokens } else { limits.tokens };
                 if let Some(e) = self.evaluate(limit)? {
-                    // The last evaluation, of the whole split, is no better or worse than those of its beginning.
-                    let usual = self.recipe.values.evaluate.tokens;
+                    // The last evaluation, of more of the split, is no better or worse than those of its beginning.
+                    let usual = limits.tokens;
                     let alike = limit == usual || e.tokens <= usual || self.state.best.is_none();
                     let best = alike && self.state.best.is_none_or(|b| e.loss < b);
                     if best {
@@ -206,6 +211,7 @@ impl Run {
     }
 
     fn evaluate(&mut self, limit: u64) -> Result<Option<Evaluation>> {
+        let begin = Instant::now();
         let Some(set) = self.shards.validation.as_ref().filter(|s| s.len() > 1) else { return Ok(None) };
         let r = &self.recipe.values;
         let e = evaluate(&self.model, self.runtime, set, r.train.context, r.micro_batch(), limit)?;
@@ -216,11 +222,13 @@ impl Run {
             bits_per_byte: e.bits_per_byte,
         };
         self.log.append(self.state.step, &line)?;
+        self.aside.evaluating += begin.elapsed().as_secs_f64();
         Ok(Some(e))
     }
 
     /// Writes everything of this step and commits it.
     fn checkpoint(&mut self, evaluation: Option<Evaluation>, progress: &mut dyn Progress) -> Result<()> {
+        let begin = Instant::now();
         self.draw()?;
         let before = space::used(self.dir.path())?;
         let (model, tokenizer, state, optimizer) = (&self.model, &self.tokenizer, &self.state, &self.optimizer);
@@ -244,6 +252,7 @@ impl Run {
             Ok::<_, TrainError>(())
         })?;
         self.disk = self.disk.max(before + committed.bytes);
+        self.aside.saving += begin.elapsed().as_secs_f64();
         for note in &committed.notes {
             progress.note(note);
         }
@@ -282,6 +291,7 @@ impl Run {
             peak_bytes: run_plan::peak_memory(),
             seconds: self.started.elapsed().as_secs_f64(),
             disk_bytes: Some(self.disk),
+            aside: Aside { waiting: self.loader.waited().as_secs_f64(), ..self.aside },
         };
         Comparison { plan: self.plan.clone(), outcome }
     }
