@@ -35,12 +35,13 @@ fn pretrain_gpt() {
     steps 6
     tokens 768
     memory # MiB at most
-    program # MiB
+    program and data # MiB
     weights # KiB
     optimizer state # KiB
     gradients # KiB
     activations # MiB
     logits # KiB
+    recycling # KiB
     disk # KiB
     speed # tok/s
     time # s
@@ -55,6 +56,7 @@ fn pretrain_gpt() {
     disk # KiB # KiB #
     speed # tok/s # tok/s #
     time # s # s #
+    of the time # % waiting for data, # % evaluating, # % writing checkpoints
     validation loss # (perplexity #, # bits per byte)
     ");
     assert!(e.stderr.contains("\nsample:\n"), "{}", e.stderr);
@@ -93,6 +95,9 @@ fn pretrain_gpt() {
     assert!(saved.contains("\nsteps = 6\n") && saved.contains("\nn_embd = 48\n"), "{saved}");
     p.done("pretrain gpt --config run/recipe.toml --out again");
     assert_eq!(p.read("again/model.safetensors"), p.read("run/model.safetensors"));
+    // Blocks that are computed twice change no bit.
+    p.done("pretrain gpt --config run/recipe.toml --set train.gradient_checkpointing=true --out twice");
+    assert_eq!(p.read("twice/model.safetensors"), p.read("run/model.safetensors"));
 }
 
 #[test]
@@ -344,4 +349,14 @@ fn doctor() {
     p.set_env("BEDSTONE_ISA", "portable");
     assert_eq!(p.done("doctor --json").json()[0]["would_run"], "portable");
     assert!(p.done("doctor").stdout.contains("would run    portable (BEDSTONE_ISA), products in f32"));
+}
+
+#[test]
+fn bench_kernels() {
+    let p = Place::new();
+    let rows = p.done("bench kernels --ms 0 --json").json();
+    let of = |kernel: &str| rows.iter().filter(|r| r["kernel"] == kernel).count();
+    assert!(of("linear") >= 3 && of("AdamW") >= 1 && of("causal attention") == of("AdamW"), "{rows:?}");
+    assert!(rows.iter().all(|r| r["ms"].as_f64().unwrap() > 0.0));
+    assert!(p.run("bench kernels --ms much").code == Some(2));
 }

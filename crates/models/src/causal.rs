@@ -13,6 +13,13 @@ impl HiddenStates {
         HiddenStates(inputs.hidden_states.then(Vec::new))
     }
 
+    /// As outputs `hidden_states.N`.
+    pub(crate) fn put(self, out: &mut Outputs) {
+        for (i, state) in self.0.into_iter().flatten().enumerate() {
+            out.put(format!("hidden_states.{i}"), state);
+        }
+    }
+
     /// The input of a layer.
     pub(crate) fn push(&mut self, x: &Tensor) {
         if let Some(states) = &mut self.0 {
@@ -34,9 +41,7 @@ pub(crate) fn finish(
     let x = norm.forward(&x, ctx)?;
     states.push(&x);
     let mut out = Outputs::default();
-    for (i, state) in states.0.into_iter().flatten().enumerate() {
-        out.put(format!("hidden_states.{i}"), state);
-    }
+    states.put(&mut out);
     head.forward(&x, inputs, &mut out, ctx)?;
     let [_, t] = ids.dims("input_ids")?;
     if let Some(cache) = &mut ctx.cache {

@@ -38,8 +38,8 @@ pub enum ModelError {
         path: PathBuf,
         /// Its class.
         class: String,
-        /// The class that is known for its model type.
-        wanted: &'static str,
+        /// The classes that are known for its model type.
+        wanted: String,
     },
     /// A tensor that the configuration needs is not in the files.
     #[error("{}: tensor `{name}` is missing{}", path.display(), near(hint))]

@@ -5,7 +5,7 @@ use bedstone_tensor::{Ctx, Result as OpResult, Tensor, ops};
 use serde::Deserialize;
 
 use crate::{
-    Architecture,
+    Architecture, Class,
     causal::activation,
     decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, layer_types},
     model::config_error,
@@ -16,9 +16,9 @@ const NORM_OFFSET: f32 = 1.0;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "gemma3_text",
-    class: "Gemma3ForCausalLM",
+    classes: &[("Gemma3ForCausalLM", Class::CausalLm)],
     base_prefix: "model",
-    build: |file, b| {
+    build: |file, _, b| {
         let mut config: Config = file.parse()?;
         if config.use_bidirectional_attention {
             return Err(config_error("use_bidirectional_attention", true, "false").into());

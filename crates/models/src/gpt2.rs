@@ -10,7 +10,7 @@ use bedstone_tensor::{
 use serde::Deserialize;
 
 use crate::{
-    Architecture, Info, Inputs, ModelError, Network, Outputs,
+    Architecture, Class, Info, Inputs, ModelError, Network, Outputs,
     causal::{HiddenStates, activation, finish, mask, positions},
     head::LmHead,
     model::{config_error, layers, positive, probabilities},
@@ -18,9 +18,9 @@ use crate::{
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "gpt2",
-    class: "GPT2LMHeadModel",
+    classes: &[("GPT2LMHeadModel", Class::CausalLm)],
     base_prefix: "transformer",
-    build: |config, b| Ok(Box::new(Gpt2::new(config.parse()?, b)?)),
+    build: |config, _, b| Ok(Box::new(Gpt2::new(config.parse()?, b)?)),
     tiny: r#"{"vocab_size": 61, "n_positions": 24, "n_embd": 24, "n_layer": 2, "n_head": 3}"#,
 };
 

@@ -3,9 +3,14 @@
 //! A new architecture is a file with its configuration, its layers and its `forward`, and a line in [`ARCHITECTURES`];
 //! the tests of the zoo cover it from then on.
 
+mod albert;
+mod bert;
 mod causal;
 pub mod checkpoint;
 mod decoder;
+mod distilbert;
+mod electra;
+mod encoder;
 mod error;
 mod gemma3;
 mod gpt2;
@@ -16,6 +21,7 @@ mod mistral;
 mod model;
 mod qwen2;
 mod qwen3;
+mod roberta;
 
 pub use error::ModelError;
 pub use load::{LoadReport, load, load_with, save};
@@ -29,8 +35,9 @@ use checkpoint::ConfigFile;
 pub struct Architecture {
     /// As in `config.json`.
     pub model_type: &'static str,
-    /// The class of `transformers` that saves such checkpoints.
-    pub class: &'static str,
+    /// The classes of `transformers` that save such checkpoints, and what each is for; the first one where a
+    /// configuration does not say.
+    pub classes: &'static [(&'static str, Class)],
     /// What names begin with, which checkpoints of the base model lack.
     pub base_prefix: &'static str,
     /// Makes its layers.
@@ -39,8 +46,31 @@ pub struct Architecture {
     pub tiny: &'static str,
 }
 
+/// What a network's outputs are for: its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Predicting the next token.
+    CausalLm,
+    /// States, and where there is one a summary.
+    Base,
+    /// Predicting masked tokens.
+    MaskedLm,
+    /// Masked tokens, and how two texts follow each other.
+    PreTraining,
+    /// Whether the second text follows the first.
+    NextSentence,
+    /// Finding replaced tokens.
+    ReplacedTokens,
+    /// Labels of a text.
+    SequenceClassification,
+    /// Labels of tokens.
+    TokenClassification,
+    /// The place of an answer.
+    QuestionAnswering,
+}
+
 /// Makes the layers of a configuration.
-pub type Build = fn(&ConfigFile, Builder<'_>) -> Result<Box<dyn Network>, ModelError>;
+pub type Build = fn(&ConfigFile, Class, Builder<'_>) -> Result<Box<dyn Network>, ModelError>;
 
 /// All architectures.
 pub const ARCHITECTURES: &[Architecture] = &[
@@ -50,6 +80,12 @@ pub const ARCHITECTURES: &[Architecture] = &[
     qwen2::ARCHITECTURE,
     qwen3::ARCHITECTURE,
     gemma3::ARCHITECTURE,
+    bert::ARCHITECTURE,
+    roberta::ARCHITECTURE,
+    roberta::XLM,
+    distilbert::ARCHITECTURE,
+    electra::ARCHITECTURE,
+    albert::ARCHITECTURE,
 ];
 
 impl Architecture {
@@ -58,22 +94,30 @@ impl Architecture {
         ARCHITECTURES.iter().find(|a| a.model_type == model_type)
     }
 
-    /// The one that a configuration names.
-    pub fn of(config: &ConfigFile) -> Result<&'static Architecture, ModelError> {
+    /// The one that a configuration names, and what it is for.
+    pub fn of(config: &ConfigFile) -> Result<(&'static Architecture, Class), ModelError> {
         let model_type = config.model_type()?;
         let unknown = || ModelError::Unknown { path: config.path().to_owned(), model_type: model_type.to_owned() };
         let architecture = Self::by_model_type(model_type).ok_or_else(unknown)?;
         let classes = config.architectures()?;
+        if let Some((_, class)) = architecture.classes.iter().find(|(name, _)| classes.contains(name)) {
+            return Ok((architecture, *class));
+        }
         // A checkpoint with another head has weights that this one would leave out in silence.
         let base = |class: &str| class.ends_with("Model") && !class.ends_with("HeadModel");
-        match classes.iter().find(|c| **c != architecture.class && !base(c)) {
+        match classes.iter().find(|c| !base(c)) {
             Some(class) => Err(ModelError::UnknownClass {
                 path: config.path().to_owned(),
                 class: (*class).to_owned(),
-                wanted: architecture.class,
+                wanted: architecture.classes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
             }),
-            None => Ok(architecture),
+            None => Ok((architecture, architecture.classes[0].1)),
         }
+    }
+
+    /// The class of `transformers` for a use.
+    pub fn class_name(&self, class: Class) -> Option<&'static str> {
+        self.classes.iter().find(|(_, c)| *c == class).map(|(name, _)| *name)
     }
 }
 

@@ -3,16 +3,16 @@
 use serde::Deserialize;
 
 use crate::{
-    Architecture,
+    Architecture, Class,
     causal::activation,
     decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType},
 };
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "llama",
-    class: "LlamaForCausalLM",
+    classes: &[("LlamaForCausalLM", Class::CausalLm)],
     base_prefix: "model",
-    build: |file, b| {
+    build: |file, _, b| {
         let config: Config = file.parse()?;
         let spec = DecoderSpec {
             tied: config.tie_word_embeddings,

@@ -29,7 +29,7 @@ pub fn load(dir: &Path) -> Result<(Model, LoadReport), ModelError> {
 /// Loads the weights of a checkpoint directory under a configuration that was read from elsewhere.
 pub fn load_with(dir: &Path, config: ConfigFile) -> Result<(Model, LoadReport), ModelError> {
     let files = WeightFiles::open(dir)?;
-    let architecture = Architecture::of(&config)?;
+    let (architecture, _) = Architecture::of(&config)?;
     let mut source = Checkpoint { dir, files: &files, architecture, used: BTreeSet::new(), error: None };
     let model = match Model::build(config, &mut source) {
         Ok(model) => model,
@@ -84,6 +84,10 @@ impl Source for Checkpoint<'_> {
             self.error = Some(e);
             NnError::Source(text.into())
         })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.files.resolve(name, self.architecture.base_prefix).is_some()
     }
 }
 

@@ -4,16 +4,16 @@ use bedstone_nn::AttentionSpec;
 use serde::Deserialize;
 
 use crate::{
-    Architecture,
+    Architecture, Class,
     causal::activation,
     decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType},
 };
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "mistral",
-    class: "MistralForCausalLM",
+    classes: &[("MistralForCausalLM", Class::CausalLm)],
     base_prefix: "model",
-    build: |file, b| {
+    build: |file, _, b| {
         let config: Config = file.parse()?;
         // Absent it is the released model's; null means none.
         let window = if file.fields().contains_key("sliding_window") { config.sliding_window } else { Some(4096) };

@@ -6,7 +6,7 @@ use bedstone_nn::{NnError, Random, Source};
 use bedstone_tensor::{Ctx, Env, Isa, Packing, Params, Precision, Result as OpResult, Tensor, TensorError};
 use serde_json::{Map, Value};
 
-use crate::{Architecture, ModelError, checkpoint::ConfigFile};
+use crate::{Architecture, Class, ModelError, checkpoint::ConfigFile};
 
 /// Named tensors that go into a model, under the argument names of `transformers`: `input_ids`, `attention_mask`, …
 ///
@@ -16,10 +16,14 @@ pub struct Inputs {
     tensors: BTreeMap<String, Tensor>,
     /// The loss is a sum over labels divided by this; by their number if `None`.
     pub loss_divisor: Option<f64>,
+    /// The same of a loss that counts samples beside one that counts tokens: of how two texts follow each other.
+    pub sample_divisor: Option<f64>,
     /// Which logits are wanted.
     pub logits: Logits,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
+    /// Whether the probabilities of attentions are wanted.
+    pub attentions: bool,
 }
 
 /// Which logits a language model computes.
@@ -115,6 +119,7 @@ pub struct Info {
 /// A model: its parameters, and what to do with them.
 pub struct Model {
     architecture: &'static Architecture,
+    class: Class,
     config: ConfigFile,
     params: Params,
     network: Box<dyn Network>,
@@ -123,11 +128,11 @@ pub struct Model {
 impl Model {
     /// A model of the configuration's architecture with weights from `source`.
     pub fn build(config: ConfigFile, source: &mut dyn Source) -> Result<Self, ModelError> {
-        let architecture = Architecture::of(&config)?;
+        let (architecture, class) = Architecture::of(&config)?;
         let mut params = Params::default();
         let builder = bedstone_nn::Builder::new(&mut params, source);
-        let network = (architecture.build)(&config, builder)?;
-        Ok(Model { architecture, config, params, network })
+        let network = (architecture.build)(&config, class, builder)?;
+        Ok(Model { architecture, class, config, params, network })
     }
 
     /// A model with random weights.
@@ -142,14 +147,15 @@ impl Model {
         fields: &Map<String, Value>,
         seed: u64,
     ) -> Result<Self, ModelError> {
-        Self::random(Self::config_of(architecture, fields), seed)
+        Self::random(Self::config_of(architecture, architecture.classes[0].1, fields), seed)
     }
 
-    /// The configuration of such a model.
-    pub fn config_of(architecture: &'static Architecture, fields: &Map<String, Value>) -> ConfigFile {
+    /// The configuration of such a model for a use; the architecture's first one where it does not have that.
+    pub fn config_of(architecture: &'static Architecture, class: Class, fields: &Map<String, Value>) -> ConfigFile {
         let mut all = Map::new();
         all.insert("model_type".into(), architecture.model_type.into());
-        all.insert("architectures".into(), vec![Value::from(architecture.class)].into());
+        let name = architecture.class_name(class).unwrap_or(architecture.classes[0].0);
+        all.insert("architectures".into(), vec![Value::from(name)].into());
         all.insert("dtype".into(), "float32".into());
         all.extend(fields.clone());
         ConfigFile::new("config.json", all)
@@ -158,6 +164,16 @@ impl Model {
     /// What it is an instance of.
     pub fn architecture(&self) -> &'static Architecture {
         self.architecture
+    }
+
+    /// What its outputs are for.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Its class in `transformers`.
+    pub fn class_name(&self) -> &'static str {
+        self.architecture.class_name(self.class).unwrap_or(self.architecture.classes[0].0)
     }
 
     /// Its configuration.

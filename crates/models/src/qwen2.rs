@@ -5,7 +5,7 @@ use bedstone_nn::AttentionSpec;
 use serde::Deserialize;
 
 use crate::{
-    Architecture,
+    Architecture, Class,
     causal::activation,
     checkpoint::ConfigFile,
     decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, layer_types},
@@ -13,9 +13,9 @@ use crate::{
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "qwen2",
-    class: "Qwen2ForCausalLM",
+    classes: &[("Qwen2ForCausalLM", Class::CausalLm)],
     base_prefix: "model",
-    build: |file, b| {
+    build: |file, _, b| {
         let config: Config = file.parse()?;
         let window = config.window.of_config(file);
         let spec = DecoderSpec {

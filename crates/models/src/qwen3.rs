@@ -4,7 +4,7 @@ use bedstone_nn::{AttentionSpec, Norm};
 use serde::Deserialize;
 
 use crate::{
-    Architecture,
+    Architecture, Class,
     causal::activation,
     decoder::{AttentionBias, Decoder, DecoderConfig, DecoderSpec, LayerType, layer_types},
     qwen2::WindowConfig,
@@ -12,9 +12,9 @@ use crate::{
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "qwen3",
-    class: "Qwen3ForCausalLM",
+    classes: &[("Qwen3ForCausalLM", Class::CausalLm)],
     base_prefix: "model",
-    build: |file, b| {
+    build: |file, _, b| {
         let mut config: Config = file.parse()?;
         config.common.head_dim.get_or_insert(128);
         let window = config.window.of_config(file);

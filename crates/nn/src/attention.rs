@@ -146,12 +146,17 @@ impl Attention {
             let what = "gradients do not reach into a cache: train without one".to_owned();
             return Err(TensorError::Unsupported { op: "attention", what });
         }
+        let k = Part { x: &qkv, first: k_first };
+        if ctx.attentions.is_some() {
+            let shown = ops::attention_probabilities(q, k, args, ctx)?;
+            ctx.attentions.get_or_insert_default().push(shown);
+        }
         let isa = ctx.isa;
         if let Some(cache) = &mut ctx.cache {
             args.keys = Some(cache.len() + t);
             let (keys, values) = cache.store(s.layer, &qkv, k_first, v_first, s.kv_width(), isa)?;
             return ops::attention(q, Part { x: &keys, first: 0 }, Part { x: &values, first: 0 }, args, ctx);
         }
-        ops::attention(q, Part { x: &qkv, first: k_first }, Part { x: &qkv, first: v_first }, args, ctx)
+        ops::attention(q, k, Part { x: &qkv, first: v_first }, args, ctx)
     }
 }

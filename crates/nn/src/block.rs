@@ -43,3 +43,25 @@ impl Block for PreNormBlock {
         self.mlp.forward_residual(&self.mlp_norm.operand(&x, ctx)?, self.dropout, &x, ctx)
     }
 }
+
+/// `h = norm(x + attn(x)); y = norm(h + mlp(h))`, as the first Transformer and BERT.
+#[derive(Clone, Debug)]
+pub struct PostNormBlock {
+    /// The attention.
+    pub attn: Attention,
+    /// After the attention.
+    pub attn_norm: Norm,
+    /// The feed-forward network.
+    pub mlp: Mlp,
+    /// After the feed-forward network.
+    pub mlp_norm: Norm,
+    /// Dropout of the feed-forward network's output.
+    pub dropout: f32,
+}
+
+impl Block for PostNormBlock {
+    fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let h = self.attn_norm.forward(&self.attn.forward_residual(x, input, x, ctx)?, ctx)?;
+        self.mlp_norm.forward(&self.mlp.forward_residual(&h, self.dropout, &h, ctx)?, ctx)
+    }
+}

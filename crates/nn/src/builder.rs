@@ -43,6 +43,11 @@ pub enum Init {
 pub trait Source {
     /// The f32 weights of the parameter `name`, of exactly `shape`.
     fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor>;
+
+    /// Whether there are weights for the parameter `name`, which a network may do without.
+    fn has(&self, _name: &str) -> bool {
+        true
+    }
 }
 
 /// Fresh weights: each parameter draws from its own stream, named by the seed and its name, so neither order nor
@@ -89,10 +94,21 @@ impl<'a> Builder<'a> {
         Builder { params, source, prefix: String::new() }
     }
 
-    /// Below `name`, which may have several parts.
+    /// Below `name`, which may have several parts, or none.
     pub fn at(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
-        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
+        let name = name.to_string();
+        let prefix = match (&self.prefix[..], &name[..]) {
+            ("", _) => name,
+            (prefix, "") => prefix.to_owned(),
+            (prefix, name) => format!("{prefix}.{name}"),
+        };
         Builder { params: self.params, source: self.source, prefix }
+    }
+
+    /// Whether the source has weights for the parameter `name` below the prefix.
+    pub fn has(&mut self, name: &str) -> bool {
+        let name = self.at(name).prefix;
+        self.source.has(&name)
     }
 
     /// Makes the parameter `name` below the prefix.

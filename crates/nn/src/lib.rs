@@ -13,7 +13,7 @@ mod norm;
 mod rotary;
 
 pub use attention::{Attention, AttentionInput, AttentionSpec};
-pub use block::{Block, PreNormBlock};
+pub use block::{Block, PostNormBlock, PreNormBlock};
 pub use builder::{Builder, Init, NnError, Random, Result, Source};
 pub use embedding::Embedding;
 pub use linear::{Linear, LinearSpec};

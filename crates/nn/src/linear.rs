@@ -46,6 +46,11 @@ impl Linear {
         ops::linear(x, &[self.op], LinearArgs::default(), ctx)
     }
 
+    /// `[.., in]` to `[.., out]` of f32 whatever the precision: for logits and other last results.
+    pub fn forward_full(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        ops::linear(x, &[self.op], LinearArgs { full: true, ..Default::default() }, ctx)
+    }
+
     /// With an activation behind it.
     pub fn forward_activated(&self, x: &Tensor, activation: Activation, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         ops::linear(x, &[self.op], LinearArgs { activation, ..Default::default() }, ctx)

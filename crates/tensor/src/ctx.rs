@@ -87,12 +87,14 @@ pub struct Ctx<'p> {
     used: Option<Vec<ParamId>>,
     /// Keys and values of tokens seen before; a model that finds one here continues after them.
     pub cache: Option<Cache>,
+    /// Collects the probabilities of each layer's attention, `[B, heads, T, T]`, if there is a place for them.
+    pub attentions: Option<Vec<Tensor>>,
 }
 
 impl<'p> Ctx<'p> {
     /// For using a model: nothing is recorded, nothing is dropped.
     pub fn inference(env: Env<'p>) -> Self {
-        Ctx { env, tape: None, training: None, place: 0, recompute: false, used: None, cache: None }
+        Ctx { env, tape: None, training: None, place: 0, recompute: false, used: None, cache: None, attentions: None }
     }
 
     /// For gradients without dropout.

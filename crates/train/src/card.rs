@@ -17,7 +17,7 @@ pub(crate) struct Facts<'a> {
 /// `README.md` of a checkpoint.
 pub(crate) fn card(model: &Model, facts: &Facts<'_>) -> String {
     let info = model.info();
-    let class = model.architecture().class;
+    let class = model.class_name();
     let loss = facts.evaluation.map_or(String::new(), |e| {
         format!("| validation loss | {:.4} |\n| bits per byte | {:.4} |\n", e.loss, e.bits_per_byte)
     });

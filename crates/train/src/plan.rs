@@ -47,7 +47,8 @@ pub(crate) fn plan(
     let training = passes * tokens as f64 * steps as f64;
     let part = |limit: u64| if limit == 0 { validation } else { validation.min(limit) };
     let evaluations = steps.checked_div(t.evaluate_every).unwrap_or(0).saturating_sub(1);
-    let evaluated = (evaluations.saturating_mul(part(recipe.evaluate.tokens)) + part(recipe.evaluate.final_tokens)) as f64;
+    let evaluated =
+        (evaluations.saturating_mul(part(recipe.evaluate.tokens)) + part(recipe.evaluate.final_tokens)) as f64;
     let checkpoint = 12 * parameters + tokenizer_bytes;
     let checkpoints = steps.checked_div(t.checkpoint_every).unwrap_or(0).max(1);
     let writing = (checkpoints * checkpoint) as f64 / WRITING;

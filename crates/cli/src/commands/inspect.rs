@@ -41,7 +41,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             "architecture",
             json!(config.architectures()?),
             match &architecture {
-                Ok(a) => a.class.to_owned(),
+                Ok((a, class)) => a.class_name(*class).unwrap_or_default().to_owned(),
                 Err(e) => e.to_string().lines().next().unwrap_or_default().to_owned(),
             },
         ),

@@ -11,6 +11,7 @@ pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &s
     let mut inputs = fixture.inputs(case)?;
     let expected = fixture.outputs(case)?;
     inputs.hidden_states = expected.iter().any(|(name, _)| name.starts_with("hidden_states"));
+    inputs.attentions = expected.iter().any(|(name, _)| name.starts_with("attentions"));
     let out = model.forward(&inputs, &mut Ctx::inference(model.env(runtime.isa, runtime.precision)))?;
     let mask = inputs.get("attention_mask");
     let compare = |(name, want): (String, Tensor)| {
@@ -107,8 +108,17 @@ pub(super) fn compare(label: String, got: &Tensor, want: &Tensor, mask: Option<&
     let largest = want_numbers.iter().fold(0.0f64, |m, &x| m.max((x as f64).abs()));
     // What stands at padding follows from how masks are made, not from the model.
     let hidden = |i: usize| {
-        let mask = mask.filter(|m| want.shape().len() >= 2 && want.shape()[..2] == m.shape()[..]);
-        mask.and_then(|m| m.data::<i32>("mask").ok()).is_some_and(|m| m[i / (want.shape().numel() / m.len())] == 0)
+        let Some(mask) = mask.and_then(|m| Some((m.shape(), m.data::<i32>("mask").ok()?))) else { return false };
+        match (&want.shape()[..], mask) {
+            // Probabilities: queries of padding.
+            (&[b, h, t, keys], (shape, mask)) if shape[..] == [b, t] && keys == t => {
+                mask[i / (h * t * t) * t + i / t % t] == 0
+            }
+            (want, (shape, mask)) if want.len() >= 2 && want[..2] == shape[..] => {
+                mask[i / (want.iter().product::<usize>() / mask.len())] == 0
+            }
+            _ => false,
+        }
     };
     let tolerance = Tolerance::of(precision);
     if let ([], &[got], &[want]) = (&want.shape()[..], got, want_numbers) {

@@ -7,7 +7,7 @@ use bedstone_data::{
     tokenizer::Tokenizer,
 };
 use bedstone_infer::Runtime;
-use bedstone_models::{Model, ModelError, load};
+use bedstone_models::{Class, Model, ModelError, load};
 use bedstone_nn::{Init, NnError, Random, Source};
 use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, dir::model_folder, space, units};
 use bedstone_tensor::{Isa, Precision, Shape, Tensor};
@@ -53,7 +53,7 @@ impl Run {
                     path: dir.path().to_owned(),
                     reason: format!("no architecture `{}`", request.family.model_type()),
                 })?;
-                let config = Model::config_of(architecture, &fields);
+                let config = Model::config_of(architecture, Class::CausalLm, &fields);
                 let mut source = Limited::new(Random { seed: r.train.seed });
                 Model::build(config, &mut source).map_err(|e| of_recipe(&recipe, e))?
             }

@@ -1,0 +1,351 @@
+//! What the encoders share: configuration, embeddings, a stack of blocks, heads for tasks.
+
+mod head;
+mod lm;
+
+use bedstone_nn::{
+    Attention, AttentionInput, AttentionSpec, Block, Builder, Embedding, Linear, LinearSpec, Mlp, Norm, PostNormBlock,
+};
+use bedstone_tensor::{
+    Ctx, ParamId, Result as OpResult, Tensor, TensorError,
+    ops::{self, Layout},
+};
+use serde::Deserialize;
+
+pub(crate) use head::{Cls, Head, Pooler, Problem, RelationNames, discriminator};
+pub(crate) use lm::{MaskedLm, MaskedLmNames};
+
+use crate::{
+    Info, Inputs, ModelError, Network, Outputs,
+    causal::{HiddenStates, activation, mask},
+    checkpoint::ConfigFile,
+    model::{config_error, layers, positive, probabilities},
+};
+
+/// The fields of `config.json` that most encoders share, with the defaults of BERT.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub(crate) struct EncoderConfig {
+    pub(crate) vocab_size: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) num_hidden_layers: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) hidden_act: String,
+    pub(crate) hidden_dropout_prob: f32,
+    pub(crate) attention_probs_dropout_prob: f32,
+    pub(crate) classifier_dropout: Option<f32>,
+    pub(crate) max_position_embeddings: usize,
+    pub(crate) type_vocab_size: usize,
+    pub(crate) initializer_range: f32,
+    pub(crate) layer_norm_eps: f32,
+    pub(crate) pad_token_id: Option<usize>,
+    pub(crate) tie_word_embeddings: bool,
+    pub(crate) position_embedding_type: Option<String>,
+    pub(crate) is_decoder: bool,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        EncoderConfig {
+            vocab_size: 30522,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: "gelu".into(),
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout: None,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            pad_token_id: Some(0),
+            tie_word_embeddings: true,
+            position_embedding_type: None,
+            is_decoder: false,
+        }
+    }
+}
+
+/// Names of the parts of a block that differ between families.
+pub(crate) struct BlockNames {
+    pub(crate) query: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) out: &'static str,
+    pub(crate) attn_norm: &'static str,
+    pub(crate) up: &'static str,
+    pub(crate) down: &'static str,
+    pub(crate) mlp_norm: &'static str,
+}
+
+/// Those of BERT, RoBERTa and ELECTRA.
+pub(crate) const BERT_BLOCK: BlockNames = BlockNames {
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    out: "attention.output.dense",
+    attn_norm: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    mlp_norm: "output.LayerNorm",
+};
+
+impl EncoderConfig {
+    /// An error that names the first field without sense.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        positive(&[
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ])?;
+        layers("num_hidden_layers", self.num_hidden_layers)?;
+        probabilities(&[
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout", self.classifier_dropout.unwrap_or(0.0)),
+        ])?;
+        if self.layer_norm_eps.is_nan() || self.layer_norm_eps <= 0.0 {
+            return Err(config_error("layer_norm_eps", self.layer_norm_eps, "above 0").into());
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let wanted = format!("a multiple of num_attention_heads ({})", self.num_attention_heads);
+            return Err(config_error("hidden_size", self.hidden_size, wanted).into());
+        }
+        if let Some(kind) = self.position_embedding_type.as_deref().filter(|k| *k != "absolute") {
+            return Err(config_error("position_embedding_type", kind, "absolute").into());
+        }
+        if self.is_decoder {
+            return Err(config_error("is_decoder", true, "false").into());
+        }
+        Ok(())
+    }
+
+    /// Dropout before a classifier.
+    pub(crate) fn head_dropout(&self) -> f32 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// A linear map with a bias.
+    pub(crate) fn linear(&self, b: Builder<'_>, n_in: usize, n_out: usize) -> Result<Linear, ModelError> {
+        let std = self.initializer_range;
+        Ok(Linear::new(b, LinearSpec { n_in, n_out, bias: true, layout: Layout::OutIn, std })?)
+    }
+
+    /// A layer norm.
+    pub(crate) fn norm(&self, b: Builder<'_>, width: usize) -> Result<Norm, ModelError> {
+        Ok(Norm::layer(b, width, self.layer_norm_eps)?)
+    }
+
+    /// The activation of blocks and heads.
+    pub(crate) fn activation(&self) -> Result<bedstone_tensor::Activation, ModelError> {
+        activation("hidden_act", &self.hidden_act)
+    }
+
+    /// A block with norms behind its branches.
+    pub(crate) fn block(
+        &self,
+        mut b: Builder<'_>,
+        layer: usize,
+        names: &BlockNames,
+    ) -> Result<PostNormBlock, ModelError> {
+        let (c, inner) = (self.hidden_size, self.intermediate_size);
+        let head_dim = c / self.num_attention_heads;
+        let spec = AttentionSpec {
+            layer,
+            heads: self.num_attention_heads,
+            kv_heads: self.num_attention_heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            causal: false,
+            window: None,
+            softcap: None,
+            dropout: self.attention_probs_dropout_prob,
+            out_dropout: self.hidden_dropout_prob,
+        };
+        let projections = [names.query, names.key, names.value].map(|name| self.linear(b.at(name), c, c));
+        let projections = projections.into_iter().collect::<Result<_, _>>()?;
+        let out = self.linear(b.at(names.out), c, c)?;
+        Ok(PostNormBlock {
+            attn: Attention::new(spec, projections, out, None)?,
+            attn_norm: self.norm(b.at(names.attn_norm), c)?,
+            mlp: Mlp::Plain {
+                up: self.linear(b.at(names.up), c, inner)?,
+                down: self.linear(b.at(names.down), inner, c)?,
+                activation: self.activation()?,
+            },
+            mlp_norm: self.norm(b.at(names.mlp_norm), c)?,
+            dropout: self.hidden_dropout_prob,
+        })
+    }
+
+    /// Tables of words, positions and (if there are any) segments, of rows of `width`, and their norm.
+    pub(crate) fn embeddings(
+        &self,
+        mut b: Builder<'_>,
+        width: usize,
+        positions: Positions,
+    ) -> Result<Embeddings, ModelError> {
+        let std = self.initializer_range;
+        let words = Embedding::new(b.at("word_embeddings"), self.vocab_size, width, std)?;
+        let places = Embedding::new(b.at("position_embeddings"), self.max_position_embeddings, width, std)?;
+        let segments = match self.type_vocab_size {
+            0 => None,
+            n => Some(Embedding::new(b.at("token_type_embeddings"), n, width, std)?),
+        };
+        let norm = self.norm(b.at("LayerNorm"), width)?;
+        let dropout = self.hidden_dropout_prob;
+        Ok(Embeddings { words, places, segments, norm, dropout, positions, limit: self.max_position_embeddings })
+    }
+}
+
+/// How positions are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Positions {
+    /// From 0, padding included.
+    All,
+    /// Tokens that are not this one, from the number after it; it has its own number as position (RoBERTa).
+    Tokens {
+        /// The id of padding.
+        pad: usize,
+    },
+}
+
+/// Words, positions and segments.
+#[derive(Clone, Debug)]
+pub(crate) struct Embeddings {
+    words: Embedding,
+    places: Embedding,
+    segments: Option<Embedding>,
+    norm: Norm,
+    dropout: f32,
+    positions: Positions,
+    limit: usize,
+}
+
+impl Embeddings {
+    /// The table of words, which heads share.
+    pub(crate) fn words(&self) -> ParamId {
+        self.words.table
+    }
+
+    /// The longest sequence.
+    pub(crate) fn max_length(&self) -> usize {
+        match self.positions {
+            Positions::All => self.limit,
+            Positions::Tokens { pad } => self.limit.saturating_sub(pad + 1),
+        }
+    }
+
+    /// `[B, T]` to `[B, T, width]`.
+    fn forward(&self, inputs: &Inputs, ids: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let [b, t] = ids.dims("input_ids")?;
+        if t > self.max_length() {
+            let what = format!("{t} tokens, the model has max_position_embeddings for {}", self.max_length());
+            return Err(TensorError::Unsupported { op: "encoder", what });
+        }
+        let positions = match (inputs.get("position_ids"), self.positions) {
+            (Some(_), _) | (None, Positions::All) => crate::causal::positions(inputs, ids, ctx)?,
+            (None, Positions::Tokens { pad }) => {
+                let mut places = vec![pad as i32; b * t];
+                for (row, places) in ids.data::<i32>("input_ids")?.chunks(t.max(1)).zip(places.chunks_mut(t.max(1))) {
+                    let mut next = pad as i32;
+                    for (place, _) in places.iter_mut().zip(row).filter(|(_, id)| **id != pad as i32) {
+                        next += 1;
+                        *place = next;
+                    }
+                }
+                Tensor::from_slice(&places, [b, t])
+            }
+        };
+        let mut tables = vec![(self.words.table, ids), (self.places.table, &positions)];
+        let types = match inputs.get("token_type_ids") {
+            Some(types) => types.clone(),
+            None => Tensor::zeros::<i32>([b, t]),
+        };
+        if let Some(segments) = &self.segments {
+            tables.push((segments.table, &types));
+        }
+        let x = ops::embedding(&tables, ctx)?;
+        ops::dropout(&self.norm.forward(&x, ctx)?, self.dropout, ctx)
+    }
+}
+
+/// Embeddings, blocks, head.
+pub(crate) struct Encoder<B> {
+    pub(crate) embeddings: Embeddings,
+    /// From the embeddings' width to that of the blocks, where these differ.
+    pub(crate) projection: Option<Linear>,
+    /// Each block's parameters.
+    pub(crate) blocks: Vec<B>,
+    /// Which of them each layer is.
+    pub(crate) order: Vec<usize>,
+    pub(crate) head: Head,
+    pub(crate) info: Info,
+}
+
+impl<B: Block> Encoder<B> {
+    /// With every block once.
+    pub(crate) fn new(config: &EncoderConfig, embeddings: Embeddings, blocks: Vec<B>, head: Head) -> Self {
+        let (c, inner) = (config.hidden_size, config.intermediate_size);
+        let info = Info {
+            vocab_size: config.vocab_size,
+            max_length: Some(embeddings.max_length()),
+            positions_end: true,
+            layers: config.num_hidden_layers,
+            width: c,
+            attention_width: c,
+            // The residual stream twice, two sums before norms, the projection, the attention's output, the inner
+            // states before and after their activation.
+            kept_per_layer: 8 * c + 2 * inner,
+        };
+        let order = (0..blocks.len()).collect();
+        Encoder { embeddings, projection: None, blocks, order, head, info }
+    }
+}
+
+impl<B: Block> Network for Encoder<B> {
+    fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
+        let ids = inputs.need("input_ids")?;
+        let mask = mask(inputs)?;
+        let mut x = self.embeddings.forward(inputs, ids, ctx)?;
+        if let Some(projection) = &self.projection {
+            x = projection.forward_full(&x, ctx)?;
+        }
+        if inputs.attentions {
+            ctx.attentions = Some(Vec::new());
+        }
+        let mut states = HiddenStates::new(inputs);
+        for &block in &self.order {
+            states.push(&x);
+            x = self.blocks[block].run(&x, AttentionInput { rotation: None, mask: mask.as_ref() }, ctx)?;
+        }
+        states.push(&x);
+        let mut out = Outputs::default();
+        states.put(&mut out);
+        for (i, shown) in ctx.attentions.take().into_iter().flatten().enumerate() {
+            out.put(format!("attentions.{i}"), shown);
+        }
+        self.head.forward(&x, inputs, mask.as_ref(), &mut out, ctx)?;
+        Ok(out)
+    }
+
+    fn info(&self) -> Info {
+        self.info
+    }
+}
+
+/// How many labels a configuration has: `id2label`, `num_labels`, or two.
+pub(crate) fn labels(config: &ConfigFile) -> Result<usize, ModelError> {
+    let named = config.get("id2label").and_then(|v| v.as_object()).map(|map| map.len());
+    let count = match named {
+        Some(n) => n,
+        None => config.usize("num_labels")?.unwrap_or(2),
+    };
+    positive(&[("id2label", count)])?;
+    Ok(count)
+}
