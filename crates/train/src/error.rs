@@ -45,6 +45,9 @@ pub enum TrainError {
     /// Instructions that are not there.
     #[error(transparent)]
     Isa(#[from] IsaError),
+    /// A tokenizer without the tokens that masking needs.
+    #[error(transparent)]
+    MissingToken(#[from] bedstone_data::sampler::MissingToken),
     /// The loss or its gradient is not a finite number.
     #[error(
         "step {step}: the {what} is {value}\n  data: {data}\nhint: the checkpoint of step {checkpoint} is whole; lower train.lr, raise train.warmup, or look at the data named here"

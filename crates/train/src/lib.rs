@@ -19,7 +19,7 @@ mod step;
 pub use bench::{BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, Share, bench_kernels, bench_train};
 pub use data::Text;
 pub use error::{Result, TrainError};
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 pub use pretrain::{Outcome, Report, Request, Start, pretrain};
 pub use recipe::{DataConfig, EvaluateConfig, Family, PretrainRecipe, TokenizerConfig, TokenizerKind, TrainConfig};

@@ -164,7 +164,7 @@ mod tests {
         let mut labels = ids.clone();
         labels.rotate_left(1);
         labels[CONTEXT..CONTEXT + 6].fill(bedstone_data::sampler::IGNORE);
-        Batch { ids, labels, samples: (0..samples as u64).collect(), begins: vec![0; samples] }
+        Batch { ids, labels, samples: (0..samples as u64).collect(), begins: vec![0; samples], ..Batch::default() }
     }
 
     const OBJECTIVE: CausalLm = CausalLm { context: CONTEXT };

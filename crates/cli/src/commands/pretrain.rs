@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use bedstone_infer::{GenerationConfig, Runtime};
 use bedstone_run::{Interrupt, Setting, progress};
 use bedstone_tensor::Precision;
-use bedstone_train::{Family, Outcome, Report, Request, Start, pretrain};
+use bedstone_train::{Evaluated, Family, Outcome, Report, Request, Start, pretrain};
 use clap::{Args, ValueEnum};
 
 use super::text_model;
@@ -68,6 +68,10 @@ enum FamilyArg {
     Gpt,
     /// Llama
     Llama,
+    /// BERT: masked words and next sentences
+    Bert,
+    /// RoBERTa: masked words
+    Roberta,
 }
 
 impl PretrainArgs {
@@ -105,6 +109,8 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
     let family = match args.family {
         FamilyArg::Gpt => Family::Gpt,
         FamilyArg::Llama => Family::Llama,
+        FamilyArg::Bert => Family::Bert,
+        FamilyArg::Roberta => Family::Roberta,
     };
     if args.print_recipe {
         output::data(family.recipe())?;
@@ -143,13 +149,21 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         }
         Outcome::Finished => {
             if let Some(e) = report.evaluation {
-                output::note(format!(
-                    "validation loss {:.4} (perplexity {:.2}, {:.3} bits per byte)",
-                    e.loss, e.perplexity, e.bits_per_byte
-                ));
+                output::note(match e {
+                    Evaluated::Causal(e) => format!(
+                        "validation loss {:.4} (perplexity {:.2}, {:.3} bits per byte)",
+                        e.loss, e.perplexity, e.bits_per_byte
+                    ),
+                    e => e
+                        .rows()
+                        .into_iter()
+                        .map(|(name, value)| format!("{name} {value}"))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                });
             }
             // The run is done whatever becomes of its sample.
-            if let Err(e) = sample(&report, isa) {
+            if let (true, Err(e)) = (family.generates(), sample(&report, isa)) {
                 output::note(format!("no sample: {e}"));
             }
             output::line(report.dir.display())?;

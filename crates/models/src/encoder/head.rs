@@ -142,7 +142,7 @@ impl Head {
                     out.put("loss", lm.loss(x, labels, inputs, ctx)?);
                 }
                 if shown {
-                    out.put("logits", lm.logits(x, ctx)?);
+                    out.put("logits", lm.logits(x, inputs, ctx)?);
                 }
             }
             Head::PreTraining { lm, pooler, relation, names } => {
@@ -157,7 +157,7 @@ impl Head {
                     out.put("relation_loss", order);
                 }
                 if shown {
-                    out.put("prediction_logits", lm.logits(x, ctx)?);
+                    out.put("prediction_logits", lm.logits(x, inputs, ctx)?);
                 }
                 out.put(names.logits, scores);
             }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
 use bedstone_tensor::Isa;
 
-use crate::{Result, TrainError, evaluate::Evaluation, recipe::Family};
+use crate::{Result, TrainError, evaluate::Evaluated, recipe::Family};
 use run::Run;
 
 /// What to run.
@@ -57,7 +57,7 @@ pub struct Report {
     /// Whether it ran to its end.
     pub outcome: Outcome,
     /// On all of the validation split, if there is one and the run came to its end.
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<Evaluated>,
 }
 
 /// How a run ended.
