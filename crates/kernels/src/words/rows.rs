@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Line;
-use crate::{isa::Isa, mem::Buf, simd::simd_fn};
+use crate::{mem::Buf, simd::simd_fn};
 
 /// Numbers a line.
 pub(super) const WIDTH: usize = 16;
@@ -170,6 +170,7 @@ simd_fn! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
 
     fn filled(rows: usize, cols: usize) -> SharedRows {
         let shared = SharedRows::zeroed(rows, cols);

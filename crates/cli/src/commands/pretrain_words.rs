@@ -1,0 +1,112 @@
+//! `bedstone pretrain word2vec` and `glove`.
+
+use std::process::ExitCode;
+
+use bedstone_run::{Interrupt, Setting, progress};
+use bedstone_words::{Outcome, Request, Start};
+use bedstone_world::{Split, World};
+
+use super::pretrain::PretrainArgs;
+use crate::output;
+
+/// Which word vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    Word2Vec,
+    Glove,
+}
+
+impl Words {
+    fn name(self) -> &'static str {
+        match self {
+            Words::Word2Vec => "word2vec",
+            Words::Glove => "glove",
+        }
+    }
+}
+
+/// The seed of the embedded stories: the same data for every run.
+const WORLD_SEED: u64 = 0;
+
+pub(super) fn run(args: &PretrainArgs, words: Words) -> anyhow::Result<ExitCode> {
+    if args.print_recipe {
+        output::data(match words {
+            Words::Word2Vec => bedstone_words::word2vec::RECIPE,
+            Words::Glove => bedstone_words::glove::RECIPE,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let isa = args.threads.start()?;
+    let settings = settings(args, words)?;
+    let request = Request {
+        config: args.config.as_deref(),
+        settings: &settings,
+        out: args.out.as_deref(),
+        start: match args.resume {
+            true => Start::Resume { allow_different_bits: args.allow_different_bits },
+            false => Start::New,
+        },
+        isa,
+        stories: &|count| Box::new(World::new(WORLD_SEED).stories(Split::Train, count)),
+    };
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
+    let progress = &mut *progress::on_stderr();
+    let report = match words {
+        Words::Word2Vec => bedstone_words::word2vec::pretrain(&request, progress, &interrupt)?,
+        Words::Glove => bedstone_words::glove::pretrain(&request, progress, &interrupt)?,
+    };
+    if report.outcome == Outcome::Interrupted {
+        output::note(match report.step {
+            0 => "stopped before the first step".to_owned(),
+            step => format!(
+                "stopped after step {step}; go on with: bedstone pretrain {} --out {} --resume",
+                words.name(),
+                report.dir.display()
+            ),
+        });
+        return Ok(output::interrupted());
+    }
+    output::line(report.dir.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &PretrainArgs, words: Words) -> anyhow::Result<Vec<Setting>> {
+    let name = words.name();
+    let refuse =
+        |flag: &str, hint: &str| Err(output::Usage(format!("{flag}: has no use for {name}\nhint: {hint}")).into());
+    if args.tokenizer.is_some() {
+        return refuse("--tokenizer", "[text] of the recipe says what a word is; see --print-recipe");
+    }
+    if args.steps.is_some() {
+        return refuse("--steps", "set the times through the text: --set train.epochs=5");
+    }
+    if args.precision.is_some() {
+        return refuse("--precision", "word vectors are trained in f32");
+    }
+    let mut settings = Vec::new();
+    for set in &args.set {
+        settings.push(Setting::parse(set)?);
+    }
+    // Flags win over --set.
+    if !args.data.is_empty() {
+        let paths: bedstone_run::recipe::Value = args.data.iter().map(String::as_str).collect();
+        settings.push(Setting::flag(format!("--data {}", args.data.join(" ")), "data.paths", paths));
+    }
+    match (&args.init, words) {
+        (None, _) => {}
+        (Some(dir), Words::Word2Vec) => {
+            settings.push(Setting::flag(format!("--init {dir}"), "train.init", dir.as_str()));
+        }
+        (Some(_), Words::Glove) => {
+            return refuse("--init", "counts of other text cannot be added to vectors; train on all of it");
+        }
+    }
+    if let Some(seed) = args.seed {
+        settings.push(Setting::flag(format!("--seed {seed}"), "train.seed", seed));
+    }
+    // GloVe's runs are the same bits for any number of threads anyway.
+    if args.deterministic && words == Words::Word2Vec {
+        settings.push(Setting::flag("--deterministic", "train.deterministic", true));
+    }
+    Ok(settings)
+}
