@@ -14,6 +14,8 @@ mod error;
 pub mod glove;
 pub mod recipe;
 pub mod run;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod vectors;
 pub mod word2vec;

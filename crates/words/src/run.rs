@@ -91,6 +91,8 @@ pub(crate) struct State {
 pub(crate) struct Started<'a, R> {
     pub(crate) recipe: &'a Recipe<R>,
     pub(crate) prepared: &'a Prepared,
+    /// What is read, in a few words.
+    pub(crate) text: &'a str,
     pub(crate) isa: Isa,
     /// Vectors to go on with, in a new run.
     pub(crate) init: Option<Stored>,
@@ -118,6 +120,10 @@ pub(crate) trait Trainer: Sized {
     fn load(&mut self, checkpoint: &Path) -> Result<()>;
     fn steps(&self, run: &Run<Self>) -> u64;
     fn parameters(&self) -> u64;
+    /// The size of a checkpoint's matrices.
+    fn checkpoint_bytes(&self) -> u64 {
+        4 * self.parameters()
+    }
     fn memory(&self, run: &Run<Self>) -> Vec<Memory>;
     fn total_words(&self, run: &Run<Self>) -> u64;
     fn step(&mut self, run: &mut Run<Self>) -> Result<progress::Step>;
@@ -285,6 +291,11 @@ fn begin<T: Trainer>(
         }
     }
     let (corpus, text);
+    // Numbers that a run left before its first checkpoint are good for the recipe that they were made with.
+    let stamp = work.join(RECIPE);
+    if saved.is_none() && work.exists() && fs::read_to_string(&stamp).ok() != Some(recipe.to_toml()) {
+        fs::remove_dir_all(&work).map_err(FileError::at(&work, "remove what another recipe made"))?;
+    }
     // A text that was numbered before is not read again, nor even looked for.
     let found = Prepared::find(&work)?;
     let prepared = match found {
@@ -317,7 +328,9 @@ fn begin<T: Trainer>(
                 }
                 if interrupt.requested() { Err(WordsError::Interrupted) } else { Ok(()) }
             };
-            Prepared::open(&source, &work, &prepare, &mut told)?
+            let prepared = Prepared::open(&source, &work, &prepare, &mut told)?;
+            fs::write(&stamp, recipe.to_toml()).map_err(FileError::at(&stamp, "write"))?;
+            prepared
         }
     };
     let (vocab, words) = (units::count(prepared.vocab.len() as u64), units::count(prepared.ids.words()));
@@ -327,7 +340,8 @@ fn begin<T: Trainer>(
     }
     // Its vectors are in the checkpoint by now.
     let init = if saved.is_some() { None } else { init };
-    let started = Started { recipe: &recipe, prepared: &prepared, isa: request.isa, init, work: &work, interrupt };
+    let started =
+        Started { recipe: &recipe, prepared: &prepared, text: &text, isa: request.isa, init, work: &work, interrupt };
     let mut trainer = T::start(&started, progress)?;
     let mut state = State { step: 0, words: 0, data: prepared.ids.hash().to_owned(), isa: request.isa.to_string() };
     let log = match &saved {
@@ -449,7 +463,7 @@ impl<T: Trainer> Run<T> {
         memory.insert(0, Memory { what: "program".into(), bytes: PROCESS });
         let parameters = trainer.parameters();
         let (keep, every) = T::keep(&self.recipe.values);
-        let checkpoint = 4 * parameters + self.prepared.vocab.bytes();
+        let checkpoint = trainer.checkpoint_bytes() + self.prepared.vocab.bytes();
         let work = space::used(&work_folder(dir)).unwrap_or(0);
         Plan {
             parameters,
@@ -473,10 +487,10 @@ impl<T: Trainer> Run<T> {
         let (recipe, config) = (self.recipe.to_toml(), pretty(&trainer.config(self)));
         let (card, state) = (self.card(), pretty(&self.state));
         let committed = dir.commit(self.state.step, |staging| {
-            trainer.save(self, staging)?;
-            self.prepared.vocab.write(&staging.join(crate::vectors::VOCAB))?;
             let folder = staging.join("state");
             fs::create_dir_all(&folder).map_err(FileError::at(&folder, "make the folder"))?;
+            trainer.save(self, staging)?;
+            self.prepared.vocab.write(&staging.join(crate::vectors::VOCAB))?;
             for (path, text) in [
                 (staging.join("README.md"), &card),
                 (staging.join(RECIPE), &recipe),

@@ -23,7 +23,7 @@ pub(crate) struct EvalArgs {
     /// What word vectors are asked: analogy (questions-words) or similarity (word, word and score with tabs between)
     #[arg(long, value_enum)]
     task: Option<TaskArg>,
-    /// With --task analogy: answers among the N most frequent words; 0: all
+    /// With --task analogy: answers among the N most frequent words; 0: all [default: 30000]
     #[arg(long, value_name = "N", requires = "task")]
     restrict: Option<usize>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ enum TaskArg {
     Similarity,
 }
 
-/// Words that gensim and word2vec look at in analogies.
+/// Words among which answers are looked for, as in word2vec's own test.
 const RESTRICT: usize = 30_000;
 
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {

@@ -34,6 +34,9 @@ pub(crate) struct PretrainArgs {
     /// Begin with the weights of this checkpoint
     #[arg(long, value_name = "DIR")]
     pub(super) init: Option<String>,
+    /// Begin the embedding of words with these word vectors: a run of word2vec or glove, or a file
+    #[arg(long, value_name = "V")]
+    pub(super) init_embeddings: Option<String>,
     /// The run directory [default: runs/NAME, runs/NAME-2, …]
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -97,6 +100,9 @@ impl PretrainArgs {
         if let Some(dir) = &self.init {
             settings.push(Setting::flag(format!("--init {dir}"), "train.init", dir.as_str()));
         }
+        if let Some(v) = &self.init_embeddings {
+            settings.push(Setting::flag(format!("--init-embeddings {v}"), "train.init_embeddings", v.as_str()));
+        }
         if let Some(steps) = self.steps {
             settings.push(Setting::flag(format!("--steps {steps}"), "train.steps", steps));
         }
@@ -138,6 +144,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
             false => Start::New,
         },
         isa,
+        open_vectors: &pretrain_words::open_vectors,
     };
     let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;

@@ -1,13 +1,33 @@
 //! `bedstone pretrain word2vec` and `glove`.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use bedstone_run::{Interrupt, Setting, progress};
-use bedstone_words::{Outcome, Request, Start};
+use bedstone_train::WordVectors;
+use bedstone_words::{Outcome, Request, Start, Vectors};
 use bedstone_world::{Split, World};
 
 use super::pretrain::PretrainArgs;
 use crate::output;
+
+/// Word vectors for the embedding of a language model.
+pub(super) fn open_vectors(path: &Path) -> Result<Box<dyn WordVectors>, String> {
+    Ok(Box::new(Rows(Vectors::open(path).map_err(|e| e.to_string())?)))
+}
+
+struct Rows(Vectors);
+
+impl WordVectors for Rows {
+    fn dimension(&self) -> usize {
+        self.0.dimension()
+    }
+
+    fn vector(&self, word: &str) -> Option<&[f32]> {
+        let vocab = &self.0.vocab;
+        let lower = || if self.0.lowercase { vocab.id(&word.to_lowercase()) } else { None };
+        vocab.id(word).or_else(lower).map(|id| self.0.row(id))
+    }
+}
 
 /// Which word vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +102,12 @@ fn settings(args: &PretrainArgs, words: Words) -> anyhow::Result<Vec<Setting>> {
     }
     if args.precision.is_some() {
         return refuse("--precision", "word vectors are trained in f32");
+    }
+    if args.init_embeddings.is_some() {
+        return refuse(
+            "--init-embeddings",
+            "it starts the embedding of a gpt or llama; --init goes on with word vectors",
+        );
     }
     let mut settings = Vec::new();
     for set in &args.set {

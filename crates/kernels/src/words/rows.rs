@@ -33,7 +33,7 @@ impl SharedRows {
     /// # Panics
     /// If they are more than memory can be addressed, as [`Buf`].
     pub fn zeroed(rows: usize, cols: usize) -> Self {
-        let numbers = rows.checked_mul(Self::padded(cols)).unwrap_or(usize::MAX);
+        let numbers = rows.saturating_mul(Self::padded(cols));
         let mut buf = Buf::<u32>::zeroed(numbers);
         let lines = buf.as_mut_ptr().cast::<Line>().cast_const();
         Self { buf, lines, rows, cols }

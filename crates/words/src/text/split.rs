@@ -8,8 +8,8 @@ use super::{SentenceEnds, TextConfig};
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// Runs of letters, digits and underscores, with single apostrophes and hyphens... between letters left out of words
-    /// only where they stand at an end: `don't` is one word, `'tis'` is `tis`, `well-known` is two.
+    /// Runs of letters, digits and underscores; an apostrophe between two of them belongs to the word: `don't` is one word,
+    /// `'tis` is `tis`, `well-known` is two.
     Words,
     /// Whatever stands between white space, as word2vec and GloVe do.
     Whitespace,

@@ -68,7 +68,7 @@ fn open(matrix: &Path, words: &Path) -> Result<Vectors> {
     Ok(Vectors::new(matrix, Format::Arrays, vocab, dimension, numbers))
 }
 
-/// Columns and numbers of a two-dimensional array in row order; f32 or f64, little-endian.
+/// Columns and numbers, row after row, of a two-dimensional array in either order; f32 or f64, little-endian.
 pub(super) fn npy(path: &Path, bytes: &[u8]) -> Result<(usize, Vec<f32>)> {
     let wrong = |what: String| WordsError::format(path, what);
     let cut = || wrong(format!("cut short: the header is not whole ({} bytes)", bytes.len()));
@@ -100,18 +100,17 @@ pub(super) fn npy(path: &Path, bytes: &[u8]) -> Result<(usize, Vec<f32>)> {
         "<f8" => 8,
         other => return Err(wrong(format!("numbers of type {other}, wanted <f4 or <f8"))),
     };
-    if fortran {
-        return Err(wrong("in column order, wanted row order: save it with numpy.ascontiguousarray".into()));
-    }
     let data = &bytes[begin + length..];
     let wanted = rows.checked_mul(cols).and_then(|n| n.checked_mul(size));
     if cols == 0 || wanted != Some(data.len()) {
         return Err(wrong(format!("{} bytes of numbers, wanted {rows} x {cols} of {size} bytes", data.len())));
     }
-    let numbers = match size {
-        4 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        _ => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+    let read = |place: usize| match size {
+        4 => f32::from_le_bytes(data.as_chunks::<4>().0[place]),
+        _ => f64::from_le_bytes(data.as_chunks::<8>().0[place]) as f32,
     };
+    let place = |i: usize| if fortran { i % cols * rows + i / cols } else { i };
+    let numbers = (0..rows * cols).map(|i| read(place(i))).collect();
     Ok((cols, numbers))
 }
 

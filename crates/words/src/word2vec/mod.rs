@@ -30,6 +30,7 @@ use bedstone_run::{plan::Memory, progress};
 use serde::Serialize;
 use serde_json::json;
 
+pub(crate) use noise::Rng;
 pub use recipe::{RECIPE, Word2VecRecipe};
 pub use subwords::NGrams;
 

@@ -37,9 +37,8 @@ impl Model {
         let ngrams = ngrams(recipe);
         let rows = n + ngrams.map_or(0, |g| g.bucket);
         let mut input = SharedRows::zeroed(rows, m.vector_size);
-        // Means of several rows are shorter: fastText begins twice as wide.
-        let width = if ngrams.is_some() { 2.0 } else { 1.0 } / m.vector_size as f32;
-        randomize(&mut input, recipe.train.seed, width);
+        // As gensim and fastText begin; word2vec.c begins half as wide, from where CBOW needs longer.
+        randomize(&mut input, recipe.train.seed, 2.0 / m.vector_size as f32);
         let negative = m.negative > 0;
         Self {
             input,

@@ -19,7 +19,7 @@ impl Rng {
     /// Below `n`, which is not 0.
     #[inline]
     pub(crate) fn below(&mut self, n: u32) -> u32 {
-        ((self.bits() >> 32) * u64::from(n) >> 32) as u32
+        (((self.bits() >> 32) * u64::from(n)) >> 32) as u32
     }
 }
 
@@ -52,7 +52,7 @@ impl Noise {
     #[inline]
     pub(crate) fn draw(&self, rng: &mut Rng) -> u32 {
         let bits = rng.bits();
-        let slot = ((bits >> 32) * self.slots.len() as u64 >> 32) as u32;
+        let slot = (((bits >> 32) * self.slots.len() as u64) >> 32) as u32;
         let (threshold, other) = self.slots[slot as usize];
         if bits as u32 <= threshold { slot } else { other }
     }
