@@ -8,6 +8,7 @@ use std::{
 use bedstone_infer::InferError;
 use bedstone_run::{interrupt, recipe::RecipeError};
 use bedstone_train::TrainError;
+use bedstone_words::WordsError;
 
 /// Writes data to stdout. A reader that has had enough (`| head`) ends the program without a word.
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
@@ -38,6 +39,10 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
         || matches!(
             error.downcast_ref::<TrainError>(),
             Some(TrainError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
+        )
+        || matches!(
+            error.downcast_ref::<WordsError>(),
+            Some(WordsError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
         )
         || error.downcast_ref::<RecipeError>().is_some_and(is_usage)
         || error.downcast_ref::<Usage>().is_some();

@@ -46,7 +46,7 @@ fn no_command() {
 fn wrong_words() {
     check("pretrian gpt", "unrecognized subcommand 'pretrian'\n\n  tip: a similar subcommand exists: 'pretrain'");
     check("pretrain", "the following required arguments were not provided:\n  <FAMILY>");
-    check("pretrain bert", "invalid value 'bert' for '<FAMILY>'\n  [possible values: gpt, llama]");
+    check("pretrain bert", "invalid value 'bert' for '<FAMILY>'\n  [possible values: gpt, llama, word2vec, glove]");
     check("pretrain gpt --threads 0", "invalid value '0' for '--threads <T>': 0 is not in 1..=1024");
     check(
         "pretrain gpt --stpes 3",

@@ -108,6 +108,26 @@ pub enum TrainError {
         /// What the model takes.
         limit: usize,
     },
+    /// Word vectors that cannot begin the embedding.
+    #[error("train.init_embeddings: {}{reason}", prefix(path, reason))]
+    Embeddings {
+        /// The vectors.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Word vectors of another width than the embedding's.
+    #[error(
+        "{}: vectors have {got} dimensions, the embedding {wanted}\nhint: set the width of the model (model.n_embd, model.hidden_size) to {got}, or train vectors with --set model.vector_size={wanted}", path.display()
+    )]
+    EmbeddingWidth {
+        /// The vectors.
+        path: PathBuf,
+        /// Their dimensions.
+        got: usize,
+        /// The embedding's.
+        wanted: usize,
+    },
     /// The user wants no more, before there is anything to keep.
     #[error("interrupted")]
     Interrupted,
@@ -127,6 +147,12 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// The path, where the reason does not begin with it.
+fn prefix(path: &std::path::Path, reason: &str) -> String {
+    let path = path.display().to_string();
+    if reason.starts_with(&path) { String::new() } else { format!("{path}: ") }
 }
 
 fn hint(hint: Option<String>) -> String {

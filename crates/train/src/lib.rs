@@ -3,6 +3,7 @@
 mod bench;
 mod card;
 mod data;
+mod embeddings;
 mod error;
 mod evaluate;
 mod grads;
@@ -18,6 +19,7 @@ mod step;
 
 pub use bench::{BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, Share, bench_kernels, bench_train};
 pub use data::Text;
+pub use embeddings::{OpenVectors, WordVectors};
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};

@@ -143,6 +143,8 @@ pub struct MaskConfig {
 pub struct TrainConfig {
     #[serde(deserialize_with = "empty_is_none")]
     pub init: Option<PathBuf>,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub init_embeddings: Option<PathBuf>,
     pub seed: u64,
     pub steps: u64,
     pub context: usize,
@@ -242,6 +244,7 @@ impl PretrainRecipe {
             ("data.field", files, "without data.paths the stories are read"),
             ("tokenizer.kind", made, tokenizer),
             ("tokenizer.vocab_size", made, tokenizer),
+            ("train.init_embeddings", t.init.is_none(), "train.init gives all weights"),
             ("train.decay", t.schedule == schedule::Kind::Wsd, "train.schedule is not \"wsd\""),
             ("train.min_lr", t.schedule != schedule::Kind::Constant, "train.schedule is \"constant\""),
         ];

@@ -1,13 +1,18 @@
 //! The command line: one file a command, with its arguments and what it does with them.
 
+mod analogy;
 mod bench;
+mod convert;
 mod data;
 mod doctor;
 mod eval;
 mod generate;
 mod inspect;
+mod map;
 mod parity;
 mod pretrain;
+mod pretrain_words;
+mod similar;
 mod tokenizer;
 
 use std::{io::Read, path::Path, process::ExitCode};
@@ -32,8 +37,16 @@ pub(crate) enum Command {
     Pretrain(pretrain::PretrainArgs),
     /// Continue text with a language model
     Generate(generate::GenerateArgs),
-    /// Measure how well a language model predicts a text
+    /// Measure how well a language model predicts a text, or word vectors do in a test
     Eval(eval::EvalArgs),
+    /// List the nearest words of a word
+    Similar(similar::SimilarArgs),
+    /// Answer: A is to B as C is to what?
+    Analogy(analogy::AnalogyArgs),
+    /// Draw words on a plane
+    Map(map::MapArgs),
+    /// Write word vectors in a format of other programs
+    Convert(convert::ConvertArgs),
     /// Train a tokenizer, or use one
     Tokenizer(tokenizer::TokenizerArgs),
     /// Say what a checkpoint or run directory holds
@@ -53,6 +66,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Similar(args) => similar::run(&args),
+        Command::Analogy(args) => analogy::run(&args),
+        Command::Map(args) => map::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Tokenizer(args) => tokenizer::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),

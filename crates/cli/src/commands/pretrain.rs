@@ -8,7 +8,10 @@ use bedstone_tensor::Precision;
 use bedstone_train::{Evaluated, Family, Outcome, Report, Request, Start, pretrain};
 use clap::{Args, ValueEnum};
 
-use super::text_model;
+use super::{
+    pretrain_words::{self, Words},
+    text_model,
+};
 use crate::{
     args::{PrecisionArg, ThreadArgs},
     output,
@@ -24,42 +27,48 @@ pub(crate) struct PretrainArgs {
     family: FamilyArg,
     /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
     #[arg(long, value_name = "PATH", num_args = 1..)]
-    data: Vec<String>,
+    pub(super) data: Vec<String>,
     /// The tokenizer (tokenizer.json or a checkpoint directory) instead of a new one
     #[arg(long, value_name = "FILE")]
-    tokenizer: Option<String>,
+    pub(super) tokenizer: Option<String>,
     /// Begin with the weights of this checkpoint
     #[arg(long, value_name = "DIR")]
-    init: Option<String>,
+    pub(super) init: Option<String>,
+    /// Begin the embedding of words with these word vectors: a run of word2vec or glove, or a file
+    #[arg(long, value_name = "V")]
+    pub(super) init_embeddings: Option<String>,
     /// The run directory [default: runs/NAME, runs/NAME-2, …]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Optimizer steps
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    steps: Option<i64>,
+    pub(super) steps: Option<i64>,
     /// A recipe over the built-in one
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// One key of the recipe, such as train.lr=1e-3
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// Equal seeds give equal weights, bit for bit
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    seed: Option<i64>,
+    pub(super) seed: Option<i64>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    pub(super) threads: ThreadArgs,
     /// What computes matrix products
     #[arg(long, value_enum)]
-    precision: Option<PrecisionArg>,
+    pub(super) precision: Option<PrecisionArg>,
+    /// Word2Vec: the same bits for any number of threads, by training on one of them
+    #[arg(long)]
+    pub(super) deterministic: bool,
     /// Go on where an earlier process stopped: in --out, or in the newest run
     #[arg(long)]
-    resume: bool,
+    pub(super) resume: bool,
     /// Resume although instruction set or precision differ, which changes the bits
     #[arg(long, requires = "resume")]
-    allow_different_bits: bool,
+    pub(super) allow_different_bits: bool,
     /// Print the built-in recipe and do nothing else
     #[arg(long)]
-    print_recipe: bool,
+    pub(super) print_recipe: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -72,6 +81,10 @@ enum FamilyArg {
     Bert,
     /// RoBERTa: masked words
     Roberta,
+    /// Word2Vec: skip-gram or CBOW, with or without subwords
+    Word2vec,
+    /// GloVe
+    Glove,
 }
 
 impl PretrainArgs {
@@ -90,6 +103,9 @@ impl PretrainArgs {
         }
         if let Some(dir) = &self.init {
             settings.push(Setting::flag(format!("--init {dir}"), "train.init", dir.as_str()));
+        }
+        if let Some(v) = &self.init_embeddings {
+            settings.push(Setting::flag(format!("--init-embeddings {v}"), "train.init_embeddings", v.as_str()));
         }
         if let Some(steps) = self.steps {
             settings.push(Setting::flag(format!("--steps {steps}"), "train.steps", steps));
@@ -111,7 +127,13 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         FamilyArg::Llama => Family::Llama,
         FamilyArg::Bert => Family::Bert,
         FamilyArg::Roberta => Family::Roberta,
+        FamilyArg::Word2vec => return pretrain_words::run(args, Words::Word2Vec),
+        FamilyArg::Glove => return pretrain_words::run(args, Words::Glove),
     };
+    if args.deterministic {
+        let text = "--deterministic: has no use here: these runs give the same bits anyway";
+        return Err(output::Usage(text.into()).into());
+    }
     if args.print_recipe {
         output::data(family.recipe())?;
         return Ok(ExitCode::SUCCESS);
@@ -128,6 +150,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
             false => Start::New,
         },
         isa,
+        open_vectors: &pretrain_words::open_vectors,
     };
     let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
 use bedstone_tensor::Isa;
 
-use crate::{Result, TrainError, evaluate::Evaluated, recipe::Family};
+use crate::{Result, TrainError, embeddings::OpenVectors, evaluate::Evaluated, recipe::Family};
 use run::Run;
 
 /// What to run.
@@ -33,6 +33,8 @@ pub struct Request<'a> {
     pub start: Start,
     /// The instructions to use.
     pub isa: Isa,
+    /// Opens the word vectors that `train.init_embeddings` names.
+    pub open_vectors: OpenVectors<'a>,
 }
 
 /// Where a run begins.

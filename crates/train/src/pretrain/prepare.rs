@@ -17,6 +17,7 @@ use super::{Request, resume::check_bits, run::Run};
 use crate::{
     Result, TrainError,
     data::Text,
+    embeddings::begin_with,
     objective::{CausalLm, MaskedLm, Objective},
     optimizer::{AdamW, AdamWConfig},
     plan::{peak_bytes, plan},
@@ -61,6 +62,12 @@ impl Run {
                 Model::build(config, &mut source).map_err(|e| of_recipe(&recipe, e))?
             }
         };
+        let mut model = model;
+        if let (None, Some(path)) = (&saved, &r.train.init_embeddings) {
+            let vectors =
+                (request.open_vectors)(path).map_err(|reason| TrainError::Embeddings { path: path.clone(), reason })?;
+            begin_with(&mut model, &tokenizer, path, &*vectors, progress)?;
+        }
         let info = model.info();
         if tokenizer.vocab_size() > info.vocab_size {
             return Err(TrainError::Vocabulary { tokens: tokenizer.vocab_size(), vocab: info.vocab_size });
