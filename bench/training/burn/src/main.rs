@@ -15,7 +15,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Bedstone's allocator too: tensors are freed as fast as they are made, and glibc gives large ones back to the kernel.
+/// The one that Bedstone links, so that the allocator makes no difference.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -73,12 +73,13 @@ impl Block {
     /// By hand: differentiated, Burn's own attention falls back to the same steps, but sends a gradient through the
     /// maximum and builds its mask anew each time.
     fn attention(&self, qkv: Tensor<3>, mask: &Tensor<4>) -> Tensor<3> {
-        let [b, t, c] = qkv.dims();
-        let (c, d) = (c / 3, c / 3 / self.heads);
-        let part = |i: usize| qkv.clone().narrow(2, i * c, c).reshape([b, t, self.heads, d]).swap_dims(1, 2);
+        let [b, t, c3] = qkv.dims();
+        let (h, d) = (self.heads, c3 / 3 / self.heads);
+        let qkv = qkv.reshape([b, t, 3 * h, d]).swap_dims(1, 2);
+        let part = |i: usize| qkv.clone().narrow(1, i * h, h);
         let (q, k, v) = (part(0) * (d as f64).powf(-0.5), part(1), part(2));
         let scores = q.matmul(k.transpose()) + mask.clone();
-        softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([b, t, c])
+        softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([b, t, c3 / 3])
     }
 }
 
