@@ -78,7 +78,7 @@ fn wrong_words() {
     check("inspect", "the following required arguments were not provided:\n  <DIR>");
     check("data world", "the following required arguments were not provided:\n  --out <DIR>");
     check("data world --kind dogs --out x", {
-        "invalid value 'dogs' for '--kind <KIND>': the World has no kind `dogs`, it has stories and captions"
+        "invalid value 'dogs' for '--kind <KIND>': the World has no kind `dogs`, it has stories, captions, sentences, tags, questions, pairs"
     });
     check("parity", "the following required arguments were not provided:\n  <DIRS>...");
     check("bench train --model bert", {

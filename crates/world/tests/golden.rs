@@ -40,3 +40,33 @@ fn captions() {
         "d05453c550c488bd771ac7e8b1b81104f889830c026736a8b9c6e412500f7e47",
     );
 }
+
+#[test]
+fn labelled_sentences() {
+    let rows = World::new(0).labelled_sentences(Split::Train, 1000);
+    check(rows.map(|row| format!("{}\t{}", row.text, row.label.name())), "sentences");
+}
+
+#[test]
+fn tagged_sentences() {
+    let rows = World::new(0).tagged_sentences(Split::Train, 1000);
+    check(rows.map(|row| format!("{}\t{}", row.words.join(" "), row.tags.join(" "))), "tags");
+}
+
+#[test]
+fn caption_pairs() {
+    let rows = World::new(0).caption_pairs(Split::Train, 1000);
+    check(rows.map(|row| format!("{}\t{}\t{}", row.anchor, row.positive, row.negative)), "pairs");
+}
+
+#[test]
+fn questions() {
+    let rows = World::new(0).questions(Split::Train, 1000).flat_map(|story| story.questions);
+    check(
+        rows.map(|row| {
+            let (text, start) = row.answer.map_or(("".into(), 0), |answer| (answer.text, answer.start));
+            format!("{}\t{text}\t{start}", row.question)
+        }),
+        "questions",
+    );
+}
