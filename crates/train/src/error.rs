@@ -45,6 +45,32 @@ pub enum TrainError {
     /// Instructions that are not there.
     #[error(transparent)]
     Isa(#[from] IsaError),
+    /// A pattern of parameters that cannot be frozen.
+    #[error("freeze `{pattern}`: {reason}")]
+    Freeze {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Labelled data.
+    #[error(transparent)]
+    Labelled(#[from] bedstone_data::labelled::Error),
+    /// Metrics.
+    #[error(transparent)]
+    Metric(#[from] bedstone_infer::metrics::MetricError),
+    /// Data that a task cannot use.
+    #[error("{what}: got {got}, wanted {wanted}\nhint: {hint}")]
+    Examples {
+        /// Which data.
+        what: String,
+        /// What there is.
+        got: String,
+        /// What it has to be.
+        wanted: String,
+        /// What to do.
+        hint: String,
+    },
     /// A tokenizer without the tokens that masking needs.
     #[error(transparent)]
     MissingToken(#[from] bedstone_data::sampler::MissingToken),

@@ -9,6 +9,11 @@ pub(crate) trait Objective: Send + Sync {
     /// Labels that count in a batch: what losses and gradients are divided by, whatever the micro-batches.
     fn weight(&self, batch: &Batch) -> u64;
 
+    /// What the sum of losses over a batch's labels is divided by.
+    fn divisor(&self, batch: &Batch) -> f64 {
+        self.weight(batch).max(1) as f64
+    }
+
     /// The inputs of samples `from..to` of a batch, with the loss divided by `divisor`.
     fn inputs(&self, batch: &Batch, samples: std::ops::Range<usize>, divisor: f64) -> Inputs;
 

@@ -272,7 +272,7 @@ impl PretrainRecipe {
     }
 }
 
-fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+pub(crate) fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(d).map_err(D::Error::custom)?;
     Ok((!text.is_empty()).then(|| text.into()))
 }

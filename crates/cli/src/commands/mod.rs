@@ -6,6 +6,7 @@ mod convert;
 mod data;
 mod doctor;
 mod eval;
+mod finetune;
 mod generate;
 mod inspect;
 mod map;
@@ -35,6 +36,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Train a model on unlabelled data
     Pretrain(pretrain::PretrainArgs),
+    /// Adapt a model to a task with labelled data
+    Finetune(finetune::FinetuneArgs),
     /// Continue text with a language model
     Generate(generate::GenerateArgs),
     /// Measure how well a language model predicts a text, or word vectors do in a test
@@ -64,6 +67,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Pretrain(args) => pretrain::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Similar(args) => similar::run(&args),

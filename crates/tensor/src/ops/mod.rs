@@ -33,6 +33,7 @@ mod rotary;
 mod rows;
 mod similarity;
 mod targets;
+mod weighted;
 
 pub use activation::{activation, gated};
 pub use attention::{AttentionArgs, Part, attention};
@@ -51,3 +52,4 @@ pub use rotary::{RotaryTable, rotary};
 pub use rows::rows;
 pub use similarity::similarity;
 pub use targets::{TargetLoss, target_loss};
+pub use weighted::weighted_cross_entropy;

@@ -11,7 +11,7 @@ use bedstone_infer::Runtime;
 use bedstone_models::{Model, ModelError, load};
 use bedstone_nn::{Init, NnError, Random, Source};
 use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, dir::model_folder, space, units};
-use bedstone_tensor::{Isa, Precision, Shape, Tensor};
+use bedstone_tensor::{Shape, Tensor};
 
 use super::{Request, resume::check_bits, run::Run};
 use crate::{
@@ -21,7 +21,8 @@ use crate::{
     objective::{CausalLm, MaskedLm, Objective},
     optimizer::{AdamW, AdamWConfig},
     plan::{peak_bytes, plan},
-    recipe::{PrecisionChoice, PretrainRecipe},
+    precision::resolve,
+    recipe::PretrainRecipe,
     state::State,
 };
 
@@ -36,7 +37,8 @@ impl Run {
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let r = &recipe.values;
-        let runtime = runtime(request.isa, &recipe)?;
+        let precision = resolve(r.train.precision, request.isa, &recipe)?;
+        let runtime = Runtime { isa: request.isa, precision };
         progress.note(&format!("run: {}", dir.path().display()));
         let text = Text::open(&r.data)?;
         let tokenizer = match (&saved, &r.train.init, &r.tokenizer.file) {
@@ -232,20 +234,6 @@ pub(super) fn with_special_ids(
         fields.insert(name.into(), token.map(|t| t.id).into());
     }
     fields
-}
-
-/// Products of another kind are refused, never replaced in silence.
-fn runtime(isa: Isa, recipe: &Recipe<PretrainRecipe>) -> Result<Runtime> {
-    let precision = match recipe.values.train.precision {
-        PrecisionChoice::Auto => Precision::best(isa),
-        PrecisionChoice::F32 => Precision::F32,
-        PrecisionChoice::Bf16 if isa.has_bf16() => Precision::Bf16,
-        PrecisionChoice::Bf16 => {
-            let wanted = format!("auto or f32: {isa} has no products of bf16");
-            return Err(recipe.invalid("train.precision", wanted).into());
-        }
-    };
-    Ok(Runtime { isa, precision })
 }
 
 /// An error if the run takes more memory than the machine has left.
