@@ -7,11 +7,10 @@
 use std::{
     collections::BinaryHeap,
     fs::File,
-    io::{BufWriter, Write},
+    io::{BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
-use bedstone_kernels::mem::MappedFile;
 use bedstone_run::files::FileError;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
@@ -159,20 +158,18 @@ impl Counter {
             .enumerate()
             .filter(|(_, amount)| **amount > 0.0)
             .map(|(at, &amount)| Count { key: ((at / n.max(1)) as u64) << 32 | (at % n.max(1)) as u64, amount });
-        let maps = self
-            .runs
-            .iter()
-            .map(|path| MappedFile::open(path).map_err(FileError::at(path, "open")))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut sources: Vec<Box<dyn Iterator<Item = Count> + '_>> = vec![Box::new(table)];
-        for map in &maps {
-            map.advise_sequential();
-            sources.push(Box::new(bytemuck::cast_slice::<u8, Count>(map).iter().copied()));
+        let mut sources: Vec<Source<'_>> = Vec::with_capacity(self.runs.len() + 2);
+        let mut table = table.into_iter();
+        sources.push(Box::new(move || Ok(table.next())));
+        for path in &self.runs {
+            let mut run = RunFile::open(path)?;
+            sources.push(Box::new(move || run.next()));
         }
-        sources.push(Box::new(self.buffer.iter().copied()));
+        let mut buffer = self.buffer.iter();
+        sources.push(Box::new(move || Ok(buffer.next().copied())));
         // The least key first; of equal ones the earliest source, so that sums have one order.
         let mut heap = BinaryHeap::new();
-        let mut heads: Vec<Option<Count>> = sources.iter_mut().map(|s| s.next()).collect();
+        let mut heads: Vec<Option<Count>> = sources.iter_mut().map(|next| next()).collect::<Result<_>>()?;
         for (i, head) in heads.iter().enumerate() {
             heap.extend(head.map(|c| std::cmp::Reverse((c.key, i))));
         }
@@ -187,14 +184,13 @@ impl Counter {
                     }
                 }
             }
-            heads[i] = sources[i].next();
+            heads[i] = sources[i]()?;
             heap.extend(heads[i].map(|c| std::cmp::Reverse((c.key, i))));
         }
         if let Some(done) = sum {
             take(done)?;
         }
         drop(sources);
-        drop(maps);
         for path in &self.runs {
             std::fs::remove_file(path).map_err(FileError::at(path, "remove it"))?;
         }
@@ -204,6 +200,43 @@ impl Counter {
     /// Whether pairs stand for both orders.
     pub(super) fn symmetric(&self) -> bool {
         self.symmetric
+    }
+}
+
+/// Gives counts in the order of keys, one at a time.
+type Source<'a> = Box<dyn FnMut() -> Result<Option<Count>> + 'a>;
+
+/// A sorted run on the disk, read in pieces: mapped, all runs would count as memory of the process.
+struct RunFile<'a> {
+    path: &'a Path,
+    file: File,
+    /// Counts not read yet.
+    left: u64,
+    piece: Vec<Count>,
+    at: usize,
+}
+
+impl<'a> RunFile<'a> {
+    /// Counts a piece: 1 MiB.
+    const PIECE: u64 = (1 << 20) / size_of::<Count>() as u64;
+
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).map_err(FileError::at(path, "open"))?;
+        let size = file.metadata().map_err(FileError::at(path, "look at it"))?.len();
+        Ok(RunFile { path, file, left: size / size_of::<Count>() as u64, piece: Vec::new(), at: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<Count>> {
+        if self.at == self.piece.len() {
+            let n = self.left.min(Self::PIECE);
+            self.piece.resize(n as usize, Count { key: 0, amount: 0.0 });
+            let bytes = bytemuck::cast_slice_mut(&mut self.piece);
+            self.file.read_exact(bytes).map_err(FileError::at(self.path, "read"))?;
+            (self.left, self.at) = (self.left - n, 0);
+        }
+        let next = self.piece.get(self.at).copied();
+        self.at += 1;
+        Ok(next)
     }
 }
 
