@@ -21,6 +21,6 @@ pub use data::Text;
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluation, evaluate};
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
-pub use pretrain::{Outcome, Report, Request, Start, pretrain};
+pub use pretrain::{Locate, Needs, Outcome, Report, Request, Start, local, pretrain};
 pub use recipe::{DataConfig, EvaluateConfig, Family, PretrainRecipe, TokenizerConfig, TokenizerKind, TrainConfig};
 pub use schedule::{Kind as ScheduleKind, Schedule};

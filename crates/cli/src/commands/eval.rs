@@ -16,7 +16,7 @@ use crate::{
 /// Measure how well a language model predicts a text
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     #[command(flatten)]
     text: TextArgs,

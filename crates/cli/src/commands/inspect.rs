@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use bedstone_data::tokenizer::Tokenizer;
+use bedstone_hub::Want;
 use bedstone_models::{
     Architecture,
     checkpoint::{ConfigFile, WeightFiles},
@@ -11,13 +12,13 @@ use bedstone_run::{Checkpoint, Verify, dir::model_folder, units};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::{model::locate, output};
 
 /// Say what a checkpoint or run directory holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A checkpoint or run directory
-    dir: PathBuf,
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
+    model: PathBuf,
     /// Every tensor as well
     #[arg(long)]
     tensors: bool,
@@ -27,12 +28,13 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let dir = model_folder(&args.dir)?;
+    let model = locate(&args.model, Want::Model)?;
+    let dir = model_folder(&model)?;
     let config = ConfigFile::open(&dir)?;
     let files = WeightFiles::open(&dir)?;
     let summary = files.summary();
     let architecture = Architecture::of(&config);
-    let training = Checkpoint::open(&args.dir, Verify::Sizes)?;
+    let training = Checkpoint::open(&model, Verify::Sizes)?;
     let tokenizer = Tokenizer::load(&dir);
     let dtypes: Vec<String> = summary.dtypes.iter().map(|d| d.dtype.name().to_owned()).collect();
     let mut rows: Vec<(&str, Value, String)> = vec![

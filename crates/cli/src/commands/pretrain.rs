@@ -2,15 +2,17 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use bedstone_hub::{HubError, Want};
 use bedstone_infer::{GenerationConfig, Runtime};
 use bedstone_run::{Interrupt, Setting, progress};
 use bedstone_tensor::Precision;
-use bedstone_train::{Family, Outcome, Report, Request, Start, pretrain};
+use bedstone_train::{Family, Needs, Outcome, Report, Request, Start, TrainError, pretrain};
 use clap::{Args, ValueEnum};
 
 use super::text_model;
 use crate::{
     args::{PrecisionArg, ThreadArgs},
+    model::locate_until,
     output,
 };
 
@@ -25,11 +27,11 @@ pub(crate) struct PretrainArgs {
     /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
     #[arg(long, value_name = "PATH", num_args = 1..)]
     data: Vec<String>,
-    /// The tokenizer (tokenizer.json or a checkpoint directory) instead of a new one
+    /// The tokenizer (tokenizer.json, a checkpoint directory, or a hub id) instead of a new one
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
-    /// Begin with the weights of this checkpoint
-    #[arg(long, value_name = "DIR")]
+    /// Begin with the weights of this checkpoint: a directory, or a hub id
+    #[arg(long, value_name = "MODEL")]
     init: Option<String>,
     /// The run directory [default: runs/NAME, runs/NAME-2, …]
     #[arg(long, value_name = "DIR")]
@@ -112,6 +114,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
     }
     let isa = args.threads.start()?;
     let settings = args.settings()?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let request = Request {
         family,
         config: args.config.as_deref(),
@@ -122,8 +125,14 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
             false => Start::New,
         },
         isa,
+        locate: &|model, needs| {
+            let want = if needs == Needs::Tokenizer { Want::Tokenizer } else { Want::Model };
+            locate_until(model, want, Some(&interrupt)).map_err(|e| match e {
+                HubError::Interrupted => TrainError::Interrupted,
+                e => TrainError::Locate(e.into()),
+            })
+        },
     };
-    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
     match report.outcome {
         Outcome::Interrupted => {
