@@ -140,10 +140,10 @@ fn files_that_are_broken_or_missing() {
     check(&p, |p| p.write("m/generation_config.json", "{\"temperature\": \"hot\"}"), {
         "m/generation_config.json: invalid type: string \"hot\", expected f32"
     });
-    for command in ["generate none --prompt a", "eval none --data tiny.toml", "inspect none"] {
-        p.fails(command, 1, &format!("none: cannot be read: No such file or directory (os error 2){hint}"));
+    for command in ["generate ./none --prompt a", "eval ./none --data tiny.toml", "inspect ./none"] {
+        p.fails(command, 1, &format!("./none: cannot be read: No such file or directory (os error 2){hint}"));
     }
-    p.fails("tokenizer encode none a", 1, "none: cannot be read: No such file or directory (os error 2)");
+    p.fails("tokenizer encode none.json a", 1, "none.json: cannot be read: No such file or directory (os error 2)");
     p.fails("tokenizer decode run 65 400", 1, "run: id 400, wanted below 400");
 }
 

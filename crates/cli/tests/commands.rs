@@ -323,10 +323,10 @@ fn parity() {
     assert_eq!(e.code, Some(1));
     assert!(text.contains("model_type `siglip` is not known here"), "{text}");
     assert!(!text.contains(" 0 failed"), "{text}");
-    let e = p.run("parity none");
+    let e = p.run("parity runs/none");
     assert_eq!(e.code, Some(1));
     assert_snapshot!(e.stdout, @r"
-    FAIL none: fixture: none: no fixture here, wanted parity.json or trace.json
+    FAIL none: fixture: runs/none: no fixture here, wanted parity.json or trace.json
     0 passed, 1 failed
     ");
 }

@@ -75,7 +75,7 @@ fn wrong_words() {
         "--cased goes with --kind wordpiece; the others keep case anyway"
     });
     check("tokenizer decode x y", "invalid value 'y' for '[IDS]...': invalid digit found in string");
-    check("inspect", "the following required arguments were not provided:\n  <DIR>");
+    check("inspect", "the following required arguments were not provided:\n  <MODEL>");
     check("data world", "the following required arguments were not provided:\n  --out <DIR>");
     check("data world --kind dogs --out x", {
         "invalid value 'dogs' for '--kind <KIND>': the World has no kind `dogs`, it has stories, captions, sentences, tags, questions, pairs"

@@ -157,6 +157,9 @@ pub enum TrainError {
     /// The user wants no more, before there is anything to keep.
     #[error("interrupted")]
     Interrupted,
+    /// A checkpoint that the recipe names is not to be had.
+    #[error(transparent)]
+    Locate(Box<dyn std::error::Error + Send + Sync>),
     /// More memory than there is.
     #[error("the run needs about {} of memory, {} are available\nhint: lower train.micro_batch, train.context, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
     Memory {

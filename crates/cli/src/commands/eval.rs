@@ -18,7 +18,7 @@ use crate::{
 /// Measure how well a language model predicts a text, or word vectors do in a test
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// A checkpoint or run directory; with --task, a file of word vectors too
+    /// A checkpoint or run directory, or a hub id (org/name or org/name@revision); with --task, a file of word vectors too
     model: PathBuf,
     /// What word vectors are asked: analogy (questions-words) or similarity (word, word and score with tabs between)
     #[arg(long, value_enum)]

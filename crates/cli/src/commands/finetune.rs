@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use bedstone_hub::Want;
 use bedstone_run::{Interrupt, Setting, progress};
 use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, Task, finetune};
 use clap::{Args, ValueEnum};
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     args::{PrecisionArg, ThreadArgs},
+    model::locate,
     output,
 };
 
@@ -17,7 +19,7 @@ use crate::{
 #[command(after_help = "Without --data the model learns labelled sentences of the embedded World.\n\
     The last line on stdout is the checkpoint directory.")]
 pub(crate) struct FinetuneArgs {
-    /// The checkpoint directory of an encoder
+    /// An encoder: a checkpoint or run directory, or a hub id (org/name or org/name@revision)
     #[arg(required_unless_present = "print_recipe")]
     model: Option<PathBuf>,
     /// What for
@@ -114,8 +116,9 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     };
     let isa = args.threads.start()?;
     let settings = args.settings()?;
+    let model = locate(model, Want::Model)?;
     let request = FinetuneRequest {
-        model,
+        model: &model,
         task: match task {
             TaskArg::Classify => Task::Classify,
             TaskArg::Regress => Task::Regress,

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use bedstone_data::tokenizer::Tokenizer;
+use bedstone_hub::Want;
 use bedstone_models::{
     Architecture,
     checkpoint::{ConfigFile, WeightFiles},
@@ -12,12 +13,12 @@ use bedstone_words::Vectors;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::{model::locate, output};
 
 /// Say what a checkpoint or run directory holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A checkpoint or run directory, or a file of word vectors
+    /// A checkpoint or run directory, a hub id (org/name or org/name@revision), or a file of word vectors
     dir: PathBuf,
     /// Every tensor as well
     #[arg(long)]
@@ -31,12 +32,13 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     if args.dir.is_file() || bedstone_words::vectors::is_directory(&args.dir) {
         return words(args);
     }
-    let dir = model_folder(&args.dir)?;
+    let model = locate(&args.dir, Want::Model)?;
+    let dir = model_folder(&model)?;
     let config = ConfigFile::open(&dir)?;
     let files = WeightFiles::open(&dir)?;
     let summary = files.summary();
     let architecture = Architecture::of(&config);
-    let training = Checkpoint::open(&args.dir, Verify::Sizes)?;
+    let training = Checkpoint::open(&model, Verify::Sizes)?;
     let tokenizer = Tokenizer::load(&dir);
     let dtypes: Vec<String> = summary.dtypes.iter().map(|d| d.dtype.name().to_owned()).collect();
     let mut rows: Vec<(&str, Value, String)> = vec![

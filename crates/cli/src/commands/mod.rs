@@ -18,11 +18,12 @@ mod tokenizer;
 
 use std::{io::Read, path::Path, process::ExitCode};
 
+use bedstone_hub::Want;
 use bedstone_infer::{Runtime, TextModel};
 use bedstone_run::dir::model_folder;
 use clap::{Parser, Subcommand};
 
-use crate::output;
+use crate::{model::locate, output};
 
 /// Pretrain, adapt and use foundation models on ordinary CPUs.
 #[derive(Debug, Parser)]
@@ -83,9 +84,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Loads the language model in a checkpoint or run directory, and says what it left aside.
-fn text_model(dir: &Path, runtime: Runtime) -> anyhow::Result<TextModel> {
-    let dir = model_folder(dir)?;
+/// Loads the language model of a checkpoint or run directory or a hub id, and says what it left aside.
+fn text_model(model: &Path, runtime: Runtime) -> anyhow::Result<TextModel> {
+    let dir = model_folder(&locate(model, Want::Model)?)?;
     let (model, report) = bedstone_models::load(&dir)?;
     if !report.unused.is_empty() {
         output::note(format!("note: {}: tensors not used: {}", dir.display(), report.unused.join(", ")));

@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use bedstone_hub::{HubError, Want};
 use bedstone_infer::{GenerationConfig, Runtime};
 use bedstone_run::{Interrupt, Setting, progress};
 use bedstone_tensor::Precision;
-use bedstone_train::{Evaluated, Family, Outcome, Report, Request, Start, pretrain};
+use bedstone_train::{Evaluated, Family, Needs, Outcome, Report, Request, Start, TrainError, pretrain};
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     args::{PrecisionArg, ThreadArgs},
+    model::locate_until,
     output,
 };
 
@@ -28,11 +30,11 @@ pub(crate) struct PretrainArgs {
     /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub(super) data: Vec<String>,
-    /// The tokenizer (a checkpoint directory, tokenizer.json, a SentencePiece model, vocab.txt) instead of a new one
+    /// The tokenizer (a checkpoint directory, a hub id, tokenizer.json, a SentencePiece model, vocab.txt) instead of a new one
     #[arg(long, value_name = "FILE")]
     pub(super) tokenizer: Option<String>,
-    /// Begin with the weights of this checkpoint
-    #[arg(long, value_name = "DIR")]
+    /// Begin with the weights of this checkpoint: a directory, or a hub id
+    #[arg(long, value_name = "MODEL")]
     pub(super) init: Option<String>,
     /// Begin the embedding of words with these word vectors: a run of word2vec or glove, or a file
     #[arg(long, value_name = "V")]
@@ -140,6 +142,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
     }
     let isa = args.threads.start()?;
     let settings = args.settings()?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let request = Request {
         family,
         config: args.config.as_deref(),
@@ -151,8 +154,14 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         },
         isa,
         open_vectors: &pretrain_words::open_vectors,
+        locate: &|model, needs| {
+            let want = if needs == Needs::Tokenizer { Want::Tokenizer } else { Want::Model };
+            locate_until(model, want, Some(&interrupt)).map_err(|e| match e {
+                HubError::Interrupted => TrainError::Interrupted,
+                e => TrainError::Locate(e.into()),
+            })
+        },
     };
-    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
     match report.outcome {
         Outcome::Interrupted => {
