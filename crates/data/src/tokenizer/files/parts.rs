@@ -49,32 +49,26 @@ impl Roles<'_> {
         known: Vec<Value>,
     ) -> Result<Vec<Value>, Error> {
         let mut tokens: Vec<Value> = Vec::new();
-        let mut add = |token: Value| {
-            let place = tokens.iter().position(|other| other["content"] == token["content"]);
-            match place {
-                // What is said later says more: a file knows more than a class.
-                Some(at) => tokens[at] = token,
+        // Flags in `added_tokens_decoder` count more than the vocabulary's own, and those more than a role's.
+        let mut add =
+            |token: Value, replaces: bool| match tokens.iter().position(|other| other["content"] == token["content"]) {
+                Some(at) if replaces => tokens[at] = token,
+                Some(_) => {}
                 None => tokens.push(token),
-            }
-        };
-        known.into_iter().for_each(&mut add);
+            };
+        known.into_iter().for_each(|token| add(token, false));
         let mut decoder = self.decoder()?;
         decoder.sort_by_key(|(id, _)| *id);
-        for (_, token) in &decoder {
-            add(token.clone());
-        }
+        decoder.iter().for_each(|(_, token)| add(token.clone(), true));
         for role in ROLES {
             if let Some(token) = self.value(role) {
-                let listed = decoder.iter().any(|(_, other)| Some(text(token)) == Some(text(other)));
-                if !listed {
-                    add(added_token(token).ok_or_else(|| self.wrong(role, token))?);
-                }
+                add(added_token(token).ok_or_else(|| self.wrong(role, token))?, false);
             }
         }
         for list in ["additional_special_tokens", "extra_special_tokens"] {
             let listed = self.config.get(list).or_else(|| self.map.get(list));
             for token in listed.and_then(Value::as_array).into_iter().flatten() {
-                add(added_token(token).ok_or_else(|| self.wrong(list, token))?);
+                add(added_token(token).ok_or_else(|| self.wrong(list, token))?, false);
             }
         }
         let (mut old, mut new): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());

@@ -216,7 +216,7 @@ fn t5(model: &SentencePiece, roles: &mut Roles<'_>) -> Parts {
 /// [Conneau et al. 2020](https://arxiv.org/abs/1911.02116): the ids of fairseq, where four tokens take the place of
 /// the model's first three pieces.
 fn xlm_roberta(model: &SentencePiece, roles: &mut Roles<'_>) -> Parts {
-    fairseq(roles);
+    fairseq(roles, json!("<mask>"));
     let token = |role: &str| (roles.token(role).unwrap_or_default().to_owned(), 0.0);
     let mut pieces = vec![token("bos_token"), token("pad_token"), token("eos_token"), token("unk_token")];
     pieces.extend(scored(model.proto(), 3));
@@ -227,7 +227,8 @@ fn xlm_roberta(model: &SentencePiece, roles: &mut Roles<'_>) -> Parts {
 
 /// [Martin et al. 2020](https://arxiv.org/abs/1911.03894): fairseq's ids again, with places that nothing uses.
 fn camembert(model: &SentencePiece, roles: &mut Roles<'_>) -> Parts {
-    fairseq(roles);
+    // The mask swallows the space before it.
+    fairseq(roles, mask_token("<mask>"));
     let token = |role: &str| (roles.token(role).unwrap_or_default().to_owned(), 0.0);
     let unused = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"].map(str::to_owned);
     let [begin, end, unknown] = unused.clone();
@@ -239,7 +240,7 @@ fn camembert(model: &SentencePiece, roles: &mut Roles<'_>) -> Parts {
     Parts { extra: unused.iter().map(|token| marked(token, true)).collect(), ..words }
 }
 
-fn fairseq(roles: &mut Roles<'_>) {
+fn fairseq(roles: &mut Roles<'_>, mask: Value) {
     roles.defaults(&[
         ("bos_token", json!("<s>")),
         ("eos_token", json!("</s>")),
@@ -247,7 +248,7 @@ fn fairseq(roles: &mut Roles<'_>) {
         ("sep_token", json!("</s>")),
         ("pad_token", json!("<pad>")),
         ("cls_token", json!("<s>")),
-        ("mask_token", mask_token("<mask>")),
+        ("mask_token", mask),
     ]);
 }
 
