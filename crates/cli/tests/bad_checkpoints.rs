@@ -99,7 +99,8 @@ fn config_that_does_not_fit_its_weights() {
          `transformer.h.1.ln_1.weight`, `transformer.h.0.ln_2.weight`"
     });
     check_config(&p, "\"model_type\": \"gpt2\"", "\"model_type\": \"gpt9\"", {
-        "m/config.json: model_type `gpt9` is not known here\nhint: known are gpt2, llama, mistral, qwen2, qwen3, gemma3_text"
+        "m/config.json: model_type `gpt9` is not known here\nhint: known are gpt2, llama, mistral, qwen2, qwen3, gemma3_text, \
+         bert, roberta, xlm-roberta, distilbert, electra, albert"
     });
     check_config(&p, "\"model_type\": \"gpt2\",", "", {
         "m/config.json: field `model_type` is missing, wanted a name such as `llama`"

@@ -43,7 +43,15 @@ fn phrasings_read_well() {
     assert_eq!(texts.join("\n"), TEXTS);
 }
 
-const TEXTS: &str = "";
+const TEXTS: &str = "\
+A guard is dancing under the sea.
+You can see a swimming pilot in the jungle.
+There are three princes in the kitchen.
+Near the volcano, there is a chick wearing a top hat to the right of three yo-yos.
+A grandmother dressed in a safety vest is running in the village, under four anchors.
+There is a cooking frog by the river, to the right of four sleeping whales.
+In this picture there is a dove at the station, over three crayons.
+There is a thinking alien on the moon, next to a taxi.";
 
 #[test]
 fn sentences_of_all_families() {
