@@ -247,7 +247,7 @@ fn refused() {
         "a/odd: ENDPOINT/api/models/a/odd/revision/main answered with status 418: Go away"
     });
     // The list is for everyone, the files are not.
-    server.change(|site| drop(site.faults.insert("config.json".into(), Fault::Refused(401, "GatedRepo"))));
+    server.change(|site| _ = site.faults.insert("config.json".into(), Fault::Refused(401, "GatedRepo")));
     check_fails(&server, "org/gpt2", {
         "org/gpt2: ENDPOINT refuses access (status 401): Not you\n\
          hint: accept its terms on its page, then set HF_TOKEN to a token of your account"
@@ -309,7 +309,7 @@ fn broken_connections_go_on() {
     assert_eq!(ranges, [format!("bytes={}-", large / 3 + 1), format!("bytes={}-", 2 * (large / 3 + 1))]);
 
     // A server that knows no ranges begins again.
-    server.change(|site| drop(site.faults.insert("model.safetensors".into(), Fault::NoRanges)));
+    server.change(|site| _ = site.faults.insert("model.safetensors".into(), Fault::NoRanges));
     let p = place(&server);
     let content = &gpt2().files["model.safetensors"];
     let begun = format!("{REPO}/blobs/{}.incomplete", etag("model.safetensors", content));
@@ -436,7 +436,7 @@ fn mirrors_and_old_names() {
     assert!(server.requests().iter().all(|request| request.contains(" /api/hub/team-a/")));
 
     // A server whose ETags say nothing: that is said.
-    server.change(|site| drop(site.faults.insert("config.json".into(), Fault::Opaque)));
+    server.change(|site| _ = site.faults.insert("config.json".into(), Fault::Opaque));
     let p = place(&server);
     let note = "config.json: the server names no checksum; only the size is known to be right\n";
     assert!(check(&p, "org/gpt2").stderr.starts_with(note));

@@ -54,8 +54,8 @@ pub enum TrainError {
         reason: String,
     },
     /// Labelled data.
-    #[error(transparent)]
-    Labelled(#[from] bedstone_data::labelled::Error),
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Labelled(Box<bedstone_data::labelled::Error>),
     /// Metrics.
     #[error(transparent)]
     Metric(#[from] bedstone_infer::metrics::MetricError),
@@ -222,3 +222,9 @@ from_run!(
     run::space::SpaceError,
     run::files::FileError
 );
+
+impl From<bedstone_data::labelled::Error> for TrainError {
+    fn from(error: bedstone_data::labelled::Error) -> Self {
+        TrainError::Labelled(Box::new(error))
+    }
+}

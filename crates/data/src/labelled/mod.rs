@@ -23,6 +23,9 @@
 //! # Ok::<(), bedstone_data::labelled::Error>(())
 //! ```
 
+// An error ends the reading, and says much: its size costs nothing.
+#![allow(clippy::result_large_err)]
+
 mod answer;
 mod error;
 mod input;

@@ -214,7 +214,7 @@ impl Conll {
                 return Err(Error::Columns { place: place(), got: columns.len(), want, first });
             }
             let get = |at: usize, role| match columns.get(at) {
-                Some(column) if column.is_empty() => Err(Error::Empty { place: place(), field: (at + 1).to_string() }),
+                Some(&"") => Err(Error::Empty { place: place(), field: (at + 1).to_string() }),
                 Some(column) => Ok((*column).to_owned()),
                 None => {
                     let has = (1..=columns.len()).map(|number| number.to_string()).collect();

@@ -46,7 +46,7 @@ impl Data {
                 let options =
                     TagOptions { words: named(&config.text), tags: named(&config.label), ..Default::default() };
                 let (train, eval) = match &config.train {
-                    None => world(config.sentences, |split, n| tagged(split, n)),
+                    None => world(config.sentences, tagged),
                     Some(path) => split(path, config.eval.as_deref(), seed, |path| Ok(read_tags(path, &options)?))?,
                 };
                 let labels = Labels::of_tags(&train)?;
@@ -69,7 +69,7 @@ impl Data {
                             hint: "the embedded World has classes and tags, no numbers".into(),
                         });
                     }
-                    (None, _) => world(config.sentences, |split, n| sentences(split, n)),
+                    (None, _) => world(config.sentences, sentences),
                     (Some(path), _) => {
                         split(path, config.eval.as_deref(), seed, |path| Ok(read_texts(path, &options)?))?
                     }

@@ -67,9 +67,9 @@ impl Examples {
         let targets = match labels {
             None => Targets::Numbers(numbers(examples)?),
             Some(l) if many => {
-                Targets::Many(examples.iter().map(|e| l.classes(e)).collect::<Result<_, _>>()?, l.clone())
+                Targets::Many(examples.iter().map(|e| Ok(l.classes(e)?)).collect::<Result<_>>()?, l.clone())
             }
-            Some(l) => Targets::One(examples.iter().map(|e| l.class(e)).collect::<Result<_, _>>()?, l.clone()),
+            Some(l) => Targets::One(examples.iter().map(|e| Ok(l.class(e)?)).collect::<Result<_>>()?, l.clone()),
         };
         let encode = |e: &TextExample| {
             let pair = e.pair.as_deref().map(Input::from);

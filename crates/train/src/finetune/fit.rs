@@ -58,7 +58,8 @@ pub(crate) fn fit(
     let rates = layer_rates(model.params(), model.info().layers, model.architecture().base_prefix, config.layer_decay);
     let mut optimizer = AdamW::new(adamw, model.params()).with_rates(rates);
     let interval = (per_epoch / config.evaluations).max(1);
-    let (mut history, mut best): (Vec<(u64, f64, Scores)>, Option<(u64, Scores, Params)>) = (Vec::new(), None);
+    let mut history: Vec<(u64, f64, Scores)> = Vec::new();
+    let mut best: Option<(u64, Scores, Params)> = None;
     let (mut losses, mut worse, mut step, mut interrupted) = (Vec::new(), 0, 0, false);
     'epochs: for epoch in 0..config.epochs {
         let order = Permutation::new(train.len() as u64, random::key(seed, epoch));

@@ -142,7 +142,8 @@ pub fn finetune(
     }
     let mut dir = RunDir::create(request.out, "finetune")?;
     let mut log = Log::create(&dir.log())?;
-    let (mut scores, mut kept): (Vec<(u64, Scores)>, Option<(u64, Fitted, Model)>) = (Vec::new(), None);
+    let mut scores: Vec<(u64, Scores)> = Vec::new();
+    let mut kept: Option<(u64, Fitted, Model)> = None;
     let mut first = Some(model);
     for seed in t.seed..t.seed + t.seeds {
         let mut model = match first.take() {

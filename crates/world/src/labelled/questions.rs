@@ -89,7 +89,7 @@ fn unanswerable(story: &Story, draws: &mut Draws) -> String {
                 if text.contains(word) {
                     continue;
                 }
-                question.replace("{}", *draws.pick(&[hero, friend]))
+                question.replace("{}", draws.pick::<&str>(&[hero, friend]))
             }
         };
         if !told(&question) {
