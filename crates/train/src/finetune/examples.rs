@@ -146,6 +146,11 @@ impl Examples {
         self.rows.len()
     }
 
+    /// Tokens of a batch, without padding.
+    pub(crate) fn tokens(&self, batch: &Batch) -> u64 {
+        batch.samples.iter().map(|&i| self.rows[i as usize].ids.len() as u64).sum()
+    }
+
     /// Weights by which each class counts the same: `n / (classes · n_class)`, as scikit-learn's `balanced`.
     pub(crate) fn balance(&mut self) {
         let (counts, n) = match &self.targets {

@@ -1,5 +1,7 @@
 //! The steps of one fine-tuning.
 
+use std::time::Instant;
+
 use bedstone_data::sampler::{Batch, Permutation};
 use bedstone_infer::Runtime;
 use bedstone_kernels::random;
@@ -61,6 +63,8 @@ pub(crate) fn fit(
     let mut history: Vec<(u64, f64, Scores)> = Vec::new();
     let mut best: Option<(u64, Scores, Params)> = None;
     let (mut losses, mut worse, mut step, mut interrupted) = (Vec::new(), 0, 0, false);
+    // Speed is that of this process, evaluations included.
+    let (mut tokens, started) = (0, Instant::now());
     'epochs: for epoch in 0..config.epochs {
         let order = Permutation::new(train.len() as u64, random::key(seed, epoch));
         for from in (0..train.len() as u64).step_by(config.batch) {
@@ -92,14 +96,14 @@ pub(crate) fn fit(
             };
             let done = pass.optimize(model, &mut optimizer, update, check)?;
             losses.push(done.loss);
-            step += 1;
+            (step, tokens) = (step + 1, tokens + train.tokens(&batch));
             progress.event(&Event::Step(progress::Step {
                 step,
                 of: steps,
                 loss: done.loss,
                 lr,
                 grad_norm: f64::NAN,
-                tokens_per_s: 0.0,
+                tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64(),
                 waiting_fraction: 0.0,
             }));
             if !step.is_multiple_of(interval) && step != steps {
