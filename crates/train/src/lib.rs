@@ -26,6 +26,6 @@ pub use error::{Result, TrainError};
 pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
 pub use finetune::{FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, Scores, Task, finetune};
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
-pub use pretrain::{Locate, Needs, Outcome, Report, Request, Start, local, pretrain};
+pub use pretrain::{Locate, Needs, Report, Request, local, pretrain};
 pub use recipe::{DataConfig, EvaluateConfig, Family, PretrainRecipe, TokenizerConfig, TokenizerKind, TrainConfig};
 pub use schedule::{Kind as ScheduleKind, Schedule};

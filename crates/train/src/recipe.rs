@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use bedstone_models::{Architecture, Class};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use bedstone_run::recipe::empty_is_none;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::schedule;
@@ -270,9 +271,4 @@ impl PretrainRecipe {
         }
         fields
     }
-}
-
-pub(crate) fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
-    let text = String::deserialize(d).map_err(D::Error::custom)?;
-    Ok((!text.is_empty()).then(|| text.into()))
 }

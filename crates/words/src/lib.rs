@@ -21,6 +21,6 @@ pub mod vectors;
 pub mod word2vec;
 
 pub use error::{Result, WordsError};
-pub use run::{Outcome, Report, Request, Start};
+pub use run::{Report, Request};
 pub use text::Text;
 pub use vectors::Vectors;

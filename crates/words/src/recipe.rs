@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bedstone_run::{Layers, Recipe, recipe::Origin};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{Result, text::PhrasesConfig};
 
@@ -59,9 +59,4 @@ pub(crate) fn text_without_use(data: &DataConfig, phrases: &PhrasesConfig) -> Ve
         ("phrases.min_count", phrases.passes > 0, "phrases.passes is 0"),
     ];
     rules.into_iter().filter(|(_, used, _)| !used).map(|(key, _, why)| (key, why)).collect()
-}
-
-pub(crate) fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
-    let text = String::deserialize(d).map_err(D::Error::custom)?;
-    Ok((!text.is_empty()).then(|| text.into()))
 }

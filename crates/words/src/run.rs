@@ -9,9 +9,13 @@ use std::{
 use bedstone_data::corpus::{Corpus, Format, Options};
 use bedstone_kernels::Isa;
 use bedstone_run::{
-    Checkpoint, Comparison, Curve, Event, Interrupt, Keep, Layers, Log, Outcome as Measured, Plan, Progress, Recipe,
-    Resume, RunDir, Setting, Verify, dir::last_run, files::FileError, log, plan as run_plan, plan::Memory, progress,
-    space, units,
+    Checkpoint, Comparison, Curve, Ending, Event, Interrupt, Keep, Layers, Log, Outcome as Measured, Plan, Progress,
+    Recipe, Resume, RunDir, Setting, Start, Verify,
+    begin::{RECIPE, changed},
+    files::FileError,
+    log, plan as run_plan,
+    plan::Memory,
+    progress, space, units,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,18 +45,6 @@ pub struct Request<'a> {
     pub stories: Stories<'a>,
 }
 
-/// Where a run begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the beginning.
-    New,
-    /// Where an earlier process stopped.
-    Resume {
-        /// Accept other instructions than before, and so other bits.
-        allow_different_bits: bool,
-    },
-}
-
 /// What a run gave.
 #[derive(Debug)]
 pub struct Report {
@@ -61,18 +53,7 @@ pub struct Report {
     /// Steps done.
     pub step: u64,
     /// How it ended.
-    pub outcome: Outcome,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// They had been done before.
-    AlreadyFinished,
-    /// By the user, after a checkpoint.
-    Interrupted,
+    pub outcome: Ending,
 }
 
 /// Where a run stands.
@@ -144,7 +125,6 @@ pub(crate) struct Run<T: Trainer> {
     seconds: f64,
 }
 
-const RECIPE: &str = "recipe.toml";
 const STATE: &str = "trainer.json";
 /// What the process takes before anything is there.
 const PROCESS: u64 = 8 << 20;
@@ -157,7 +137,7 @@ pub(crate) fn pretrain<T: Trainer>(
 ) -> Result<Report> {
     // A recipe with mistakes leaves no directory behind.
     resolved::<T>(request, None)?;
-    let (mut dir, resume) = open_dir::<T>(request, progress)?;
+    let (mut dir, resume) = RunDir::begin(request.start, request.out, T::NAME, progress)?;
     for note in dir.notes() {
         progress.note(note);
     }
@@ -173,37 +153,17 @@ pub(crate) fn pretrain<T: Trainer>(
     }
     if let Resume::Finished(step) = resume {
         progress.note(&format!("{}: all {step} steps are done", dir.path().display()));
-        return Ok(Report { dir: dir.path().to_owned(), step, outcome: Outcome::AlreadyFinished });
+        return Ok(Report { dir: dir.path().to_owned(), step, outcome: Ending::AlreadyFinished });
     }
     if saved.is_none() {
-        // So that a run that is stopped before its first checkpoint begins again as what it was.
-        keep_recipe(&dir, &recipe)?;
+        dir.keep_recipe(&recipe)?;
     }
     let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
     match begin::<T>(request, recipe, &dir, saved, progress, interrupt) {
         Ok((run, trainer)) => run.train(dir, trainer, progress, interrupt),
-        Err(WordsError::Interrupted) => Ok(Report { dir: path, step, outcome: Outcome::Interrupted }),
+        Err(WordsError::Interrupted) => Ok(Report { dir: path, step, outcome: Ending::Interrupted }),
         Err(e) => Err(e),
     }
-}
-
-fn open_dir<T: Trainer>(request: &Request<'_>, progress: &mut dyn Progress) -> Result<(RunDir, Resume)> {
-    if request.start == Start::New {
-        return Ok((RunDir::create(request.out, T::NAME)?, Resume::Fresh));
-    }
-    let out = match request.out {
-        Some(out) => Some(out.to_owned()),
-        None => last_run(T::NAME)?,
-    };
-    let Some(out) = out else {
-        progress.note("there is no run to resume: starting a new one");
-        return Ok((RunDir::create(None, T::NAME)?, Resume::Fresh));
-    };
-    let (dir, resume) = RunDir::resume(&out, Verify::Checksums)?;
-    if resume == Resume::Fresh {
-        progress.note(&format!("{}: there is no checkpoint to resume: starting afresh", out.display()));
-    }
-    Ok((dir, resume))
 }
 
 fn resolved<T: Trainer>(request: &Request<'_>, own: Option<&Path>) -> Result<Recipe<T::Recipe>> {
@@ -228,7 +188,7 @@ fn recipe_of_run<T: Trainer>(
         }
         return resolved::<T>(request, Some(&saved.path.join(RECIPE)));
     }
-    let begun = begun_with(dir);
+    let begun = dir.begun_with();
     if request.start == Start::New || !begun.exists() {
         return resolved::<T>(request, None);
     }
@@ -236,24 +196,9 @@ fn recipe_of_run<T: Trainer>(
     resolved::<T>(request, Some(&begun))
 }
 
-fn begun_with(dir: &RunDir) -> PathBuf {
-    dir.path().join("training").join(RECIPE)
-}
-
-fn keep_recipe<R>(dir: &RunDir, recipe: &Recipe<R>) -> Result<()> {
-    let path = begun_with(dir);
-    let beside = path.with_extension("toml.tmp");
-    fs::write(&beside, recipe.to_toml()).map_err(FileError::at(&beside, "write the recipe"))?;
-    fs::rename(&beside, &path).map_err(FileError::at(&path, "replace the recipe"))?;
-    Ok(())
-}
-
 /// An error unless the recipe gives the vectors that the checkpoint's would have given.
 fn check_same<T: Trainer>(recipe: &Recipe<T::Recipe>, saved: &Checkpoint) -> Result<()> {
-    let path = saved.path.join(RECIPE);
-    let old: Recipe<T::Recipe> = Recipe::resolve(Layers { built_in: T::RECIPE, config: Some(&path), settings: &[] })?;
-    let changes = bedstone_run::recipe::diff(&old, recipe);
-    match changes.iter().find(|c| !T::Recipe::FREE_KEYS.contains(&&c.key[..])) {
+    match changed(T::RECIPE, &saved.path, recipe, T::Recipe::FREE_KEYS)? {
         None => Ok(()),
         Some(change) => Err(WordsError::OtherRun {
             path: saved.path.clone(),
@@ -424,7 +369,7 @@ impl<T: Trainer> Run<T> {
                 if dir.step() != Some(self.state.step) && self.state.step > 0 {
                     self.checkpoint(&mut dir, &trainer, progress)?;
                 }
-                return Ok(Report { dir: dir.path().to_owned(), step: self.state.step, outcome: Outcome::Interrupted });
+                return Ok(Report { dir: dir.path().to_owned(), step: self.state.step, outcome: Ending::Interrupted });
             }
             let step = trainer.step(&mut self)?;
             progress.event(&Event::Step(step));
@@ -445,7 +390,7 @@ impl<T: Trainer> Run<T> {
         progress.event(&Event::Finished(progress::Finished { step: steps, of: steps, comparison }));
         // Nothing needs the numbers of a finished run. If this fails, they are in nobody's way.
         let _ = fs::remove_dir_all(work_folder(&dir));
-        Ok(Report { dir: dir.path().to_owned(), step: steps, outcome: Outcome::Finished })
+        Ok(Report { dir: dir.path().to_owned(), step: steps, outcome: Ending::Finished })
     }
 
     /// Counts what a step did.

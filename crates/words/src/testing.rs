@@ -5,7 +5,9 @@ use std::path::Path;
 use bedstone_kernels::Isa;
 use bedstone_run::{Interrupt, Progress, Setting, progress::Recorder};
 
-use crate::{Report, Request, Result, Start};
+use bedstone_run::Start;
+
+use crate::{Report, Request, Result};
 
 const ANIMALS: [&str; 4] = ["cat", "dog", "cow", "hen"];
 const TOOLS: [&str; 4] = ["saw", "axe", "drill", "file"];

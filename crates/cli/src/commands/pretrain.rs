@@ -1,12 +1,15 @@
 //! `bedstone pretrain`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bedstone_hub::{HubError, Want};
 use bedstone_infer::{GenerationConfig, Runtime};
-use bedstone_run::{Interrupt, Setting, progress};
+use bedstone_run::{Ending, Interrupt, Setting, Start, progress};
 use bedstone_tensor::Precision;
-use bedstone_train::{Evaluated, Family, Needs, Outcome, Report, Request, Start, TrainError, pretrain};
+use bedstone_train::{Evaluated, Family, Needs, Report, Request, TrainError, pretrain};
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -90,6 +93,14 @@ enum FamilyArg {
 }
 
 impl PretrainArgs {
+    /// Where the run begins.
+    pub(super) fn start(&self) -> Start {
+        match self.resume {
+            true => Start::Resume { allow_different_bits: self.allow_different_bits },
+            false => Start::New,
+        }
+    }
+
     fn settings(&self) -> anyhow::Result<Vec<Setting>> {
         let mut settings = Vec::new();
         for set in &self.set {
@@ -148,10 +159,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         config: args.config.as_deref(),
         settings: &settings,
         out: args.out.as_deref(),
-        start: match args.resume {
-            true => Start::Resume { allow_different_bits: args.allow_different_bits },
-            false => Start::New,
-        },
+        start: args.start(),
         isa,
         open_vectors: &pretrain_words::open_vectors,
         locate: &|model, needs| {
@@ -164,22 +172,12 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
     };
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
     match report.outcome {
-        Outcome::Interrupted => {
-            output::note(match report.step {
-                0 => "stopped before the first step".to_owned(),
-                step => format!(
-                    "stopped after step {step}; go on with: bedstone pretrain {} --out {} --resume",
-                    family.name(),
-                    report.dir.display()
-                ),
-            });
-            Ok(output::interrupted())
-        }
-        Outcome::AlreadyFinished => {
+        Ending::Interrupted => Ok(stopped(family.name(), report.step, &report.dir)),
+        Ending::AlreadyFinished => {
             output::line(report.dir.display())?;
             Ok(ExitCode::SUCCESS)
         }
-        Outcome::Finished => {
+        Ending::Finished => {
             if let Some(e) = report.evaluation {
                 output::note(match e {
                     Evaluated::Causal(e) => format!(
@@ -202,6 +200,18 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says how to go on with a run that the user stopped.
+pub(super) fn stopped(family: &str, step: u64, dir: &Path) -> ExitCode {
+    output::note(match step {
+        0 => "stopped before the first step".to_owned(),
+        step => {
+            let out = dir.display();
+            format!("stopped after step {step}; go on with: bedstone pretrain {family} --out {out} --resume")
+        }
+    });
+    output::interrupted()
 }
 
 /// Shows what the model writes.

@@ -2,12 +2,12 @@
 
 use std::{path::Path, process::ExitCode};
 
-use bedstone_run::{Interrupt, Setting, progress};
+use bedstone_run::{Ending, Interrupt, Setting, progress};
 use bedstone_train::WordVectors;
-use bedstone_words::{Outcome, Request, Start, Vectors};
+use bedstone_words::{Request, Vectors};
 use bedstone_world::{Split, World};
 
-use super::pretrain::PretrainArgs;
+use super::pretrain::{PretrainArgs, stopped};
 use crate::output;
 
 /// Word vectors for the embedding of a language model.
@@ -62,10 +62,7 @@ pub(super) fn run(args: &PretrainArgs, words: Words) -> anyhow::Result<ExitCode>
         config: args.config.as_deref(),
         settings: &settings,
         out: args.out.as_deref(),
-        start: match args.resume {
-            true => Start::Resume { allow_different_bits: args.allow_different_bits },
-            false => Start::New,
-        },
+        start: args.start(),
         isa,
         stories: &|count| Box::new(World::new(WORLD_SEED).stories(Split::Train, count)),
     };
@@ -75,16 +72,8 @@ pub(super) fn run(args: &PretrainArgs, words: Words) -> anyhow::Result<ExitCode>
         Words::Word2Vec => bedstone_words::word2vec::pretrain(&request, progress, &interrupt)?,
         Words::Glove => bedstone_words::glove::pretrain(&request, progress, &interrupt)?,
     };
-    if report.outcome == Outcome::Interrupted {
-        output::note(match report.step {
-            0 => "stopped before the first step".to_owned(),
-            step => format!(
-                "stopped after step {step}; go on with: bedstone pretrain {} --out {} --resume",
-                words.name(),
-                report.dir.display()
-            ),
-        });
-        return Ok(output::interrupted());
+    if report.outcome == Ending::Interrupted {
+        return Ok(stopped(words.name(), report.step, &report.dir));
     }
     output::line(report.dir.display())?;
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::recipe::{PrecisionChoice, empty_is_none};
+use bedstone_run::recipe::empty_is_none;
+
+use crate::recipe::PrecisionChoice;
 
 /// A fine-tuning run; `recipes/finetune.toml` says what the keys mean.
 #[derive(Clone, Debug, Deserialize)]

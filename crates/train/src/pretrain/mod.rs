@@ -13,7 +13,7 @@ mod run;
 
 use std::path::{Path, PathBuf};
 
-use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
+use bedstone_run::{Ending, Interrupt, Keep, Progress, Resume, RunDir, Setting, Start, Verify};
 use bedstone_tensor::Isa;
 
 use crate::{
@@ -61,18 +61,6 @@ pub fn local(path: &Path, _: Needs) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// Where a run begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the beginning.
-    New,
-    /// Where an earlier process stopped.
-    Resume {
-        /// Accept other instructions or precision than before, and so other bits.
-        allow_different_bits: bool,
-    },
-}
-
 /// What a run gave.
 #[derive(Debug)]
 pub struct Report {
@@ -81,27 +69,16 @@ pub struct Report {
     /// Steps done.
     pub step: u64,
     /// Whether it ran to its end.
-    pub outcome: Outcome,
-    /// On all of the validation split, if there is one and the run came to its end.
+    pub outcome: Ending,
+    /// On the validation split, as far as `evaluate.final_tokens` goes, if there is one and the run came to its end.
     pub evaluation: Option<Evaluated>,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// They had been done before.
-    AlreadyFinished,
-    /// By the user, after a checkpoint.
-    Interrupted,
 }
 
 /// Pretrains a language model.
 pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
     // A recipe with mistakes leaves no directory behind.
     resume::resolve(request, None)?;
-    let (mut dir, resume) = resume::open_dir(request, progress)?;
+    let (mut dir, resume) = RunDir::begin(request.start, request.out, request.family.name(), progress)?;
     for note in dir.notes() {
         progress.note(note);
     }
@@ -115,18 +92,18 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         resume::check_same(request, &recipe, checkpoint)?;
         progress.note(&format!("{}: all {step} steps are done", dir.path().display()));
         let dir = dir.path().to_owned();
-        return Ok(Report { dir, step, outcome: Outcome::AlreadyFinished, evaluation: None });
+        return Ok(Report { dir, step, outcome: Ending::AlreadyFinished, evaluation: None });
     }
     match &saved {
         Some(checkpoint) => resume::check_same(request, &recipe, checkpoint)?,
         // So that a run that is stopped before its first checkpoint begins again as what it was.
-        None => resume::keep_recipe(&dir, &recipe)?,
+        None => dir.keep_recipe(&recipe)?,
     }
     let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
     let located = if saved.is_none() { locate(request, &mut recipe.values) } else { Ok(()) };
     match located.and_then(|()| Run::prepare(request, recipe, dir, saved, progress, interrupt)) {
         Ok(run) => run.train(progress, interrupt),
-        Err(TrainError::Interrupted) => Ok(Report { dir: path, step, outcome: Outcome::Interrupted, evaluation: None }),
+        Err(TrainError::Interrupted) => Ok(Report { dir: path, step, outcome: Ending::Interrupted, evaluation: None }),
         Err(e) => Err(e),
     }
 }
@@ -140,6 +117,3 @@ fn locate(request: &Request<'_>, recipe: &mut PretrainRecipe) -> Result<()> {
     }
     Ok(())
 }
-
-/// The resolved recipe in a checkpoint.
-const RECIPE: &str = "recipe.toml";

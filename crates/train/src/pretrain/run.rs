@@ -11,7 +11,8 @@ use bedstone_infer::Runtime;
 use bedstone_kernels::optim::sum_squares;
 use bedstone_models::{Class, Model, save};
 use bedstone_run::{
-    Comparison, Curve, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir,
+    Comparison, Curve, Ending, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir,
+    begin::RECIPE,
     files::FileError,
     log,
     plan::{self as run_plan, Aside},
@@ -21,7 +22,7 @@ use bedstone_tensor::Tensor;
 use serde::Serialize;
 
 use super::{
-    Outcome, RECIPE, Report,
+    Report,
     prepare::{masked, objective, with_special_ids},
 };
 use crate::{
@@ -174,7 +175,7 @@ impl Run {
         Ok(Report {
             dir: self.dir.path().to_owned(),
             step: self.state.step,
-            outcome: Outcome::Finished,
+            outcome: Ending::Finished,
             evaluation: final_evaluation,
         })
     }
@@ -311,7 +312,7 @@ impl Run {
             self.checkpoint(None, progress)?;
         }
         let dir = self.dir.path().to_owned();
-        Ok(Report { dir, step: self.state.step, outcome: Outcome::Interrupted, evaluation: None })
+        Ok(Report { dir, step: self.state.step, outcome: Ending::Interrupted, evaluation: None })
     }
 
     /// Draws the losses so far.

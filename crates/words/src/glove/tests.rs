@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use bedstone_kernels::pool;
+use bedstone_run::Start;
 
 use super::*;
 use crate::{
-    Start, Vectors,
+    Vectors,
     testing::{check_company, run},
     vectors::WEIGHTS,
 };
@@ -21,7 +22,7 @@ fn company_of_words() {
     let dir = tempfile::tempdir().unwrap();
     for (i, more) in ["", "counts.symmetric=false", "counts.distance_weighting=false"].iter().enumerate() {
         let out = dir.path().join(i.to_string());
-        assert_eq!(train(&out, more).unwrap().outcome, crate::Outcome::Finished);
+        assert_eq!(train(&out, more).unwrap().outcome, bedstone_run::Ending::Finished);
         if more.is_empty() {
             // Pairs that never meet are no part of the loss, so in a text of two subjects nothing pushes them apart.
             check_company(&out, more, 0.0);

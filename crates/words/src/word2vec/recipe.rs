@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use bedstone_run::recipe::empty_is_none;
 use serde::Deserialize;
 
 use crate::{
-    recipe::{DataConfig, Rules, empty_is_none, text_rules, text_without_use},
+    recipe::{DataConfig, Rules, text_rules, text_without_use},
     text::{PhrasesConfig, TextConfig, VocabularyConfig},
 };
 

@@ -2,9 +2,11 @@ use std::path::Path;
 
 use bedstone_kernels::{Isa, pool};
 
+use bedstone_run::{Ending, Start};
+
 use super::*;
 use crate::{
-    Outcome, Start, Vectors,
+    Vectors,
     testing::{check_company, run},
     vectors::WEIGHTS,
 };
@@ -39,7 +41,7 @@ fn company_of_words() {
     {
         let out = dir.path().join(i.to_string());
         let report = train(&out, more).unwrap();
-        assert_eq!(report.outcome, Outcome::Finished);
+        assert_eq!(report.outcome, Ending::Finished);
         check_company(&out, more, 0.15);
     }
 }
