@@ -158,9 +158,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         save(&model, dir.path()).unwrap();
         let extra = extra(model.params());
+        let length = [extra.len()];
         let shapes: Vec<Shape> = model.params().iter().map(|(_, p)| p.value.shape()).collect();
         let own = model.params().iter().zip(&shapes).map(|((_, p), shape)| (&p.name[..], &shape[..], p.value.f32s()));
-        let all = own.chain([(name, &[extra.len()][..], &extra[..])]);
+        let all = own.chain([(name, &length[..], &extra[..])]);
         let tensors: Vec<NamedTensor<'_>> = all
             .map(|(name, shape, x)| {
                 let data = TensorData::Bytes(bytemuck::cast_slice(x));
