@@ -1,8 +1,9 @@
-//! Decoding: cache, sampling, beams, batches, streaming.
+//! Decoding: cache, sampling, beams, batches, streaming; metrics.
 
 mod config;
 mod error;
 mod generate;
+pub mod metrics;
 mod text;
 
 pub use config::{EarlyStopping, GenerationConfig};

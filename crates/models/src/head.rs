@@ -50,7 +50,8 @@ impl LmHead {
         let [b, t, width] = x.dims("head")?;
         let x = match inputs.logits {
             Logits::None => return Ok(()),
-            Logits::All => x.clone(),
+            // A causal model has a label at every place but the last.
+            Logits::All | Logits::Labelled => x.clone(),
             Logits::Last => {
                 let last: Vec<i32> = (1..=b).map(|i| (i * t) as i32 - 1).collect();
                 ops::rows(x, &last, ctx)?.reshape([b, 1, width])?

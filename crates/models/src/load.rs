@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bedstone_nn::{Init, NnError, Source};
+use bedstone_nn::{Init, NnError, Random, Source};
 use bedstone_tensor::{Shape, Tensor};
+use serde_json::{Map, Value};
 
 use crate::{
-    Architecture, Model, ModelError,
+    Architecture, Class, Model, ModelError,
     checkpoint::{ConfigFile, DEFAULT_SHARD_LIMIT, Dtype, NamedTensor, TensorData, WeightFiles, write_safetensors},
 };
 
@@ -19,6 +20,8 @@ use crate::{
 pub struct LoadReport {
     /// Tensors of the files that the architecture has no use for, except buffers that old versions saved.
     pub unused: Vec<String>,
+    /// Parameters of a head that started from random numbers.
+    pub fresh: Vec<String>,
 }
 
 /// Loads the model in a checkpoint directory.
@@ -28,16 +31,54 @@ pub fn load(dir: &Path) -> Result<(Model, LoadReport), ModelError> {
 
 /// Loads the weights of a checkpoint directory under a configuration that was read from elsewhere.
 pub fn load_with(dir: &Path, config: ConfigFile) -> Result<(Model, LoadReport), ModelError> {
+    open(dir, config, None)
+}
+
+/// Loads the body in a checkpoint directory under the head of `class`, for fine-tuning: `fields` override those of
+/// `config.json` (`id2label` and the like).
+///
+/// What the checkpoint has of that head in the same shapes is loaded too; the rest starts from random numbers of `seed`
+/// and is named in the report. A body with missing weights is an error.
+pub fn load_head(
+    dir: &Path,
+    class: Class,
+    fields: &Map<String, Value>,
+    seed: u64,
+) -> Result<(Model, LoadReport), ModelError> {
+    let file = ConfigFile::open(dir)?;
+    let architecture = Architecture::of_type(&file)?;
+    let Some(name) = architecture.class_name(class) else {
+        let (path, class) = (file.path().to_owned(), format!("{class:?}"));
+        let wanted = architecture.classes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        return Err(ModelError::UnknownClass { path, class, wanted });
+    };
+    let mut all = file.fields().clone();
+    all.insert("architectures".into(), vec![Value::from(name)].into());
+    all.extend(fields.clone());
+    open(dir, ConfigFile::new(file.path(), all), Some(Random { seed }))
+}
+
+fn open(dir: &Path, config: ConfigFile, fresh: Option<Random>) -> Result<(Model, LoadReport), ModelError> {
     let files = WeightFiles::open(dir)?;
-    let (architecture, _) = Architecture::of(&config)?;
-    let mut source = Checkpoint { dir, files: &files, architecture, used: BTreeSet::new(), error: None };
+    let (architecture, class) = Architecture::of(&config)?;
+    let mut source = Checkpoint {
+        dir,
+        files: &files,
+        architecture,
+        class,
+        used: BTreeSet::new(),
+        error: None,
+        fresh,
+        made: Vec::new(),
+    };
     let model = match Model::build(config, &mut source) {
         Ok(model) => model,
         // The error with its own type, not the box that it went through the builder in.
         Err(error) => return Err(source.error.take().unwrap_or(error)),
     };
     let unused = files.names().filter(|n| !source.used.contains(*n) && !source.is_buffer(n) && !source.is_copy(n));
-    let report = LoadReport { unused: unused.map(str::to_owned).collect() };
+    let unused = unused.map(str::to_owned).collect();
+    let report = LoadReport { unused, fresh: source.made };
     Ok((model, report))
 }
 
@@ -58,11 +99,24 @@ struct Checkpoint<'a> {
     dir: &'a Path,
     files: &'a WeightFiles,
     architecture: &'static Architecture,
+    class: Class,
     used: BTreeSet<String>,
     error: Option<ModelError>,
+    /// Where the head's weights come from that the checkpoint does not have.
+    fresh: Option<Random>,
+    made: Vec<String>,
 }
 
 impl Checkpoint<'_> {
+    /// Whether a parameter belongs to what stands on the body; a summary of the text does.
+    fn is_head(&self, name: &str) -> bool {
+        let body = match self.class {
+            Class::Base => Some(name),
+            _ => name.strip_prefix(self.architecture.base_prefix).and_then(|rest| rest.strip_prefix('.')),
+        };
+        body.is_none_or(|rest| rest.starts_with("pooler."))
+    }
+
     fn tensor(&mut self, name: &str, shape: Shape) -> Result<Tensor, ModelError> {
         let Some(weight) = self.files.resolve(name, self.architecture.base_prefix) else {
             let hint = self.files.tensor_hint(name).into_iter().map(str::to_owned).collect();
@@ -100,7 +154,14 @@ impl Checkpoint<'_> {
 }
 
 impl Source for Checkpoint<'_> {
-    fn weights(&mut self, name: &str, shape: Shape, _: Init) -> Result<Tensor, NnError> {
+    fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor, NnError> {
+        if let Some(mut random) = self.fresh.filter(|_| self.is_head(name)) {
+            let fits = self.files.resolve(name, self.architecture.base_prefix).is_some_and(|w| w.shape == *shape);
+            if !fits {
+                self.made.push(name.to_owned());
+                return random.weights(name, shape, init);
+            }
+        }
         self.tensor(name, shape).map_err(|e| {
             let text = e.to_string();
             self.error = Some(e);
@@ -144,10 +205,8 @@ pub fn save(model: &Model, dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
 #[cfg(test)]
 mod tests {
     use bedstone_tensor::Params;
-    use serde_json::Map;
 
     use super::*;
-    use crate::Class;
 
     /// What is reported of a saved model for masked words with one more tensor, made from its parameters.
     #[track_caller]

@@ -34,6 +34,8 @@ pub enum Logits {
     All,
     /// At the last position only.
     Last,
+    /// At the places that have labels, in their order: `[labels, V]`.
+    Labelled,
     /// None: the loss alone is wanted.
     None,
 }

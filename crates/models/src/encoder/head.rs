@@ -142,7 +142,7 @@ impl Head {
                     out.put("loss", lm.loss(x, labels, inputs, ctx)?);
                 }
                 if shown {
-                    out.put("logits", lm.logits(x, ctx)?);
+                    out.put("logits", lm.logits(x, inputs, ctx)?);
                 }
             }
             Head::PreTraining { lm, pooler, relation, names } => {
@@ -157,7 +157,7 @@ impl Head {
                     out.put("relation_loss", order);
                 }
                 if shown {
-                    out.put("prediction_logits", lm.logits(x, ctx)?);
+                    out.put("prediction_logits", lm.logits(x, inputs, ctx)?);
                 }
                 out.put(names.logits, scores);
             }
@@ -213,6 +213,9 @@ impl Head {
 }
 
 fn class_loss(logits: &Tensor, labels: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+    if let Some(weights) = inputs.get("class_weights") {
+        return ops::weighted_cross_entropy(logits, labels, weights, inputs.loss_divisor, ctx);
+    }
     let args = LossArgs { divisor: inputs.loss_divisor, ..LossArgs::default() };
     ops::cross_entropy(logits, labels, args, ctx)
 }

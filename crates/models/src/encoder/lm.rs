@@ -7,7 +7,13 @@ use bedstone_tensor::{
 };
 
 use super::EncoderConfig;
-use crate::{Inputs, ModelError};
+use crate::{Inputs, Logits, ModelError};
+
+/// The places that have labels.
+fn labelled(labels: &Tensor) -> OpResult<Vec<i32>> {
+    let all = labels.data::<i32>("labels")?;
+    Ok((0..all.len() as i32).filter(|&i| all[i as usize] != IGNORE).collect())
+}
 
 /// `logits = norm(f(dense(x))) Wᵀ + b`, with the table of words as `W`, [Devlin et al. 2018](https://arxiv.org/abs/1810.04805).
 #[derive(Clone, Debug)]
@@ -59,16 +65,20 @@ impl MaskedLm {
         self.norm.operand(&x, ctx)
     }
 
-    /// `x: [.., C]` to `[.., V]`.
-    pub(crate) fn logits(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let x = self.states(x, ctx)?;
+    /// `x: [.., C]` to `[.., V]`; with [`Logits::Labelled`] at the places that have labels, `[labels, V]`.
+    pub(crate) fn logits(&self, x: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let x = match (inputs.logits, inputs.get("labels")) {
+            (Logits::Labelled, Some(labels)) => ops::rows(x, &labelled(labels)?, ctx)?,
+            _ => x.clone(),
+        };
+        let x = self.states(&x, ctx)?;
         ops::linear(&x, &[self.decoder], LinearArgs { full: true, ..Default::default() }, ctx)
     }
 
     /// The loss at the places that have labels, which are the only ones that are computed.
     pub(crate) fn loss(&self, x: &Tensor, labels: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let all = labels.data::<i32>("labels")?;
-        let mut places: Vec<i32> = (0..all.len() as i32).filter(|&i| all[i as usize] != IGNORE).collect();
+        let mut places = labelled(labels)?;
         if places.is_empty() {
             // One that does not count, so that the loss is what it is for nothing, and gradients are zeros.
             places.extend((!all.is_empty()).then_some(0));

@@ -36,6 +36,7 @@ mod rotary;
 mod rows;
 mod similarity;
 mod targets;
+mod weighted;
 
 pub use activation::{activation, gated};
 pub use attention::{AttentionArgs, Part, attention};
@@ -57,3 +58,4 @@ pub use rotary::{RotaryTable, rotary};
 pub use rows::rows;
 pub use similarity::similarity;
 pub use targets::{TargetLoss, target_loss};
+pub use weighted::weighted_cross_entropy;

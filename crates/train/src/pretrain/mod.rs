@@ -16,7 +16,12 @@ use std::path::{Path, PathBuf};
 use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
 use bedstone_tensor::Isa;
 
-use crate::{Result, TrainError, evaluate::Evaluation, recipe::Family};
+use crate::{
+    Result, TrainError,
+    embeddings::OpenVectors,
+    evaluate::Evaluated,
+    recipe::{Family, PretrainRecipe},
+};
 use run::Run;
 
 /// What to run.
@@ -33,6 +38,27 @@ pub struct Request<'a> {
     pub start: Start,
     /// The instructions to use.
     pub isa: Isa,
+    /// Opens the word vectors that `train.init_embeddings` names.
+    pub open_vectors: OpenVectors<'a>,
+    /// Where the checkpoints lie that the recipe names: [`local`], or what fetches them.
+    pub locate: &'a Locate<'a>,
+}
+
+/// From a name of a checkpoint (a path, or a name that the caller understands) to the path.
+pub type Locate<'a> = dyn Fn(&Path, Needs) -> Result<PathBuf> + 'a;
+
+/// What of a checkpoint is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Its tokenizer alone.
+    Tokenizer,
+    /// All of it.
+    Model,
+}
+
+/// Every name is a path.
+pub fn local(path: &Path, _: Needs) -> Result<PathBuf> {
+    Ok(path.to_owned())
 }
 
 /// Where a run begins.
@@ -57,7 +83,7 @@ pub struct Report {
     /// Whether it ran to its end.
     pub outcome: Outcome,
     /// On all of the validation split, if there is one and the run came to its end.
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<Evaluated>,
 }
 
 /// How a run ended.
@@ -83,7 +109,7 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         Resume::Fresh => None,
         Resume::At(_) | Resume::Finished(_) => dir.open_latest(Verify::Checksums)?,
     };
-    let recipe = resume::of_run(request, &dir, saved.as_ref(), progress)?;
+    let mut recipe = resume::of_run(request, &dir, saved.as_ref(), progress)?;
     dir.set_keep(Keep { last: recipe.values.train.keep, every: None });
     if let (Resume::Finished(step), Some(checkpoint)) = (resume, &saved) {
         resume::check_same(request, &recipe, checkpoint)?;
@@ -97,11 +123,22 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         None => resume::keep_recipe(&dir, &recipe)?,
     }
     let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
-    match Run::prepare(request, recipe, dir, saved, progress, interrupt) {
+    let located = if saved.is_none() { locate(request, &mut recipe.values) } else { Ok(()) };
+    match located.and_then(|()| Run::prepare(request, recipe, dir, saved, progress, interrupt)) {
         Ok(run) => run.train(progress, interrupt),
         Err(TrainError::Interrupted) => Ok(Report { dir: path, step, outcome: Outcome::Interrupted, evaluation: None }),
         Err(e) => Err(e),
     }
+}
+
+/// Puts paths in the place of the names of checkpoints. The recipe's text, which is kept, has the names.
+fn locate(request: &Request<'_>, recipe: &mut PretrainRecipe) -> Result<()> {
+    for (name, needs) in [(&mut recipe.tokenizer.file, Needs::Tokenizer), (&mut recipe.train.init, Needs::Model)] {
+        if let Some(path) = name {
+            *path = (request.locate)(path, needs)?;
+        }
+    }
+    Ok(())
 }
 
 /// The resolved recipe in a checkpoint.
