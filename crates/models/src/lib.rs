@@ -7,6 +7,7 @@ mod albert;
 mod bert;
 mod causal;
 pub mod checkpoint;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -86,6 +87,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
     albert::ARCHITECTURE,
+    deberta_v2::ARCHITECTURE,
 ];
 
 impl Architecture {

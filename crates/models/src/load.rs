@@ -76,18 +76,23 @@ fn open(dir: &Path, config: ConfigFile, fresh: Option<Random>) -> Result<(Model,
         // The error with its own type, not the box that it went through the builder in.
         Err(error) => return Err(source.error.take().unwrap_or(error)),
     };
-    // A tied head is saved by some as a second name of the embedding; a head of its own would be lost.
-    let tied = |name: &str| {
-        let bytes = |name: &str| files.get(name).map(|w| w.bytes);
-        name.ends_with("lm_head.weight") && source.used.iter().any(|used| bytes(used) == bytes(name))
-    };
-    let buffer =
-        |name: &str| [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end));
-    let unused = files.names().filter(|n| !source.used.contains(*n) && !buffer(n) && !tied(n));
+    let unused = files.names().filter(|n| !source.used.contains(*n) && !source.is_buffer(n) && !source.is_copy(n));
     let unused = unused.map(str::to_owned).collect();
     let report = LoadReport { unused, fresh: source.made };
     Ok((model, report))
 }
+
+/// Ends of the names of buffers that old versions saved beside the weights.
+const BUFFERS: [&str; 4] = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids"];
+/// Ends of the names of output layers, whose weights many a version saved a second time, tied as they are.
+const HEADS: [&str; 6] = [
+    "lm_head.weight",
+    "lm_head.decoder.weight",
+    "lm_head.decoder.bias",
+    "predictions.decoder.weight",
+    "predictions.decoder.bias",
+    "vocab_projector.weight",
+];
 
 /// Weights of a checkpoint as a source of parameters.
 struct Checkpoint<'a> {
@@ -128,6 +133,23 @@ impl Checkpoint<'_> {
         let mut tensor = Tensor::zeros::<f32>(shape);
         weight.copy_f32(tensor.f32s_mut())?;
         Ok(tensor)
+    }
+
+    fn is_buffer(&self, name: &str) -> bool {
+        BUFFERS.iter().any(|end| name.ends_with(end))
+    }
+
+    /// Whether a tensor says nothing new: it is the same as another one that was used, or it is the bias that gives way
+    /// to one of the output layer's own.
+    ///
+    /// A head that differs from the embedding would be lost, so names alone do not decide.
+    fn is_copy(&self, name: &str) -> bool {
+        if HEADS.iter().any(|end| name.ends_with(end)) {
+            let bytes = |name: &str| self.files.get(name).map(|w| w.bytes);
+            return self.used.iter().any(|used| bytes(used) == bytes(name));
+        }
+        let own = name.strip_suffix("bias").map(|start| format!("{start}decoder.bias"));
+        own.is_some_and(|own| self.used.contains(&own))
     }
 }
 
@@ -178,4 +200,47 @@ pub fn save(model: &Model, dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let mut written = write_safetensors(dir, &tensors, DEFAULT_SHARD_LIMIT)?;
     written.insert(0, path);
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use bedstone_tensor::Params;
+
+    use super::*;
+
+    /// What is reported of a saved model for masked words with one more tensor, made from its parameters.
+    #[track_caller]
+    fn check(name: &str, extra: impl Fn(&Params) -> Vec<f32>, want: &[&str]) {
+        let fields: Map<_, _> = serde_json::from_str(crate::bert::ARCHITECTURE.tiny).unwrap();
+        let config = Model::config_of(&crate::bert::ARCHITECTURE, Class::MaskedLm, &fields);
+        let model = Model::random(config, 1).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        save(&model, dir.path()).unwrap();
+        let extra = extra(model.params());
+        let length = [extra.len()];
+        let shapes: Vec<Shape> = model.params().iter().map(|(_, p)| p.value.shape()).collect();
+        let own = model.params().iter().zip(&shapes).map(|((_, p), shape)| (&p.name[..], &shape[..], p.value.f32s()));
+        let all = own.chain([(name, &length[..], &extra[..])]);
+        let tensors: Vec<NamedTensor<'_>> = all
+            .map(|(name, shape, x)| {
+                let data = TensorData::Bytes(bytemuck::cast_slice(x));
+                NamedTensor { name, dtype: Dtype::F32, shape, data }
+            })
+            .collect();
+        write_safetensors(dir.path(), &tensors, DEFAULT_SHARD_LIMIT).unwrap();
+        assert_eq!(load(dir.path()).unwrap().1.unused, want, "{name}");
+    }
+
+    fn words(params: &Params) -> Vec<f32> {
+        params.get(params.id("bert.embeddings.word_embeddings.weight").unwrap()).value.f32s().to_vec()
+    }
+
+    #[test]
+    fn copies_and_buffers_are_not_reported_and_all_else_is() {
+        let (head, other) = ("cls.predictions.decoder.weight", "cls.seq_relationship.weight");
+        check(head, words, &[]);
+        check(head, |p| words(p).iter().map(|x| x + 1.0).collect(), &[head]);
+        check("bert.embeddings.position_ids", |_| vec![0.0; 24], &[]);
+        check(other, |_| vec![0.0; 48], &[other]);
+    }
 }

@@ -223,7 +223,7 @@ fn padding_on_the_right_changes_nothing_for_encoders() {
 
 #[test]
 fn a_text_that_is_too_long_is_an_error() {
-    for (name, model) in encoders() {
+    for (name, model) in encoders().filter(|(_, m)| m.info().positions_end) {
         let limit = model.info().max_length.unwrap();
         let run = |t| {
             let inputs = Inputs::new("input_ids", ids(1, t, model.info().vocab_size));

@@ -30,8 +30,8 @@ pub(crate) struct MaskedLmNames {
     pub(crate) norm: &'static str,
     /// The bias alone, as checkpoints name it.
     pub(crate) bias: &'static str,
-    /// The weights, where they are not the table of words.
-    pub(crate) decoder: &'static str,
+    /// The weights, where they are not the table of words; `None` where they always are.
+    pub(crate) decoder: Option<&'static str>,
 }
 
 impl MaskedLm {
@@ -46,13 +46,17 @@ impl MaskedLm {
     ) -> Result<Self, ModelError> {
         let dense = config.linear(b.at(names.dense), config.hidden_size, width)?;
         let norm = config.norm(b.at(names.norm), width)?;
-        let weight = match config.tie_word_embeddings {
-            true => words,
-            false => {
-                b.param(names.decoder, [config.vocab_size, width], Init::Normal { std: config.initializer_range })?
+        let std = config.initializer_range;
+        let (weight, bias) = match names.decoder {
+            // An output layer of its own has its own bias too: the one beside it, that heads share, then has no use.
+            Some(decoder) if !config.tie_word_embeddings => {
+                let own = decoder.replace("weight", "bias");
+                let bias = if b.has(&own) { own } else { names.bias.to_owned() };
+                (b.param(decoder, [config.vocab_size, width], Init::Normal { std })?, bias)
             }
+            _ => (words, names.bias.to_owned()),
         };
-        let bias = Some(b.param(names.bias, [config.vocab_size], Init::Constant(0.0))?);
+        let bias = Some(b.param(&bias, [config.vocab_size], Init::Constant(0.0))?);
         Ok(MaskedLm { dense, activation, norm, decoder: ops::Linear { weight, bias, layout: Layout::OutIn } })
     }
 
