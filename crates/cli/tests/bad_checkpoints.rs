@@ -122,7 +122,7 @@ fn files_that_are_broken_or_missing() {
         &format!("m/config.json: cannot be read: No such file or directory (os error 2){hint}"),
     );
     check(&p, gone("m/tokenizer.json"), {
-        "m: holds no tokenizer.json\n\
+        "m: holds no tokenizer, wanted tokenizer.json, a SentencePiece model, vocab.txt, or vocab.json and merges.txt\n\
          hint: give a checkpoint directory or a tokenizer.json, or train one with `bedstone tokenizer train`"
     });
     check(&p, gone("m/model.safetensors"), {

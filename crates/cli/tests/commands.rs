@@ -302,6 +302,15 @@ fn parity() {
         assert!(line.ends_with(": equal") || (line.contains("error ") && line.contains(", allowed ")), "{line}");
     }
     assert_eq!(p.done(&format!("parity --quiet {FIXTURES}/llama")).stdout.lines().count(), 1);
+    // Directories that hold a tokenizer alone.
+    let extra = FIXTURES.replace("fixtures", "fixtures-extra");
+    let e = p.done(&format!("parity {FIXTURES}/tokenizer-spm-unigram {extra}/tokenizer-albert"));
+    assert!(e.stdout.contains("ok   tokenizer-spm-unigram: sentencepiece 2 \"a\": equal\n"), "{}", e.stdout);
+    assert!(
+        e.stdout.contains("ok   tokenizer-albert: tokenizer pair 0 \"Where is the cat?\": equal\n"),
+        "{}",
+        e.stdout
+    );
     // An architecture that is not there yet fails, and says so.
     let e = p.run(&format!("parity {FIXTURES}/llama {FIXTURES}/siglip -q"));
     let text = e.stdout.replace(FIXTURES, "FIXTURES");

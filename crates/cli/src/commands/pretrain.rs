@@ -25,7 +25,7 @@ pub(crate) struct PretrainArgs {
     /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
     #[arg(long, value_name = "PATH", num_args = 1..)]
     data: Vec<String>,
-    /// The tokenizer (tokenizer.json or a checkpoint directory) instead of a new one
+    /// The tokenizer (a checkpoint directory, tokenizer.json, a SentencePiece model, vocab.txt) instead of a new one
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
     /// Begin with the weights of this checkpoint

@@ -69,7 +69,7 @@ enum KindArg {
 
 #[derive(Debug, Args)]
 struct EncodeArgs {
-    /// A tokenizer.json or a checkpoint directory
+    /// A checkpoint directory, tokenizer.json, a SentencePiece model, or vocab.txt
     tokenizer: PathBuf,
     /// The text; the standard input if not given
     #[arg(allow_negative_numbers = true)]
@@ -84,7 +84,7 @@ struct EncodeArgs {
 
 #[derive(Debug, Args)]
 struct DecodeArgs {
-    /// A tokenizer.json or a checkpoint directory
+    /// A checkpoint directory, tokenizer.json, a SentencePiece model, or vocab.txt
     tokenizer: PathBuf,
     /// Ids; the standard input if not given
     ids: Vec<u32>,

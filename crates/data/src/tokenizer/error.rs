@@ -14,19 +14,32 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A directory without `tokenizer.json`.
-    #[error("{}: holds no tokenizer.json", path.display())]
+    /// A directory without a tokenizer.
+    #[error(
+        "{}: holds no tokenizer, wanted tokenizer.json, a SentencePiece model, vocab.txt, or vocab.json and merges.txt",
+        path.display()
+    )]
     NoTokenizer {
         /// The directory.
         path: PathBuf,
-        /// A SentencePiece model that lies there instead.
-        sentencepiece: Option<PathBuf>,
     },
-    /// A SentencePiece model, which is not read yet.
-    #[error("{}: SentencePiece models are not read yet, only tokenizer.json", path.display())]
+    /// A SentencePiece model that is broken, or of a kind that is not served.
+    #[error("{}: not a SentencePiece model that can be used: {reason}", path.display())]
     SentencePiece {
         /// The file.
         path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A class that does not go with its files, or that is not known.
+    #[error("{}: got the class {class}, want one of {}", path.display(), known.join(", "))]
+    Class {
+        /// The vocabulary.
+        path: PathBuf,
+        /// `tokenizer_class`, or what stands for `model_type`.
+        class: String,
+        /// Classes that this vocabulary serves.
+        known: &'static [&'static str],
     },
     /// `tokenizer.json` is not what the `tokenizers` library writes.
     #[error("{}: not a tokenizer: {reason}", path.display())]
@@ -62,6 +75,29 @@ pub enum Error {
         /// The first characters of the text.
         start: String,
     },
+    /// A window without room for the text that it is to move over.
+    #[error(
+        "windows of {max_length} tokens leave {room} for the text beside {added} special tokens and {other} of the \
+         other text, want more than the stride of {stride}"
+    )]
+    WindowTooSmall {
+        /// Tokens of a window.
+        max_length: usize,
+        /// Special tokens in it.
+        added: usize,
+        /// Tokens of the text that is not cut.
+        other: usize,
+        /// What is left.
+        room: usize,
+        /// Tokens that windows share.
+        stride: usize,
+    },
+    /// Truncation of a second text where there is one text only.
+    #[error("only the second text may be cut, and there is no second text")]
+    NoSecondText,
+    /// Words for a tokenizer that tells words apart by the space before them.
+    #[error("words cannot be encoded one by one: this tokenizer puts no space before a word")]
+    WordsNeedSpaces,
     /// The library refused ids.
     #[error("{count} ids cannot be decoded: {reason}")]
     Decode {
@@ -106,14 +142,17 @@ impl Error {
     /// What the user could do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoTokenizer { sentencepiece: Some(path), .. } | Self::SentencePiece { path } => format!(
-                "{} is a SentencePiece model; saving it with transformers as a fast tokenizer gives a tokenizer.json",
-                path.display()
-            ),
             Self::NoTokenizer { .. } => {
                 "give a checkpoint directory or a tokenizer.json, or train one with `bedstone tokenizer train`".into()
             }
+            Self::Class { .. } => {
+                "saving it with transformers as a fast tokenizer gives a tokenizer.json, which is read".into()
+            }
             Self::UnknownSpecial { token, .. } => format!("add {token:?} to tokenizer.json, or correct the name"),
+            Self::WindowTooSmall { .. } => {
+                "give a larger length or a smaller stride, or let the longer text be cut".into()
+            }
+            Self::WordsNeedSpaces => "set add_prefix_space, as transformers asks for too".into(),
             Self::VocabularyTooSmall { need, .. } => format!("ask for at least {need}"),
             Self::Documents(e) => return e.downcast_ref::<corpus::Error>()?.hint(),
             _ => return None,

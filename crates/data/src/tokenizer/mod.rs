@@ -1,30 +1,44 @@
 //! Text to ids and back, as Hugging Face's tokenizers do it.
 //!
 //! ```text
-//! mod.rs      Tokenizer: load, encode, decode, save
+//! mod.rs      Tokenizer: load, decode, save
+//! encode.rs   texts, pairs and words to encodings
+//! window.rs   inputs cut to a length, and windows over longer ones
+//! offsets.rs  offsets in bytes and in code points
+//! files/      tokenizers from vocab.txt, merges.txt and SentencePiece models
+//! spm/        SentencePiece models as their own library uses them
 //! special.rs  which ids are special
 //! stream.rs   StreamDecoder: text while ids arrive
 //! parity.rs   recorded cases of the reference
 //! train/      byte-level BPE, WordPiece, Unigram from documents
 //! ```
 
+mod encode;
 mod error;
+mod files;
+mod offsets;
 pub mod parity;
 mod special;
+mod spm;
 mod stream;
 pub mod train;
+mod window;
 
+pub use encode::{Encoding, Input};
 pub use error::Error;
 pub use special::{SpecialToken, SpecialTokens};
 pub use stream::StreamDecoder;
+pub use window::{Truncation, Window};
 
+use files::{Files, Made};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
+use spm::SentencePiece;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tokenizers::EncodeInput;
+use tokenizers::{OffsetType, PostProcessorWrapper, PreTokenizerWrapper};
 
 /// Whether special tokens take part: in encoding, those that the post-processor puts around a text; in decoding, all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +54,8 @@ pub enum Special {
 /// Truncation and padding that a file asks for are switched off: a text is never cut in silence.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    // A model that is used as its own library does; `inner` then holds its vocabulary, and comes close.
+    sentencepiece: Option<SentencePiece>,
     special: SpecialTokens,
     // `tokenizer_config.json` as it was read, so that saving keeps chat templates and the like.
     config: Map<String, Value>,
@@ -47,44 +63,49 @@ pub struct Tokenizer {
     vocab_size: usize,
 }
 
-/// What encoding a text, or a pair of texts, gives; all lists have the same length.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoding {
-    /// Token ids.
-    pub ids: Vec<u32>,
-    /// 0 for the first text, 1 for the second, as the post-processor says.
-    pub type_ids: Vec<u32>,
-    /// The tokens as the vocabulary spells them.
-    pub tokens: Vec<String>,
-    /// Where each token comes from in its text, in code points; `(0, 0)` for added tokens.
-    pub offsets: Vec<(usize, usize)>,
-    /// 1 for every token: nothing is padded here.
-    pub attention_mask: Vec<u32>,
-    /// 1 for tokens that the post-processor added.
-    pub special_mask: Vec<u32>,
-    /// The number of the word a token belongs to, by the pre-tokenizer.
-    pub words: Vec<Option<u32>>,
-    /// 0 or 1 for the text a token belongs to, `None` for added tokens.
-    pub sequences: Vec<Option<usize>>,
-}
-
 impl Tokenizer {
-    /// Opens a `tokenizer.json` or the checkpoint directory that holds one.
+    /// Opens a tokenizer: a checkpoint directory, or one of the files that such a directory holds.
+    ///
+    /// In this order: `tokenizer.json`; a SentencePiece model (`tokenizer.model`, `spiece.model`,
+    /// `sentencepiece.bpe.model`, `spm.model`); `vocab.txt` (word pieces); `vocab.json` with `merges.txt`. All but the
+    /// first become what the class makes of them that `tokenizer_config.json`, or else `config.json`, names. A
+    /// SentencePiece model without a class gives the ids of the SentencePiece library.
     ///
     /// `tokenizer_config.json` and `special_tokens_map.json` beside it give the special tokens; where both name a role
     /// the first wins.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let file = tokenizer_file(path)?;
-        let bytes = fs::read(&file).map_err(|source| Error::Read { path: file.clone(), source })?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|reason| Error::Parse { path: file.clone(), reason: reason.to_string() })?;
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let config = read_object(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
-        let map = read_object(&folder.join("special_tokens_map.json"))?.unwrap_or_default();
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        let (config_file, map_file) = (folder.join("tokenizer_config.json"), folder.join("special_tokens_map.json"));
+        let config = read_object(&config_file)?.unwrap_or_default();
+        let map = read_object(&map_file)?.unwrap_or_default();
+        let files = Files::find(path, &config)?;
+        let made = match &files {
+            Files::Json(file) => {
+                let bytes = fs::read(file).map_err(|source| Error::Read { path: file.clone(), source })?;
+                let inner = tokenizers::Tokenizer::from_bytes(&bytes)
+                    .map_err(|reason| Error::Parse { path: file.clone(), reason: reason.to_string() })?;
+                Made { inner, sentencepiece: None, config }
+            }
+            other => other.make(config, &map)?,
+        };
         let mut special = SpecialTokens::default();
-        special.fill(&folder.join("tokenizer_config.json"), &config, |token| inner.token_to_id(token))?;
-        special.fill(&folder.join("special_tokens_map.json"), &map, |token| inner.token_to_id(token))?;
-        Self::new(inner, special, config).map_err(|reason| Error::Parse { path: file, reason })
+        special.fill(&config_file, &made.config, |token| made.inner.token_to_id(token))?;
+        special.fill(&map_file, &map, |token| made.inner.token_to_id(token))?;
+        let file = files.path().to_path_buf();
+        let tokenizer = Self::new(made.inner, special, made.config);
+        let mut tokenizer = tokenizer.map_err(|reason| Error::Parse { path: file, reason })?;
+        tokenizer.clean_up &= made.sentencepiece.is_none();
+        tokenizer.sentencepiece = made.sentencepiece;
+        Ok(tokenizer)
+    }
+
+    /// The SentencePiece model in the directory `dir` as its library uses it, whatever class other files name.
+    fn by_library(dir: &Path) -> Result<Self, Error> {
+        let path = Files::sentencepiece(dir).ok_or_else(|| Error::NoTokenizer { path: dir.to_path_buf() })?;
+        let made = Files::SentencePiece(path.clone()).make_classless()?;
+        let tokenizer = Self::new(made.inner, SpecialTokens::default(), made.config);
+        let tokenizer = tokenizer.map_err(|reason| Error::Parse { path, reason })?;
+        Ok(Self { sentencepiece: made.sentencepiece, ..tokenizer })
     }
 
     fn new(
@@ -104,7 +125,7 @@ impl Tokenizer {
         let forced = config.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output");
         let wanted = config.get("clean_up_tokenization_spaces") == Some(&Value::Bool(true));
         let clean_up = wanted && (!bpe || forced == Some(&Value::Bool(true)));
-        Ok(Self { inner, special, config, clean_up, vocab_size })
+        Ok(Self { inner, sentencepiece: None, special, config, clean_up, vocab_size })
     }
 
     /// The highest id and one: the rows that an embedding needs.
@@ -134,6 +155,24 @@ impl Tokenizer {
         self.config.insert("model_max_length".into(), length.into());
     }
 
+    /// Makes a byte-level tokenizer put a space before a text, or before each word of [`Input::Words`], which it needs to
+    /// tell words apart (`add_prefix_space` in transformers). Others do so by themselves.
+    pub fn add_prefix_space(&mut self) -> Result<(), Error> {
+        let Some(PreTokenizerWrapper::ByteLevel(mut bytes)) = self.inner.get_pre_tokenizer().cloned() else {
+            return Ok(());
+        };
+        bytes.add_prefix_space = true;
+        self.inner.with_pre_tokenizer(Some(bytes));
+        let post_processor = match self.inner.get_post_processor().cloned() {
+            Some(PostProcessorWrapper::Roberta(p)) => Some(p.add_prefix_space(true).into()),
+            Some(PostProcessorWrapper::ByteLevel(p)) => Some(p.add_prefix_space(true).into()),
+            other => other,
+        };
+        self.inner.with_post_processor(post_processor);
+        self.config.insert("add_prefix_space".into(), true.into());
+        Ok(())
+    }
+
     /// The id of a token, spelled as in the vocabulary.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
@@ -149,21 +188,19 @@ impl Tokenizer {
         // Serialising writes ordered lists only and cannot fail for what was parsed or built here; if it ever does,
         // the message takes the place of the content.
         let content = self.inner.to_string(false).unwrap_or_else(|reason| reason.to_string());
-        blake3::hash(content.as_bytes()).to_hex().to_string()
-    }
-
-    /// Encodes one text.
-    pub fn encode(&self, text: &str, special: Special) -> Result<Encoding, Error> {
-        self.encode_input(text.into(), text, special)
-    }
-
-    /// Encodes two texts as one sequence, put together by the post-processor.
-    pub fn encode_pair(&self, first: &str, second: &str, special: Special) -> Result<Encoding, Error> {
-        self.encode_input((first, second).into(), first, special)
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(content.as_bytes());
+        if let Some(model) = &self.sentencepiece {
+            hasher.update(model.bytes());
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// The ids of one text, without what else an [`Encoding`] holds: the fast way.
     pub fn encode_ids(&self, text: &str, special: Special) -> Result<Vec<u32>, Error> {
+        if self.sentencepiece.is_some() {
+            return Ok(self.encode(text, special)?.ids);
+        }
         let encoding = self.inner.encode_fast(text, special == Special::With).map_err(|e| refused(e, text))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -175,7 +212,8 @@ impl Tokenizer {
 
     /// Ids with the byte at which each token ends in `text`, for counting bytes per token.
     pub(crate) fn encode_ends(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), Error> {
-        let encoding = self.inner.encode(text, false).map_err(|e| refused(e, text))?;
+        let raw = self.encode_raw(text.into(), 0, OffsetType::Byte)?;
+        let encoding = self.post_process(raw, None, Special::Without, text.into())?;
         let ends = encoding.get_offsets().iter().map(|&(_, end)| end).collect();
         Ok((encoding.get_ids().to_vec(), ends))
     }
@@ -187,6 +225,9 @@ impl Tokenizer {
     }
 
     fn decode_raw(&self, ids: &[u32], special: Special) -> Result<String, Error> {
+        if let Some(model) = &self.sentencepiece {
+            return Ok(model.decode(ids, special == Special::With));
+        }
         self.inner
             .decode(ids, special == Special::Without)
             .map_err(|reason| Error::Decode { count: ids.len(), reason: reason.to_string() })
@@ -198,34 +239,29 @@ impl Tokenizer {
     }
 
     /// Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` into the directory `dir`.
+    ///
+    /// A SentencePiece model that is used as its library does is written too, as `tokenizer.model`, and stays what
+    /// decides; `tokenizer.json` is then for other programs, the nearest that it can say, and left out where it cannot
+    /// (`treat_whitespace_as_suffix`).
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         let at = |name: &str| dir.join(name);
         let failed = |path: PathBuf, reason: String| Error::Write { path, source: std::io::Error::other(reason) };
         let tokenizer = self.inner.to_string(true).map_err(|e| failed(at("tokenizer.json"), e.to_string()))?;
-        write(&at("tokenizer.json"), &tokenizer)?;
+        if let Some(model) = &self.sentencepiece {
+            write(&at(files::SAVED_AS), model.bytes())?;
+        }
+        if !self.sentencepiece.as_ref().is_some_and(|model| model.proto().trainer.treat_whitespace_as_suffix) {
+            write(&at("tokenizer.json"), tokenizer.as_bytes())?;
+        }
         let mut config = self.config.clone();
         for (field, token) in self.special.to_json() {
             config.entry(field).or_insert(token);
         }
         for (name, object) in [("tokenizer_config.json", config), ("special_tokens_map.json", self.special.to_json())] {
             let text = serde_json::to_string_pretty(&object).map_err(|e| failed(at(name), e.to_string()))?;
-            write(&at(name), &(text + "\n"))?;
+            write(&at(name), (text + "\n").as_bytes())?;
         }
         Ok(())
-    }
-
-    fn encode_input(&self, input: EncodeInput<'_>, text: &str, special: Special) -> Result<Encoding, Error> {
-        let encoding = self.inner.encode_char_offsets(input, special == Special::With).map_err(|e| refused(e, text))?;
-        Ok(Encoding {
-            ids: encoding.get_ids().to_vec(),
-            type_ids: encoding.get_type_ids().to_vec(),
-            tokens: encoding.get_tokens().to_vec(),
-            offsets: encoding.get_offsets().to_vec(),
-            attention_mask: encoding.get_attention_mask().to_vec(),
-            special_mask: encoding.get_special_tokens_mask().to_vec(),
-            words: encoding.get_word_ids().to_vec(),
-            sequences: encoding.get_sequence_ids(),
-        })
     }
 }
 
@@ -248,22 +284,6 @@ const CLEAN_UP: [(&str, &str); 10] = [
     (" 're", "'re"),
 ];
 
-fn tokenizer_file(path: &Path) -> Result<PathBuf, Error> {
-    if path.is_dir() {
-        let file = path.join("tokenizer.json");
-        if !file.exists() {
-            let models = ["tokenizer.model", "spiece.model", "source.spm"].map(|name| path.join(name));
-            let sentencepiece = models.into_iter().find(|model| model.exists());
-            return Err(Error::NoTokenizer { path: path.to_path_buf(), sentencepiece });
-        }
-        return Ok(file);
-    }
-    if path.extension().is_some_and(|e| e == "model" || e == "spm") && path.exists() {
-        return Err(Error::SentencePiece { path: path.to_path_buf() });
-    }
-    Ok(path.to_path_buf())
-}
-
 /// The JSON object in the file at `path`, or `None` where there is no such file.
 fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
     let text = match fs::read_to_string(path) {
@@ -277,10 +297,10 @@ fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, Error> {
 }
 
 /// Writes a file as a whole: where that fails, what was there before stays.
-fn write(path: &Path, text: &str) -> Result<(), Error> {
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    let written = fs::write(&beside, content).and_then(|()| fs::rename(&beside, path));
     written.map_err(|source| {
         // What cannot be removed either is not worth a second error.
         let _ = fs::remove_file(&beside);

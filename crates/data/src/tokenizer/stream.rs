@@ -1,6 +1,6 @@
 //! Text while ids arrive.
 
-use super::{CLEAN_UP, Error, Special, Tokenizer, clean_up};
+use super::{CLEAN_UP, Error, Special, Tokenizer, clean_up, spm::proto::PieceKind};
 
 /// Turns ids into text one at a time; the pieces put together are what [`Tokenizer::decode`] gives for all ids.
 ///
@@ -37,9 +37,15 @@ impl<'a> StreamDecoder<'a> {
             return Ok(String::new());
         };
         let new = new.to_string();
-        // One token stays as context, because decoders treat the first token of a text differently.
-        self.ids = vec![id];
-        self.context_text = self.tokenizer.decode_raw(&self.ids, self.special)?;
+        // One token stays as context, because decoders treat the first token of a text differently; one without a text
+        // of its own would not tell what is first.
+        let own = self.tokenizer.decode_raw(&[id], self.special)?;
+        if own.is_empty() {
+            self.context_text = text;
+        } else {
+            self.ids = vec![id];
+            self.context_text = own;
+        }
         Ok(self.cleaned(&new))
     }
 
@@ -53,6 +59,10 @@ impl<'a> StreamDecoder<'a> {
 
     /// Whether the decoder gets to see `id` at all.
     fn shows(&self, id: u32) -> bool {
+        if let Some(model) = &self.tokenizer.sentencepiece {
+            let piece = model.piece(id);
+            return piece.is_some_and(|piece| self.special == Special::With || piece.kind != PieceKind::Control);
+        }
         let inner = &self.tokenizer.inner;
         let Some(token) = inner.id_to_token(id) else { return false };
         self.special == Special::With || !inner.get_added_vocabulary().is_special_token(&token)

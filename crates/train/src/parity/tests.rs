@@ -61,6 +61,14 @@ fn fixtures_of_other_configurations_pass() {
 }
 
 #[test]
+fn tokenizers_alone_pass() {
+    let alone = |dir: &PathBuf| dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tokenizer-"));
+    let dirs: Vec<_> = ["fixtures", "fixtures-extra"].into_iter().flat_map(fixtures).filter(alone).collect();
+    assert!(dirs.len() >= 20, "{dirs:?}");
+    check_all(&dirs, Isa::PORTABLE);
+}
+
+#[test]
 fn an_unknown_architecture_is_a_failure_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config.json"), r#"{"model_type": "hal9000"}"#).unwrap();
