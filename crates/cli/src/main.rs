@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod output;
+mod texts;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
-//! Decoding: cache, sampling, beams, batches, streaming.
+//! Decoding: cache, sampling, beams, batches, streaming; and what encoders are used for.
 
 mod config;
 mod error;
 mod generate;
+pub mod tasks;
 mod text;
 
 pub use config::{EarlyStopping, GenerationConfig};

@@ -41,8 +41,8 @@ pub fn load_with(dir: &Path, config: ConfigFile) -> Result<(Model, LoadReport), 
         let bytes = |name: &str| files.get(name).map(|w| w.bytes);
         name.ends_with("lm_head.weight") && source.used.iter().any(|used| bytes(used) == bytes(name))
     };
-    let buffer =
-        |name: &str| [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end));
+    let buffers = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids"];
+    let buffer = |name: &str| buffers.iter().any(|end| name.ends_with(end));
     let unused = files.names().filter(|n| !source.used.contains(*n) && !buffer(n) && !tied(n));
     let report = LoadReport { unused: unused.map(str::to_owned).collect() };
     Ok((model, report))

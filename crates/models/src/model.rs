@@ -20,6 +20,11 @@ pub struct Inputs {
     pub sample_divisor: Option<f64>,
     /// Which logits are wanted.
     pub logits: Logits,
+    /// Rows of `[B · T]` at which a model of masked words computes logits, `[places, V]`; everywhere if `None`.
+    pub places: Option<Vec<i32>>,
+    /// Lengths of sequences that stand one after another in `input_ids: [1, N]`, without padding; for inference with
+    /// models that pack, see [`Model::packs`]. Outputs of tokens are `[1, N, ..]`, of sequences `[lengths, ..]`.
+    pub lengths: Option<Vec<usize>>,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.
@@ -95,6 +100,11 @@ pub trait Network: Send + Sync {
 
     /// What other parts of the toolkit need to know of it.
     fn info(&self) -> Info;
+
+    /// Whether it serves [`Inputs::lengths`].
+    fn packs(&self) -> bool {
+        false
+    }
 }
 
 /// Facts about a network.
@@ -201,8 +211,17 @@ impl Model {
         Env { isa, precision, packing: Packing::Kept, params: &self.params }
     }
 
+    /// Whether it takes sequences of different lengths one after another, see [`Inputs::lengths`].
+    pub fn packs(&self) -> bool {
+        self.network.packs()
+    }
+
     /// From named inputs to named outputs.
     pub fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
+        if inputs.lengths.is_some() && !self.packs() {
+            let what = format!("`{}` takes no packed sequences", self.class_name());
+            return Err(TensorError::Unsupported { op: "forward", what });
+        }
         self.network.forward(inputs, ctx)
     }
 }

@@ -55,9 +55,12 @@ impl MaskedLm {
         self.norm.operand(&x, ctx)
     }
 
-    /// `x: [.., C]` to `[.., V]`.
-    pub(crate) fn logits(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let x = self.states(x, ctx)?;
+    /// `x: [.., C]` to `[.., V]`, or to `[places, V]` where only some are wanted.
+    pub(crate) fn logits(&self, x: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let x = match &inputs.places {
+            Some(places) => self.states(&ops::rows(x, places, ctx)?, ctx)?,
+            None => self.states(x, ctx)?,
+        };
         ops::linear(&x, &[self.decoder], LinearArgs { full: true, ..Default::default() }, ctx)
     }
 
