@@ -1,8 +1,9 @@
 """The same training in f32 and in bf16: do the losses end together?
 
-    python precision.py BEDSTONE TEXTS WORK [--steps 1000] [--seeds 0 1]
+    python precision.py BEDSTONE TEXTS WORK [--steps 1000] [--seeds 0 1] [--lr 1e-3]
 
-The model and settings are those of compare.py. TEXTS is a folder of .txt files, WORK a folder that does not exist yet.
+The model and settings are those of compare.py but for the learning rate: at 3e-3 steps around the end of the warm-up are on
+the edge of what is stable, and any rounding decides which way a run goes. TEXTS is a folder of .txt files, WORK a folder that does not exist yet.
 Writes precision.json beside this file and prints a table; exit code 1 if a pair ends more than 1 % apart.
 """
 import argparse, json, subprocess, sys, time
@@ -17,6 +18,7 @@ def main():
     a.add_argument("texts", type=Path)
     a.add_argument("work", type=Path)
     a.add_argument("--steps", type=int, default=1000)
+    a.add_argument("--lr", type=float, default=1e-3)
     a.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     args = a.parse_args()
     args.work.mkdir(parents=True)
@@ -25,7 +27,7 @@ def main():
     settings = {
         "data.validation": json.dumps([str(args.texts / h) for h in held]),
         "tokenizer.vocab_size": 4096, "model.n_embd": 256, "model.n_layer": 4, "model.n_head": 4,
-        "train.context": 256, "train.batch": 8, "train.lr": 3e-3, "train.steps": args.steps,
+        "train.context": 256, "train.batch": 8, "train.lr": args.lr, "train.steps": args.steps,
         "train.evaluate_every": args.steps // 5, "train.checkpoint_every": 0,
         "evaluate.tokens": 0, "evaluate.final_tokens": 0,
     }

@@ -1,8 +1,10 @@
-"""Training throughput beside PyTorch, in turn: A B A B, a fresh process each time.
+"""Training throughput beside PyTorch, and Candle and Burn if given, in turn: A B A B, a fresh process each time.
 
-    python run.py BEDSTONE PYTHON [--models gpt-6m gpt-17m gpt-163m] [--rounds 5] [--out rows.jsonl] [--no-compile]
+    python run.py BEDSTONE PYTHON [--candle PATH] [--burn PATH] [--models gpt-6m gpt-17m gpt-163m] [--rounds 5]
+                  [--out rows.jsonl] [--no-compile]
 
-BEDSTONE is the binary, PYTHON an interpreter with torch. Raw rows go to --out, one JSON object a line; the table goes to
+BEDSTONE is the binary, PYTHON an interpreter with torch; --candle and --burn are the binaries built from the folders of
+those names, which train in f32 only. Raw rows go to --out, one JSON object a line; the table goes to
 standard output. Nothing else should run on the machine meanwhile.
 """
 import argparse, json, os, platform, statistics, subprocess, sys, time
@@ -23,6 +25,7 @@ def variants(args, model):
         ("bedstone f32", ours + ["--precision", "f32", "--steps", str(args.steps)]),
         ("torch f32", torch + ["f32"] + theirs),
     ]
+    rows += [(f"{peer} f32", [path, "f32"] + theirs) for peer in ("candle", "burn") if (path := getattr(args, peer))]
     return [(n, c) for n, c in rows if not (args.no_compile and "compiled" in n)]
 
 
@@ -37,6 +40,8 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("bedstone")
     a.add_argument("python")
+    a.add_argument("--candle", metavar="PATH")
+    a.add_argument("--burn", metavar="PATH")
     a.add_argument("--models", nargs="+", default=["gpt-6m", "gpt-17m", "gpt-163m"])
     a.add_argument("--rounds", type=int, default=5)
     a.add_argument("--steps", type=int, default=7)

@@ -81,6 +81,11 @@ pub(crate) struct TextArgs {
 }
 
 impl TextArgs {
+    /// The paths as they were given.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.data
+    }
+
     /// Finds the files.
     pub(crate) fn open(&self) -> anyhow::Result<Corpus> {
         let options = match &self.field {

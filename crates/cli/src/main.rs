@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod model;
 mod output;
 mod texts;
 

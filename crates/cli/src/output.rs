@@ -5,9 +5,11 @@ use std::{
     process::ExitCode,
 };
 
+use bedstone_hub::HubError;
 use bedstone_infer::InferError;
 use bedstone_run::{interrupt, recipe::RecipeError};
 use bedstone_train::TrainError;
+use bedstone_words::WordsError;
 
 /// Writes data to stdout. A reader that has had enough (`| head`) ends the program without a word.
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
@@ -31,6 +33,9 @@ pub(crate) fn note(text: impl std::fmt::Display) {
 
 /// Says what went wrong and gives the exit code: 2 for wrong usage, 1 otherwise.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    if matches!(error.downcast_ref::<HubError>(), Some(HubError::Interrupted)) {
+        return interrupted();
+    }
     note(format!("error: {error}"));
     let setting = |e: &InferError| matches!(e, InferError::Setting { .. } | InferError::TooLong { .. });
     let usage = error.downcast_ref::<InferError>().is_some_and(setting)
@@ -39,7 +44,12 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
             error.downcast_ref::<TrainError>(),
             Some(TrainError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
         )
+        || matches!(
+            error.downcast_ref::<WordsError>(),
+            Some(WordsError::Run(bedstone_run::Error::Recipe(e))) if is_usage(e)
+        )
         || error.downcast_ref::<RecipeError>().is_some_and(is_usage)
+        || matches!(error.downcast_ref::<HubError>(), Some(HubError::Setting { .. }))
         || error.downcast_ref::<Usage>().is_some();
     ExitCode::from(if usage { 2 } else { 1 })
 }

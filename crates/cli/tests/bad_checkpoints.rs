@@ -99,7 +99,8 @@ fn config_that_does_not_fit_its_weights() {
          `transformer.h.1.ln_1.weight`, `transformer.h.0.ln_2.weight`"
     });
     check_config(&p, "\"model_type\": \"gpt2\"", "\"model_type\": \"gpt9\"", {
-        "m/config.json: model_type `gpt9` is not known here\nhint: known are gpt2, llama, mistral, qwen2, qwen3, gemma3_text"
+        "m/config.json: model_type `gpt9` is not known here\nhint: known are gpt2, llama, mistral, qwen2, qwen3, gemma3_text, \
+         bert, roberta, xlm-roberta, distilbert, electra, albert"
     });
     check_config(&p, "\"model_type\": \"gpt2\",", "", {
         "m/config.json: field `model_type` is missing, wanted a name such as `llama`"
@@ -140,10 +141,10 @@ fn files_that_are_broken_or_missing() {
     check(&p, |p| p.write("m/generation_config.json", "{\"temperature\": \"hot\"}"), {
         "m/generation_config.json: invalid type: string \"hot\", expected f32"
     });
-    for command in ["generate none --prompt a", "eval none --data tiny.toml", "inspect none"] {
-        p.fails(command, 1, &format!("none: cannot be read: No such file or directory (os error 2){hint}"));
+    for command in ["generate ./none --prompt a", "eval ./none --data tiny.toml", "inspect ./none"] {
+        p.fails(command, 1, &format!("./none: cannot be read: No such file or directory (os error 2){hint}"));
     }
-    p.fails("tokenizer encode none a", 1, "none: cannot be read: No such file or directory (os error 2)");
+    p.fails("tokenizer encode none.json a", 1, "none.json: cannot be read: No such file or directory (os error 2)");
     p.fails("tokenizer decode run 65 400", 1, "run: id 400, wanted below 400");
 }
 

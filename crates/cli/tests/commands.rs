@@ -287,6 +287,12 @@ fn data_world() {
     assert_eq!(p.text("same/train.jsonl"), rows);
     p.done("data world --kind captions --out captions --count 3 --validation 2");
     assert_eq!(p.text("captions/train.tsv").lines().next(), Some("en\tzh"));
+    for (kind, file) in
+        [("sentences", "train.tsv"), ("tags", "train.conll"), ("questions", "train.json"), ("pairs", "train.tsv")]
+    {
+        p.done(&format!("data world --kind {kind} --out {kind} --count 3 --validation 2"));
+        assert!(p.names(kind).contains(&file.to_owned()));
+    }
     // What it writes is what the other commands read.
     p.train("run", "--data world/train.jsonl --set data.validation=[\"world/validation.jsonl\"] --steps 1");
 }
@@ -317,10 +323,10 @@ fn parity() {
     assert_eq!(e.code, Some(1));
     assert!(text.contains("model_type `siglip` is not known here"), "{text}");
     assert!(!text.contains(" 0 failed"), "{text}");
-    let e = p.run("parity none");
+    let e = p.run("parity runs/none");
     assert_eq!(e.code, Some(1));
     assert_snapshot!(e.stdout, @r"
-    FAIL none: fixture: none: no fixture here, wanted parity.json or trace.json
+    FAIL none: fixture: runs/none: no fixture here, wanted parity.json or trace.json
     0 passed, 1 failed
     ");
 }

@@ -57,7 +57,7 @@ fn init_starts_from_weights() {
         "train.context is 33, the model takes 32 tokens\n\
          hint: lower train.context, or train a model with more positions"
     });
-    p.fails("pretrain gpt --init none --out d", 1, "none: cannot be read: No such file or directory (os error 2)");
+    p.fails("pretrain gpt --init ./none --out d", 1, "./none: cannot be read: No such file or directory (os error 2)");
 }
 
 const EXPLODES: &str = "--set train.lr=1e30 --set train.clip=0 --set train.warmup=0";

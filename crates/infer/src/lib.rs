@@ -1,8 +1,9 @@
-//! Decoding: cache, sampling, beams, batches, streaming; and what encoders are used for.
+//! Decoding: cache, sampling, beams, batches, streaming; what encoders are used for; metrics.
 
 mod config;
 mod error;
 mod generate;
+pub mod metrics;
 pub mod tasks;
 mod text;
 

@@ -75,16 +75,22 @@ fn small_batches_give_the_same() {
 fn other_models_name_their_command() {
     let (bert, classes) = (model("bert"), model("bert-seqcls"));
     let no = "`BertForPreTraining` cannot";
-    check(classify(bert.encoder(), &["a".into()], None), "bert", {
-        &format!("bert: {no} classify\nhint: `bedstone fill` serves this model")
-    });
-    check(tag(bert.encoder(), &["a"], &TagOptions::default()), "bert", {
-        &format!("bert: {no} tag\nhint: `bedstone fill` serves this model")
-    });
+    check(
+        classify(bert.encoder(), &["a".into()], None),
+        "bert",
+        &format!("bert: {no} classify\nhint: `bedstone fill` serves this model"),
+    );
+    check(
+        tag(bert.encoder(), &["a"], &TagOptions::default()),
+        "bert",
+        &format!("bert: {no} tag\nhint: `bedstone fill` serves this model"),
+    );
     let question = Question { question: "a", context: "b" };
-    check(answer(bert.encoder(), &[question], &AnswerOptions::default()), "bert", {
-        &format!("bert: {no} answer\nhint: `bedstone fill` serves this model")
-    });
+    check(
+        answer(bert.encoder(), &[question], &AnswerOptions::default()),
+        "bert",
+        &format!("bert: {no} answer\nhint: `bedstone fill` serves this model"),
+    );
     check(fill(classes.encoder(), &["[MASK]"], &FillOptions::default()), "bert-seqcls", {
         "bert-seqcls: `BertForSequenceClassification` cannot fill\nhint: `bedstone classify` serves this model"
     });

@@ -17,6 +17,7 @@ pub mod profile;
 pub mod random;
 pub mod rotary;
 mod simd;
+pub mod words;
 
 pub use half::bf16;
 pub use isa::Isa;

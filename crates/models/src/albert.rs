@@ -82,7 +82,7 @@ fn build(file: &ConfigFile, class: Class, mut b: Builder<'_>) -> Result<Box<dyn 
         Ok::<_, ModelError>(Pooler { before: 0.0, dense, activation: Activation::Tanh })
     };
     let lm = |b: &mut Builder<'_>| {
-        let names = MaskedLmNames { dense: "dense", norm: "LayerNorm", bias: "bias", decoder: "decoder.weight" };
+        let names = MaskedLmNames { dense: "dense", norm: "LayerNorm", bias: "bias", decoder: Some("decoder.weight") };
         let words = embeddings.words();
         MaskedLm::new(&mut b.at("predictions"), &config, &names, width, words, config.activation()?)
     };

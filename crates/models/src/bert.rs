@@ -46,7 +46,7 @@ fn build(file: &ConfigFile, class: Class, mut b: Builder<'_>) -> Result<Box<dyn 
             dense: "transform.dense",
             norm: "transform.LayerNorm",
             bias: "bias",
-            decoder: "decoder.weight",
+            decoder: Some("decoder.weight"),
         };
         let (width, words) = (config.hidden_size, embeddings.words());
         MaskedLm::new(&mut b.at("cls.predictions"), &config, &names, width, words, config.activation()?)

@@ -116,7 +116,7 @@ fn build(file: &ConfigFile, class: Class, mut b: Builder<'_>) -> Result<Box<dyn 
                 dense: "vocab_transform",
                 norm: "vocab_layer_norm",
                 bias: "vocab_projector.bias",
-                decoder: "vocab_projector.weight",
+                decoder: Some("vocab_projector.weight"),
             };
             let words = embeddings.words();
             let lm = MaskedLm::new(&mut b, &config, &names, c, words, config.activation()?)?;

@@ -58,7 +58,7 @@ fn build(file: &ConfigFile, class: Class, mut b: Builder<'_>) -> Result<Box<dyn 
                 dense: "generator_predictions.dense",
                 norm: "generator_predictions.LayerNorm",
                 bias: "generator_lm_head.bias",
-                decoder: "generator_lm_head.weight",
+                decoder: Some("generator_lm_head.weight"),
             };
             let words = embeddings.words();
             Head::MaskedLm(Box::new(MaskedLm::new(&mut b, &config, &names, width, words, Activation::Gelu)?))

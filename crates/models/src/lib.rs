@@ -7,6 +7,7 @@ mod albert;
 mod bert;
 mod causal;
 pub mod checkpoint;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -24,7 +25,7 @@ mod qwen3;
 mod roberta;
 
 pub use error::ModelError;
-pub use load::{LoadReport, load, load_with, save};
+pub use load::{LoadReport, load, load_head, load_with, save};
 pub use model::{Info, Inputs, Logits, Model, Network, Outputs};
 
 use bedstone_nn::Builder;
@@ -86,6 +87,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
     albert::ARCHITECTURE,
+    deberta_v2::ARCHITECTURE,
 ];
 
 impl Architecture {
@@ -94,11 +96,16 @@ impl Architecture {
         ARCHITECTURES.iter().find(|a| a.model_type == model_type)
     }
 
-    /// The one that a configuration names, and what it is for.
-    pub fn of(config: &ConfigFile) -> Result<(&'static Architecture, Class), ModelError> {
+    /// The one that a configuration names, whatever it is for.
+    pub fn of_type(config: &ConfigFile) -> Result<&'static Architecture, ModelError> {
         let model_type = config.model_type()?;
         let unknown = || ModelError::Unknown { path: config.path().to_owned(), model_type: model_type.to_owned() };
-        let architecture = Self::by_model_type(model_type).ok_or_else(unknown)?;
+        Self::by_model_type(model_type).ok_or_else(unknown)
+    }
+
+    /// The one that a configuration names, and what it is for.
+    pub fn of(config: &ConfigFile) -> Result<(&'static Architecture, Class), ModelError> {
+        let architecture = Self::of_type(config)?;
         let classes = config.architectures()?;
         if let Some((_, class)) = architecture.classes.iter().find(|(name, _)| classes.contains(name)) {
             return Ok((architecture, *class));

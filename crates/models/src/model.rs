@@ -20,8 +20,6 @@ pub struct Inputs {
     pub sample_divisor: Option<f64>,
     /// Which logits are wanted.
     pub logits: Logits,
-    /// Rows of `[B · T]` at which a model of masked words computes logits, `[places, V]`; everywhere if `None`.
-    pub places: Option<Vec<i32>>,
     /// Lengths of sequences that stand one after another in `input_ids: [1, N]`, without padding; for inference with
     /// models that pack, see [`Model::packs`]. Outputs of tokens are `[1, N, ..]`, of sequences `[lengths, ..]`.
     pub lengths: Option<Vec<usize>>,
@@ -32,13 +30,17 @@ pub struct Inputs {
 }
 
 /// Which logits a language model computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Logits {
     /// At every position.
     #[default]
     All,
     /// At the last position only.
     Last,
+    /// At the places that have labels, in their order: `[labels, V]`.
+    Labelled,
+    /// At these rows of `[B · T]`, of a model of masked words: `[rows, V]`.
+    At(Vec<i32>),
     /// None: the loss alone is wanted.
     None,
 }

@@ -54,7 +54,8 @@ fn build(file: &ConfigFile, class: Class, mut b: Builder<'_>) -> Result<Box<dyn 
         .collect::<Result<_, _>>()?;
     let head = match class {
         Class::MaskedLm => {
-            let names = MaskedLmNames { dense: "dense", norm: "layer_norm", bias: "bias", decoder: "decoder.weight" };
+            let names =
+                MaskedLmNames { dense: "dense", norm: "layer_norm", bias: "bias", decoder: Some("decoder.weight") };
             let words = embeddings.words();
             let lm = MaskedLm::new(&mut b.at("lm_head"), &config, &names, c, words, Activation::Gelu)?;
             Head::MaskedLm(Box::new(lm))

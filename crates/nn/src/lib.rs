@@ -6,6 +6,7 @@
 mod attention;
 mod block;
 mod builder;
+mod disentangled;
 mod embedding;
 mod linear;
 mod mlp;
@@ -15,6 +16,7 @@ mod rotary;
 pub use attention::{Attention, AttentionInput, AttentionSpec};
 pub use block::{Block, PostNormBlock, PreNormBlock};
 pub use builder::{Builder, Init, NnError, Random, Result, Source};
+pub use disentangled::{Buckets, DisentangledAttention, Distances};
 pub use embedding::Embedding;
 pub use linear::{Linear, LinearSpec};
 pub use mlp::Mlp;

@@ -68,6 +68,15 @@ impl Interrupt {
     }
 }
 
+/// From now on Ctrl-C ends the process at once with [`EXIT_CODE`]: for work that needs no tidying.
+///
+/// Not together with [`Interrupt::of_process`], whose first signal asks.
+pub fn exit_at_once() -> io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, EXIT_CODE, always)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! This crate knows no tensors and no models. It does not print: what should be shown goes through
 //! [`progress::Progress`], and only the sinks there, which the command line chooses, write to a stream.
 
+pub mod begin;
 pub mod curve;
 pub mod dir;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod recipe;
 pub mod space;
 pub mod units;
 
+pub use begin::{Ending, Start};
 pub use curve::Curve;
 pub use dir::{Checkpoint, Committed, Keep, Resume, RunDir, Verify};
 pub use error::Error;

@@ -1,9 +1,9 @@
 //! The model card, made from the run.
 
-use bedstone_models::Model;
+use bedstone_models::{Class, Model};
 use bedstone_run::units;
 
-use crate::{evaluate::Evaluation, recipe::PretrainRecipe};
+use crate::{evaluate::Evaluated, recipe::PretrainRecipe};
 
 /// What the card tells beside the model.
 pub(crate) struct Facts<'a> {
@@ -11,26 +11,29 @@ pub(crate) struct Facts<'a> {
     pub(crate) data: String,
     pub(crate) step: u64,
     pub(crate) tokens: u64,
-    pub(crate) evaluation: Option<Evaluation>,
+    pub(crate) evaluation: Option<Evaluated>,
 }
 
 /// `README.md` of a checkpoint.
 pub(crate) fn card(model: &Model, facts: &Facts<'_>) -> String {
     let info = model.info();
     let class = model.class_name();
-    let loss = facts.evaluation.map_or(String::new(), |e| {
-        format!("| validation loss | {:.4} |\n| bits per byte | {:.4} |\n", e.loss, e.bits_per_byte)
-    });
+    let rows = facts.evaluation.map(|e| e.rows()).unwrap_or_default();
+    let loss: String = rows.into_iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    let (task, auto, example) = match model.class() {
+        Class::CausalLm => ("text-generation", "AutoModelForCausalLM", "generate DIR --prompt \"Once\""),
+        _ => ("fill-mask", "AutoModelForMaskedLM", "fill DIR \"The [MASK] sleeps.\""),
+    };
     format!(
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [bedstone]\n---\n\n\
+        "---\nlibrary_name: transformers\npipeline_tag: {task}\ntags: [bedstone]\n---\n\n\
          # A {} pretrained on {}\n\n\
          | | |\n|---|---|\n\
          | architecture | {class} |\n| parameters | {} |\n| layers, width | {}, {} |\n| vocabulary | {} |\n\
          | context | {} |\n| steps | {} of {} |\n| tokens seen | {} |\n{loss}\n\
          `recipe.toml` describes the training completely; `training/` (beside it, in the run) has the log.\n\n\
-         ```sh\nbedstone generate DIR --prompt \"Once\"\n```\n\n\
-         ```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\
-         model, tokenizer = AutoModelForCausalLM.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR)\n```\n",
+         ```sh\nbedstone {example}\n```\n\n\
+         ```python\nfrom transformers import {auto}, AutoTokenizer\n\
+         model, tokenizer = {auto}.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR)\n```\n",
         model.architecture().model_type,
         facts.data,
         units::count(model.params().numel() as u64),

@@ -45,6 +45,35 @@ pub enum TrainError {
     /// Instructions that are not there.
     #[error(transparent)]
     Isa(#[from] IsaError),
+    /// A pattern of parameters that cannot be frozen.
+    #[error("freeze `{pattern}`: {reason}")]
+    Freeze {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Labelled data.
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Labelled(Box<bedstone_data::labelled::Error>),
+    /// Metrics.
+    #[error(transparent)]
+    Metric(#[from] bedstone_infer::metrics::MetricError),
+    /// Data that a task cannot use.
+    #[error("{what}: got {got}, wanted {wanted}\nhint: {hint}")]
+    Examples {
+        /// Which data.
+        what: String,
+        /// What there is.
+        got: String,
+        /// What it has to be.
+        wanted: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A tokenizer without the tokens that masking needs.
+    #[error(transparent)]
+    MissingToken(#[from] bedstone_data::sampler::MissingToken),
     /// The loss or its gradient is not a finite number.
     #[error(
         "step {step}: the {what} is {value}\n  data: {data}\nhint: the checkpoint of step {checkpoint} is whole; lower train.lr, raise train.warmup, or look at the data named here"
@@ -105,9 +134,32 @@ pub enum TrainError {
         /// What the model takes.
         limit: usize,
     },
+    /// Word vectors that cannot begin the embedding.
+    #[error("train.init_embeddings: {}{reason}", prefix(path, reason))]
+    Embeddings {
+        /// The vectors.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Word vectors of another width than the embedding's.
+    #[error(
+        "{}: vectors have {got} dimensions, the embedding {wanted}\nhint: set the width of the model (model.n_embd, model.hidden_size) to {got}, or train vectors with --set model.vector_size={wanted}", path.display()
+    )]
+    EmbeddingWidth {
+        /// The vectors.
+        path: PathBuf,
+        /// Their dimensions.
+        got: usize,
+        /// The embedding's.
+        wanted: usize,
+    },
     /// The user wants no more, before there is anything to keep.
     #[error("interrupted")]
     Interrupted,
+    /// A checkpoint that the recipe names is not to be had.
+    #[error(transparent)]
+    Locate(Box<dyn std::error::Error + Send + Sync>),
     /// More memory than there is.
     #[error("the run needs about {} of memory, {} are available\nhint: lower train.micro_batch, train.context, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
     Memory {
@@ -124,6 +176,12 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// The path, where the reason does not begin with it.
+fn prefix(path: &std::path::Path, reason: &str) -> String {
+    let path = path.display().to_string();
+    if reason.starts_with(&path) { String::new() } else { format!("{path}: ") }
 }
 
 fn hint(hint: Option<String>) -> String {
@@ -164,3 +222,9 @@ from_run!(
     run::space::SpaceError,
     run::files::FileError
 );
+
+impl From<bedstone_data::labelled::Error> for TrainError {
+    fn from(error: bedstone_data::labelled::Error) -> Self {
+        TrainError::Labelled(Box::new(error))
+    }
+}

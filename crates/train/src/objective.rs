@@ -9,12 +9,55 @@ pub(crate) trait Objective: Send + Sync {
     /// Labels that count in a batch: what losses and gradients are divided by, whatever the micro-batches.
     fn weight(&self, batch: &Batch) -> u64;
 
+    /// What the sum of losses over a batch's labels is divided by.
+    fn divisor(&self, batch: &Batch) -> f64 {
+        self.weight(batch).max(1) as f64
+    }
+
     /// The inputs of samples `from..to` of a batch, with the loss divided by `divisor`.
     fn inputs(&self, batch: &Batch, samples: std::ops::Range<usize>, divisor: f64) -> Inputs;
 
     /// Parameters that take no part, by name: they may go without a gradient.
     fn leaves_out(&self, _name: &str) -> bool {
         false
+    }
+}
+
+/// Guessing masked tokens, and where there are pairs how their texts are related.
+pub(crate) struct MaskedLm {
+    /// Tokens a sequence, at most.
+    pub(crate) context: usize,
+}
+
+impl Objective for MaskedLm {
+    fn weight(&self, batch: &Batch) -> u64 {
+        batch.labels.iter().filter(|&&l| l != NONE).count() as u64
+    }
+
+    fn inputs(&self, batch: &Batch, samples: std::ops::Range<usize>, divisor: f64) -> Inputs {
+        let lengths = &batch.lengths[samples.clone()];
+        // As long as the longest of these.
+        let t = lengths.iter().map(|&l| l as usize).max().unwrap_or(self.context);
+        let rows = |x: &[u32], map: &dyn Fn(u32) -> i32| {
+            let rows = samples.clone().flat_map(|i| x[i * self.context..][..t].iter().map(|&id| map(id)));
+            Tensor::from_slice(&rows.collect::<Vec<i32>>(), [samples.len(), t])
+        };
+        let plain = |id: u32| id as i32;
+        let mut inputs = Inputs::new("input_ids", rows(&batch.ids, &plain))
+            .with("labels", rows(&batch.labels, &|l| if l == NONE { IGNORE } else { l as i32 }))
+            .with("token_type_ids", rows(&batch.types, &plain));
+        if lengths.iter().any(|&l| (l as usize) < t) {
+            let mask = lengths.iter().flat_map(|&l| (0..t).map(move |i| u8::from(i < l as usize)));
+            inputs = inputs.with("attention_mask", Tensor::from_slice(&mask.collect::<Vec<u8>>(), [samples.len(), t]));
+        }
+        if let Some(relations) = batch.relations.get(samples.clone()) {
+            let relations: Vec<i32> = relations.iter().map(|&r| r as i32).collect();
+            inputs = inputs.with("next_sentence_label", Tensor::from_slice(&relations, [samples.len()]));
+        }
+        inputs.logits = Logits::None;
+        inputs.loss_divisor = Some(divisor);
+        inputs.sample_divisor = Some(batch.samples.len() as f64);
+        inputs
     }
 }
 

@@ -25,6 +25,8 @@ pub struct AdamWConfig {
 pub struct AdamW {
     config: AdamWConfig,
     moments: Vec<Option<Moments>>,
+    /// What the learning rate of each parameter is multiplied by.
+    rates: Vec<f32>,
     /// Steps done.
     step: u64,
 }
@@ -40,7 +42,13 @@ impl AdamW {
     pub fn new(config: AdamWConfig, params: &Params) -> Self {
         let zeros = |n| Moments { m: Buf::zeroed(n), v: Buf::zeroed(n) };
         let moments = params.iter().map(|(_, p)| p.trainable.then(|| zeros(p.value.shape().numel()))).collect();
-        AdamW { config, moments, step: 0 }
+        AdamW { config, moments, rates: vec![1.0; params.len()], step: 0 }
+    }
+
+    /// With the learning rate of some parameters multiplied.
+    pub(crate) fn with_rates(mut self, rates: impl IntoIterator<Item = (ParamId, f32)>) -> Self {
+        rates.into_iter().for_each(|(id, rate)| self.rates[id.index()] = rate);
+        self
     }
 
     /// Steps done.
@@ -95,7 +103,7 @@ impl AdamW {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
         let decays = param.value.shape().len() >= 2;
         let options = optim::AdamW {
-            lr,
+            lr: lr * self.rates[id.index()],
             beta1,
             beta2,
             eps,

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use bedstone_models::Architecture;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use bedstone_models::{Architecture, Class};
+use bedstone_run::recipe::empty_is_none;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::schedule;
@@ -15,6 +16,10 @@ pub enum Family {
     Gpt,
     /// Llama.
     Llama,
+    /// BERT: masked words and next sentences.
+    Bert,
+    /// RoBERTa: masked words.
+    Roberta,
 }
 
 impl Family {
@@ -23,6 +28,8 @@ impl Family {
         match self {
             Family::Gpt => "gpt",
             Family::Llama => "llama",
+            Family::Bert => "bert",
+            Family::Roberta => "roberta",
         }
     }
 
@@ -31,7 +38,14 @@ impl Family {
         match self {
             Family::Gpt => include_str!("../../../recipes/gpt.toml"),
             Family::Llama => include_str!("../../../recipes/llama.toml"),
+            Family::Bert => include_str!("../../../recipes/bert.toml"),
+            Family::Roberta => include_str!("../../../recipes/roberta.toml"),
         }
+    }
+
+    /// Whether its models continue texts.
+    pub fn generates(self) -> bool {
+        matches!(self, Family::Gpt | Family::Llama)
     }
 
     /// `model_type` of the architecture.
@@ -39,6 +53,17 @@ impl Family {
         match self {
             Family::Gpt => "gpt2",
             Family::Llama => "llama",
+            Family::Bert => "bert",
+            Family::Roberta => "roberta",
+        }
+    }
+
+    /// What the network is for.
+    pub(crate) fn class(self, mask: Option<&MaskConfig>) -> Class {
+        match mask {
+            None => Class::CausalLm,
+            Some(mask) if mask.next_sentence => Class::PreTraining,
+            Some(_) => Class::MaskedLm,
         }
     }
 
@@ -50,7 +75,7 @@ impl Family {
     pub(crate) fn length_field(self) -> &'static str {
         match self {
             Family::Gpt => "n_positions",
-            Family::Llama => "max_position_embeddings",
+            Family::Llama | Family::Bert | Family::Roberta => "max_position_embeddings",
         }
     }
 }
@@ -62,6 +87,9 @@ pub struct PretrainRecipe {
     pub data: DataConfig,
     pub tokenizer: TokenizerConfig,
     pub model: Map<String, Value>,
+    /// Of encoders.
+    #[serde(default)]
+    pub mask: Option<MaskConfig>,
     pub train: TrainConfig,
     pub evaluate: EvaluateConfig,
 }
@@ -100,12 +128,24 @@ pub enum TokenizerKind {
     Unigram,
 }
 
+/// `[mask]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct MaskConfig {
+    pub probability: f32,
+    pub whole_words: bool,
+    pub next_sentence: bool,
+    pub short: f32,
+}
+
 /// `[train]`.
 #[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs)]
 pub struct TrainConfig {
     #[serde(deserialize_with = "empty_is_none")]
     pub init: Option<PathBuf>,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub init_embeddings: Option<PathBuf>,
     pub seed: u64,
     pub steps: u64,
     pub context: usize,
@@ -184,6 +224,8 @@ impl PretrainRecipe {
             ("train.weight_decay", t.weight_decay >= 0.0, "0 or more"),
             ("train.clip", t.clip >= 0.0, "0 or more"),
             ("data.stories", self.data.stories >= 20, "20 or more"),
+            ("mask.probability", self.mask.is_none_or(|m| m.probability > 0.0 && m.probability < 1.0), "0 to 1"),
+            ("mask.short", self.mask.is_none_or(|m| (0.0..=1.0).contains(&m.short)), "0 to 1"),
         ];
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
     }
@@ -203,6 +245,7 @@ impl PretrainRecipe {
             ("data.field", files, "without data.paths the stories are read"),
             ("tokenizer.kind", made, tokenizer),
             ("tokenizer.vocab_size", made, tokenizer),
+            ("train.init_embeddings", t.init.is_none(), "train.init gives all weights"),
             ("train.decay", t.schedule == schedule::Kind::Wsd, "train.schedule is not \"wsd\""),
             ("train.min_lr", t.schedule != schedule::Kind::Constant, "train.schedule is \"constant\""),
         ];
@@ -210,12 +253,16 @@ impl PretrainRecipe {
     }
 
     /// Fields of `config.json`, with `auto` filled in.
-    pub(crate) fn model_fields(&self, family: Family, vocab_size: usize) -> Map<String, Value> {
+    pub(crate) fn model_fields(&self, family: Family, vocab_size: usize, pad: usize) -> Map<String, Value> {
         let mut fields = Map::new();
         for (name, value) in &self.model {
             let auto = value.as_str() == Some("auto");
             let value = match &name[..] {
                 "vocab_size" if auto => vocab_size.into(),
+                // RoBERTa's positions begin behind the number of padding.
+                n if auto && n == family.length_field() && family == Family::Roberta => {
+                    (self.train.context + pad + 1).into()
+                }
                 n if auto && n == family.length_field() => self.train.context.into(),
                 _ if auto => Value::Null,
                 _ => value.clone(),
@@ -224,9 +271,4 @@ impl PretrainRecipe {
         }
         fields
     }
-}
-
-fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
-    let text = String::deserialize(d).map_err(D::Error::custom)?;
-    Ok((!text.is_empty()).then(|| text.into()))
 }

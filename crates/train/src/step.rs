@@ -66,7 +66,7 @@ impl Pass<'_> {
 
     /// The loss of the samples from `from` on, as a part of the whole batch's, and what was recorded.
     fn forward<'m>(&self, model: &'m Model, from: usize) -> Result<(Ctx<'m>, Tensor)> {
-        let divisor = self.objective.weight(self.batch).max(1) as f64;
+        let divisor = self.objective.divisor(self.batch);
         let range = from..(from + self.micro).min(self.batch.samples.len());
         let inputs = self.objective.inputs(self.batch, range, divisor);
         let training = Training { key: random::key(self.seed, self.step), first_sample: from as u32 };
@@ -164,7 +164,7 @@ mod tests {
         let mut labels = ids.clone();
         labels.rotate_left(1);
         labels[CONTEXT..CONTEXT + 6].fill(bedstone_data::sampler::IGNORE);
-        Batch { ids, labels, samples: (0..samples as u64).collect(), begins: vec![0; samples] }
+        Batch { ids, labels, samples: (0..samples as u64).collect(), begins: vec![0; samples], ..Batch::default() }
     }
 
     const OBJECTIVE: CausalLm = CausalLm { context: CONTEXT };

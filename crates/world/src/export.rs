@@ -7,7 +7,9 @@ use std::{
     str::FromStr,
 };
 
-use crate::{Split, World};
+use serde_json::json;
+
+use crate::{Question, Split, World};
 
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,24 +18,39 @@ pub enum Kind {
     Stories,
     /// Captions of scenes as tab-separated values with the columns `en` and `zh`.
     Captions,
+    /// Sentences about scenes as tab-separated values with the columns `text` and `label`.
+    Sentences,
+    /// Words with tags in CoNLL's form: a word and its tag a line, an empty line behind every sentence.
+    Tags,
+    /// Questions on stories as JSON in the form of SQuAD 2.0.
+    Questions,
+    /// Captions that mean the same as tab-separated values with the columns `anchor`, `positive` and `negative`.
+    Pairs,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Stories, Self::Captions];
+    pub const ALL: [Self; 6] =
+        [Self::Stories, Self::Captions, Self::Sentences, Self::Tags, Self::Questions, Self::Pairs];
 
     /// The name that [`Kind::from_str`] reads.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stories => "stories",
             Self::Captions => "captions",
+            Self::Sentences => "sentences",
+            Self::Tags => "tags",
+            Self::Questions => "questions",
+            Self::Pairs => "pairs",
         }
     }
 
     fn extension(self) -> &'static str {
         match self {
             Self::Stories => "jsonl",
-            Self::Captions => "tsv",
+            Self::Captions | Self::Sentences | Self::Pairs => "tsv",
+            Self::Tags => "conll",
+            Self::Questions => "json",
         }
     }
 }
@@ -48,7 +65,7 @@ impl FromStr for Kind {
 
 /// A name that is no [`Kind`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the World has no kind `{got}`, it has {}", Kind::ALL.map(Kind::name).join(" and "))]
+#[error("the World has no kind `{got}`, it has {}", Kind::ALL.map(Kind::name).join(", "))]
 pub struct UnknownKind {
     /// What was asked for.
     pub got: String,
@@ -86,7 +103,7 @@ pub struct ExportedFile {
     pub path: PathBuf,
     /// The split it holds.
     pub split: Split,
-    /// Its rows, without a header.
+    /// Its rows, without a header; sentences and stories where these are of several lines.
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
@@ -177,8 +194,49 @@ fn write_rows(kind: Kind, world: &World, split: Split, rows: u64, to: &mut dyn W
                 writeln!(to, "{}\t{}", scene.caption_en(), scene.caption_zh())?;
             }
         }
+        Kind::Sentences => {
+            to.write_all(b"text\tlabel\n")?;
+            for sentence in world.labelled_sentences(split, rows) {
+                writeln!(to, "{}\t{}", sentence.text, sentence.label.name())?;
+            }
+        }
+        Kind::Tags => {
+            for sentence in world.tagged_sentences(split, rows) {
+                for (word, tag) in sentence.words.iter().zip(&sentence.tags) {
+                    writeln!(to, "{word} {tag}")?;
+                }
+                to.write_all(b"\n")?;
+            }
+        }
+        Kind::Questions => write_squad(world, split, rows, to)?,
+        Kind::Pairs => {
+            to.write_all(b"anchor\tpositive\tnegative\n")?;
+            for pair in world.caption_pairs(split, rows) {
+                writeln!(to, "{}\t{}\t{}", pair.anchor, pair.positive, pair.negative)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// SQuAD 2.0: one article, a paragraph a story, an id of split, story and question.
+fn write_squad(world: &World, split: Split, stories: u64, to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(b"{\"version\":\"v2.0\",\"data\":[{\"title\":\"World\",\"paragraphs\":[\n")?;
+    for (index, story) in world.questions(split, stories).enumerate() {
+        let question = |(number, question): (usize, &Question)| {
+            let answers: Vec<_> =
+                question.answer.iter().map(|a| json!({"text": a.text, "answer_start": a.start})).collect();
+            let id = format!("{}-{index}-{number}", split.name());
+            let impossible = question.answer.is_none();
+            json!({"id": id, "question": question.question, "answers": answers, "is_impossible": impossible})
+        };
+        let questions: Vec<_> = story.questions.iter().enumerate().map(question).collect();
+        if index > 0 {
+            to.write_all(b",\n")?;
+        }
+        serde_json::to_writer(&mut *to, &json!({"context": story.context, "qas": questions}))?;
+    }
+    to.write_all(b"\n]}]}\n")
 }
 
 /// Writes and syncs a file; gives its size.
@@ -201,6 +259,27 @@ fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
         Kind::Captions => (
             "Captions of scenes in English and Chinese",
             "Tab-separated values with a header, columns `en` and `zh`. UTF-8, ends of lines `\\n`, no quoting.",
+        ),
+        Kind::Sentences => (
+            "Sentences about scenes, with what kind of being they are about",
+            "Tab-separated values with a header, columns `text` and `label`. UTF-8, ends of lines `\\n`, no quoting. The \
+            labels are mammal, bird, reptile, bug, sea-animal, fabulous, person and object: what the subject of the first \
+            sentence is. Other beings and things may be named, too, and the label is not one of the words.",
+        ),
+        Kind::Tags => (
+            "Sentences about scenes with a tag for every word",
+            "CoNLL: a word, a space and its tag a line, an empty line behind every sentence. UTF-8, ends of lines `\\n`. Tags \
+            are IOB2 (BIO) for CREATURE, OBJECT and PLACE.",
+        ),
+        Kind::Questions => (
+            "Questions on short English stories",
+            "JSON in the form of SQuAD 2.0. A row is a story with four questions; one of them has no answer in the story. \
+            Answers are pieces of the text, their places count characters.",
+        ),
+        Kind::Pairs => (
+            "Captions of one scene in different words",
+            "Tab-separated values with a header, columns `anchor`, `positive` and `negative`. UTF-8, ends of lines `\\n`, no \
+            quoting. The first two describe the same scene, the third one that differs in a single thing.",
         ),
     };
     let extension = kind.extension();
@@ -310,6 +389,26 @@ mod tests {
         assert!(text.lines().all(|line| line.split('\t').count() == 2), "{text}");
     }
 
+    #[track_caller]
+    fn check_rows(kind: Kind, file: &str, want: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let report = export(kind, 0, COUNTS, &out).unwrap();
+        assert_eq!((report.files[0].rows, report.files[1].rows), (20, 5));
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        assert!(text.contains(want), "{text}");
+        assert!(text.ends_with('\n'));
+        assert!(fs::read_to_string(out.join("README.md")).unwrap().contains(kind.name()));
+    }
+
+    #[test]
+    fn labelled_kinds() {
+        check_rows(Kind::Sentences, "train.tsv", "text\tlabel\n");
+        check_rows(Kind::Tags, "validation.conll", " B-PLACE\n. O\n\n");
+        check_rows(Kind::Questions, "train.json", "{\"version\":\"v2.0\"");
+        check_rows(Kind::Pairs, "validation.tsv", "anchor\tpositive\tnegative\n");
+    }
+
     #[test]
     fn an_empty_directory_is_replaced_and_a_used_one_refused() {
         let dir = tempfile::tempdir().unwrap();
@@ -342,6 +441,6 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
         let error = "tales".parse::<Kind>().unwrap_err().to_string();
-        assert_eq!(error, "the World has no kind `tales`, it has stories and captions");
+        assert_eq!(error, "the World has no kind `tales`, it has stories, captions, sentences, tags, questions, pairs");
     }
 }

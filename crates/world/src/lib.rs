@@ -1,6 +1,7 @@
 //! The World: a small invented world that serves as data for every task.
 //!
-//! A [`World`] is a function from a split and an index to a [`Scene`] or a [`Story`]. Nothing is stored and nothing
+//! A [`World`] is a function from a split and an index to a [`Scene`] or a [`Story`], or to one of either with
+//! labels. Nothing is stored and nothing
 //! depends on order: row 17 is the same whether or not rows 0 to 16 were made, on every platform.
 //!
 //! ```
@@ -19,6 +20,7 @@
 mod caption;
 mod export;
 mod grammar;
+mod labelled;
 pub mod lexicon;
 mod rng;
 mod scene;
@@ -26,6 +28,7 @@ mod split;
 mod story;
 
 pub use export::{Counts, ExportError, ExportReport, ExportedFile, Kind, UnknownKind, export};
+pub use labelled::{Answer, CaptionPair, LabelledSentence, Question, StoryQuestions, TaggedSentence};
 pub use scene::{Clothing, Object, Placement, Scene};
 pub use split::{Split, held_out};
 pub use story::Story;

@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Offsets count code points. Contexts that are longer than the model are seen through windows.")]
 pub(crate) struct AnswerArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     /// The question; can be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]

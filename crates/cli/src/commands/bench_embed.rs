@@ -2,18 +2,19 @@
 
 use std::{path::PathBuf, time::Instant};
 
+use bedstone_hub::Want;
 use bedstone_infer::tasks::embed::SentenceEncoder;
 use bedstone_kernels::{pool, profile};
 use bedstone_run::dir::model_folder;
 use clap::Args;
 use serde_json::json;
 
-use crate::{args::RuntimeArgs, output, texts::DataArgs};
+use crate::{args::RuntimeArgs, model::locate, output, texts::DataArgs};
 
 /// Texts to vectors, from text on, with a model of yours
 #[derive(Debug, Args)]
 pub(crate) struct EmbedBenchArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
@@ -33,7 +34,7 @@ pub(crate) struct EmbedBenchArgs {
 pub(super) fn run(args: &EmbedBenchArgs) -> anyhow::Result<()> {
     let texts: Vec<String> = args.data.read(&[], false)?.into_iter().map(|t| t.text).collect();
     let runtime = args.runtime.runtime()?;
-    let (encoder, _) = SentenceEncoder::load(&model_folder(&args.model)?, runtime)?;
+    let (encoder, _) = SentenceEncoder::load(&model_folder(&locate(&args.model, Want::Model)?)?, runtime)?;
     encoder.embed(&texts, None)?;
     profile::set(args.profile);
     let mut seconds = Vec::new();

@@ -19,7 +19,7 @@ use crate::{
 /// Label texts
 #[derive(Debug, Args)]
 pub(crate) struct ClassifyArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     /// Texts
     #[arg(value_name = "TEXT")]

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use bedstone_hub::Want;
 use bedstone_infer::tasks::embed::{Embeddings, Pooling, SentenceConfig, SentenceEncoder, is_sentence_transformer};
 use bedstone_models::checkpoint::{Dtype, NamedTensor, TensorData, write_safetensors_file};
 use bedstone_run::dir::model_folder;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use super::unused;
 use crate::{
     args::RuntimeArgs,
+    model::locate,
     output::{self, Usage},
     texts::{DataArgs, Text, at_place, places},
 };
@@ -29,7 +31,7 @@ use crate::{
     text."
 )]
 pub(crate) struct EmbedArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     /// Files of texts, one a line, or .jsonl with one a row; - for the standard input
     #[arg(value_name = "FILE")]
@@ -90,7 +92,7 @@ pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<ExitCode> {
     }
     let data = DataArgs { data: args.files.clone(), field: args.field.clone() };
     let texts = data.read(&args.text, false)?;
-    let dir = model_folder(&args.model)?;
+    let dir = model_folder(&locate(&args.model, Want::Model)?)?;
     let (mut encoder, report) = SentenceEncoder::load(&dir, args.runtime.runtime()?)?;
     unused(&dir, &report);
     match args.pooling {

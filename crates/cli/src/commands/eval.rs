@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use bedstone_data::shards::{Build, Text, Validation, default_cache_dir};
 use bedstone_run::units;
 use bedstone_train::{TrainError, evaluate};
-use clap::Args;
+use bedstone_words::{Vectors, vectors::judge};
+use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::text_model;
 use crate::{
@@ -13,11 +15,17 @@ use crate::{
     output,
 };
 
-/// Measure how well a language model predicts a text
+/// Measure how well a language model predicts a text, or word vectors do in a test
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id (org/name or org/name@revision); with --task, a file of word vectors too
     model: PathBuf,
+    /// What word vectors are asked: analogy (questions-words) or similarity (word, word and score with tabs between)
+    #[arg(long, value_enum)]
+    task: Option<TaskArg>,
+    /// With --task analogy: answers among the N most frequent words; 0: all [default: 30000]
+    #[arg(long, value_name = "N", requires = "task")]
+    restrict: Option<usize>,
     #[command(flatten)]
     text: TextArgs,
     /// Tokens a window [default: as many as the model takes, at most 1024]
@@ -29,14 +37,28 @@ pub(crate) struct EvalArgs {
     /// Where tokens are kept [default: the user's cache directory]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// One JSON object: loss, perplexity, bits_per_byte, tokens
+    /// One JSON object: loss, perplexity, bits_per_byte, tokens; or the task's results
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TaskArg {
+    /// a is to b as c is to d
+    Analogy,
+    /// How alike two words are
+    Similarity,
+}
+
+/// Words among which answers are looked for, as in word2vec's own test.
+const RESTRICT: usize = 30_000;
+
 pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    if let Some(task) = args.task {
+        return words(args, task);
+    }
     let model = text_model(&args.model, args.runtime.runtime()?)?;
     let corpus = args.text.open()?;
     let cache = match &args.cache {
@@ -66,6 +88,53 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         output::line(format!("perplexity      {:.3}", e.perplexity))?;
         output::line(format!("bits per byte   {:.4}", e.bits_per_byte))?;
         output::line(format!("tokens          {}", units::count(e.tokens)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A test of word vectors.
+fn words(args: &EvalArgs, task: TaskArg) -> anyhow::Result<ExitCode> {
+    args.runtime.exact()?;
+    let [data] = args.text.paths() else {
+        let text = format!("--data: got {} files, a task takes one", args.text.paths().len());
+        return Err(output::Usage(text).into());
+    };
+    if args.restrict.is_some() && task != TaskArg::Analogy {
+        return Err(output::Usage("--restrict: has no use for --task similarity".into()).into());
+    }
+    let vectors = Vectors::open(&args.model)?;
+    match task {
+        TaskArg::Analogy => {
+            let found = judge::analogies(&vectors, data, args.restrict.unwrap_or(RESTRICT))?;
+            let row = |s: &judge::Section| json!({"section": s.name, "accuracy": s.accuracy(), "correct": s.correct, "asked": s.asked, "total": s.total});
+            if args.json {
+                let sections: Vec<_> = found.sections.iter().map(row).collect();
+                let (semantic, syntactic) = (row(&found.semantic), row(&found.syntactic));
+                let object = json!({
+                    "accuracy": found.all.accuracy(), "correct": found.all.correct, "asked": found.all.asked,
+                    "total": found.all.total, "semantic": semantic, "syntactic": syntactic, "sections": sections,
+                });
+                output::line(object)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            for s in found.sections.iter().chain([&found.semantic, &found.syntactic, &found.all]) {
+                let share = 100.0 * s.accuracy();
+                output::line(format!(
+                    "{:<28} {share:>6.2} %  {:>5} of {:>5} asked, {} in the file",
+                    s.name, s.correct, s.asked, s.total
+                ))?;
+            }
+        }
+        TaskArg::Similarity => {
+            let s = judge::similarities(&vectors, data)?;
+            if args.json {
+                output::line(serde_json::to_string(&s)?)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            output::line(format!("spearman        {:.4}", s.spearman))?;
+            output::line(format!("pearson         {:.4}", s.pearson))?;
+            output::line(format!("pairs           {} of {} have both words", s.pairs, s.total))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use crate::{
     others unknown."
 )]
 pub(crate) struct FillArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     /// Texts with [MASK] where a word is to be guessed
     #[arg(value_name = "TEXT")]

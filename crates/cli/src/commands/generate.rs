@@ -16,7 +16,7 @@ use crate::{args::RuntimeArgs, output};
     text is drawn with temperature 0.8 and top-p 0.95."
 )]
 pub(crate) struct GenerateArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     /// The text to continue; several make a batch, - reads the standard input
     #[arg(long, value_name = "TEXT", required = true, allow_hyphen_values = true)]

@@ -3,20 +3,22 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use bedstone_data::tokenizer::Tokenizer;
+use bedstone_hub::Want;
 use bedstone_models::{
     Architecture,
     checkpoint::{ConfigFile, WeightFiles},
 };
 use bedstone_run::{Checkpoint, Verify, dir::model_folder, units};
+use bedstone_words::Vectors;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::{model::locate, output};
 
 /// Say what a checkpoint or run directory holds
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, a hub id (org/name or org/name@revision), or a file of word vectors
     dir: PathBuf,
     /// Every tensor as well
     #[arg(long)]
@@ -27,12 +29,16 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let dir = model_folder(&args.dir)?;
+    if args.dir.is_file() || bedstone_words::vectors::is_directory(&args.dir) {
+        return words(args);
+    }
+    let model = locate(&args.dir, Want::Model)?;
+    let dir = model_folder(&model)?;
     let config = ConfigFile::open(&dir)?;
     let files = WeightFiles::open(&dir)?;
     let summary = files.summary();
     let architecture = Architecture::of(&config);
-    let training = Checkpoint::open(&args.dir, Verify::Sizes)?;
+    let training = Checkpoint::open(&model, Verify::Sizes)?;
     let tokenizer = Tokenizer::load(&dir);
     let dtypes: Vec<String> = summary.dtypes.iter().map(|d| d.dtype.name().to_owned()).collect();
     let mut rows: Vec<(&str, Value, String)> = vec![
@@ -96,6 +102,51 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         for weight in files.names().filter_map(|n| files.get(n)) {
             output::line(format!("{:<5} {:<18} {}", weight.dtype.name(), format!("{:?}", weight.shape), weight.name))?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Word vectors, in a directory or a file.
+fn words(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    if args.tensors {
+        return Err(output::Usage("--tensors: has no use for word vectors".into()).into());
+    }
+    let v = Vectors::open(&args.dir)?;
+    let norms = v.norms();
+    let training = if args.dir.is_dir() { Checkpoint::open(&args.dir, Verify::Sizes)? } else { None };
+    let counted: u64 = v.vocab.counts().iter().sum();
+    let first: Vec<&str> = v.vocab.words().take(5).collect();
+    let mut rows: Vec<(&str, Value, String)> = vec![
+        ("format", json!(v.format.to_string()), v.format.to_string()),
+        ("model_type", json!(v.model_type), v.model_type.clone().unwrap_or_else(|| "not known".into())),
+        ("words", json!(v.len()), units::count(v.len() as u64)),
+        ("dimensions", json!(v.dimension()), v.dimension().to_string()),
+        ("memory_bytes", json!(4 * v.rows().len()), units::bytes(4 * v.rows().len() as u64)),
+        ("first_words", json!(first), first.join(" ")),
+        (
+            "norm",
+            json!({"mean": norms.mean, "min": norms.min, "max": norms.max}),
+            format!("{:.3} on average, {:.3} to {:.3}", norms.mean, norms.min, norms.max),
+        ),
+    ];
+    if counted > 0 {
+        rows.push(("words_counted", json!(counted), units::count(counted)));
+    }
+    if let Some(n) = v.ngrams() {
+        let text = format!("of {} to {} characters in {} buckets", n.minn, n.maxn, units::count(n.bucket as u64));
+        rows.push(("ngrams", json!(n), text));
+    }
+    if let Some(c) = &training {
+        rows.push(("training_step", json!(c.step), format!("step {}", c.step)));
+    }
+    if args.json {
+        let object: serde_json::Map<String, Value> =
+            rows.into_iter().map(|(name, value, _)| (name.to_owned(), value)).collect();
+        output::line(Value::Object(object))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, _, text) in rows {
+        output::line(format!("{:<16} {text}", name.trim_end_matches("_bytes").replace('_', " ")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

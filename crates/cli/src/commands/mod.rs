@@ -1,23 +1,30 @@
 //! The command line: one file a command, with its arguments and what it does with them.
 
+mod analogy;
 mod answer;
 mod bench;
 mod bench_embed;
 mod classify;
+mod convert;
 mod data;
 mod doctor;
 mod embed;
 mod eval;
 mod fill;
+mod finetune;
 mod generate;
 mod inspect;
+mod map;
 mod parity;
 mod pretrain;
+mod pretrain_words;
+mod similar;
 mod tag;
 mod tokenizer;
 
 use std::{io::Read, path::Path, process::ExitCode};
 
+use bedstone_hub::Want;
 use bedstone_infer::{
     Runtime, TextModel,
     tasks::{EncoderModel, Labels},
@@ -26,7 +33,7 @@ use bedstone_models::LoadReport;
 use bedstone_run::dir::model_folder;
 use clap::{Parser, Subcommand};
 
-use crate::output;
+use crate::{model::locate, output};
 
 /// Pretrain, adapt and use foundation models on ordinary CPUs.
 #[derive(Debug, Parser)]
@@ -40,6 +47,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Train a model on unlabelled data
     Pretrain(pretrain::PretrainArgs),
+    /// Adapt a model to a task with labelled data
+    Finetune(finetune::FinetuneArgs),
     /// Continue text with a language model
     Generate(generate::GenerateArgs),
     /// Guess masked words
@@ -52,8 +61,16 @@ pub(crate) enum Command {
     Answer(answer::AnswerArgs),
     /// Turn texts into vectors
     Embed(embed::EmbedArgs),
-    /// Measure how well a language model predicts a text
+    /// Measure how well a language model predicts a text, or word vectors do in a test
     Eval(eval::EvalArgs),
+    /// List the nearest words of a word
+    Similar(similar::SimilarArgs),
+    /// Answer: A is to B as C is to what?
+    Analogy(analogy::AnalogyArgs),
+    /// Draw words on a plane
+    Map(map::MapArgs),
+    /// Write word vectors in a format of other programs
+    Convert(convert::ConvertArgs),
     /// Train a tokenizer, or use one
     Tokenizer(tokenizer::TokenizerArgs),
     /// Say what a checkpoint or run directory holds
@@ -71,6 +88,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Pretrain(args) => pretrain::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Fill(args) => fill::run(&args),
         Command::Classify(args) => classify::run(&args),
@@ -78,6 +96,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Answer(args) => answer::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Similar(args) => similar::run(&args),
+        Command::Analogy(args) => analogy::run(&args),
+        Command::Map(args) => map::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Tokenizer(args) => tokenizer::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Data(args) => data::run(&args),
@@ -87,17 +109,17 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Loads the language model in a checkpoint or run directory, and says what it left aside.
-fn text_model(dir: &Path, runtime: Runtime) -> anyhow::Result<TextModel> {
-    let dir = model_folder(dir)?;
+/// Loads the language model of a checkpoint or run directory or a hub id, and says what it left aside.
+fn text_model(model: &Path, runtime: Runtime) -> anyhow::Result<TextModel> {
+    let dir = model_folder(&locate(model, Want::Model)?)?;
     let (model, report) = bedstone_models::load(&dir)?;
     unused(&dir, &report);
     Ok(TextModel::new(model, &dir, runtime)?)
 }
 
-/// Loads the encoder in a checkpoint or run directory, and says what it left aside.
-fn encoder_model(dir: &Path, runtime: Runtime) -> anyhow::Result<EncoderModel> {
-    let dir = model_folder(dir)?;
+/// Loads the encoder of a checkpoint or run directory or a hub id, and says what it left aside.
+fn encoder_model(model: &Path, runtime: Runtime) -> anyhow::Result<EncoderModel> {
+    let dir = model_folder(&locate(model, Want::Model)?)?;
     let (model, report) = EncoderModel::load(&dir, runtime)?;
     unused(&dir, &report);
     Ok(model)

@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use bedstone_hub::Want;
 use bedstone_train::parity::check;
 use clap::Args;
 
-use crate::{args::RuntimeArgs, output};
+use crate::{args::RuntimeArgs, model::locate, output};
 
 /// Check checkpoints against recorded results of a reference implementation
 #[derive(Debug, Args)]
@@ -15,7 +16,7 @@ use crate::{args::RuntimeArgs, output};
     Products are f32 unless --precision says bf16, which has wider tolerances. Exit code 1 if any case fails."
 )]
 pub(crate) struct ParityArgs {
-    /// Fixture directories
+    /// Fixture directories, or hub ids
     #[arg(required = true)]
     dirs: Vec<PathBuf>,
     /// Show failures and the sum only
@@ -31,7 +32,15 @@ pub(crate) fn run(args: &ParityArgs) -> anyhow::Result<ExitCode> {
     let (mut passed, mut failed) = (0, 0);
     for dir in &args.dirs {
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
-        for case in check(dir, runtime) {
+        let dir = match locate(dir, Want::Fixture) {
+            Ok(dir) => dir,
+            Err(e) => {
+                failed += 1;
+                output::line(format!("FAIL {name}: fixture: {e}"))?;
+                continue;
+            }
+        };
+        for case in check(&dir, runtime) {
             if case.passed() {
                 passed += 1;
             } else {

@@ -1,16 +1,24 @@
 //! `bedstone pretrain`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use bedstone_hub::{HubError, Want};
 use bedstone_infer::{GenerationConfig, Runtime};
-use bedstone_run::{Interrupt, Setting, progress};
+use bedstone_run::{Ending, Interrupt, Setting, Start, progress};
 use bedstone_tensor::Precision;
-use bedstone_train::{Family, Outcome, Report, Request, Start, pretrain};
+use bedstone_train::{Evaluated, Family, Needs, Report, Request, TrainError, pretrain};
 use clap::{Args, ValueEnum};
 
-use super::text_model;
+use super::{
+    pretrain_words::{self, Words},
+    text_model,
+};
 use crate::{
     args::{PrecisionArg, ThreadArgs},
+    model::locate_until,
     output,
 };
 
@@ -24,42 +32,48 @@ pub(crate) struct PretrainArgs {
     family: FamilyArg,
     /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
     #[arg(long, value_name = "PATH", num_args = 1..)]
-    data: Vec<String>,
-    /// The tokenizer (a checkpoint directory, tokenizer.json, a SentencePiece model, vocab.txt) instead of a new one
+    pub(super) data: Vec<String>,
+    /// The tokenizer (a checkpoint directory, a hub id, tokenizer.json, a SentencePiece model, vocab.txt) instead of a new one
     #[arg(long, value_name = "FILE")]
-    tokenizer: Option<String>,
-    /// Begin with the weights of this checkpoint
-    #[arg(long, value_name = "DIR")]
-    init: Option<String>,
+    pub(super) tokenizer: Option<String>,
+    /// Begin with the weights of this checkpoint: a directory, or a hub id
+    #[arg(long, value_name = "MODEL")]
+    pub(super) init: Option<String>,
+    /// Begin the embedding of words with these word vectors: a run of word2vec or glove, or a file
+    #[arg(long, value_name = "V")]
+    pub(super) init_embeddings: Option<String>,
     /// The run directory [default: runs/NAME, runs/NAME-2, …]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Optimizer steps
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    steps: Option<i64>,
+    pub(super) steps: Option<i64>,
     /// A recipe over the built-in one
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// One key of the recipe, such as train.lr=1e-3
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// Equal seeds give equal weights, bit for bit
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    seed: Option<i64>,
+    pub(super) seed: Option<i64>,
     #[command(flatten)]
-    threads: ThreadArgs,
+    pub(super) threads: ThreadArgs,
     /// What computes matrix products
     #[arg(long, value_enum)]
-    precision: Option<PrecisionArg>,
+    pub(super) precision: Option<PrecisionArg>,
+    /// Word2Vec: the same bits for any number of threads, by training on one of them
+    #[arg(long)]
+    pub(super) deterministic: bool,
     /// Go on where an earlier process stopped: in --out, or in the newest run
     #[arg(long)]
-    resume: bool,
+    pub(super) resume: bool,
     /// Resume although instruction set or precision differ, which changes the bits
     #[arg(long, requires = "resume")]
-    allow_different_bits: bool,
+    pub(super) allow_different_bits: bool,
     /// Print the built-in recipe and do nothing else
     #[arg(long)]
-    print_recipe: bool,
+    pub(super) print_recipe: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -68,9 +82,25 @@ enum FamilyArg {
     Gpt,
     /// Llama
     Llama,
+    /// BERT: masked words and next sentences
+    Bert,
+    /// RoBERTa: masked words
+    Roberta,
+    /// Word2Vec: skip-gram or CBOW, with or without subwords
+    Word2vec,
+    /// GloVe
+    Glove,
 }
 
 impl PretrainArgs {
+    /// Where the run begins.
+    pub(super) fn start(&self) -> Start {
+        match self.resume {
+            true => Start::Resume { allow_different_bits: self.allow_different_bits },
+            false => Start::New,
+        }
+    }
+
     fn settings(&self) -> anyhow::Result<Vec<Setting>> {
         let mut settings = Vec::new();
         for set in &self.set {
@@ -86,6 +116,9 @@ impl PretrainArgs {
         }
         if let Some(dir) = &self.init {
             settings.push(Setting::flag(format!("--init {dir}"), "train.init", dir.as_str()));
+        }
+        if let Some(v) = &self.init_embeddings {
+            settings.push(Setting::flag(format!("--init-embeddings {v}"), "train.init_embeddings", v.as_str()));
         }
         if let Some(steps) = self.steps {
             settings.push(Setting::flag(format!("--steps {steps}"), "train.steps", steps));
@@ -105,57 +138,80 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
     let family = match args.family {
         FamilyArg::Gpt => Family::Gpt,
         FamilyArg::Llama => Family::Llama,
+        FamilyArg::Bert => Family::Bert,
+        FamilyArg::Roberta => Family::Roberta,
+        FamilyArg::Word2vec => return pretrain_words::run(args, Words::Word2Vec),
+        FamilyArg::Glove => return pretrain_words::run(args, Words::Glove),
     };
+    if args.deterministic {
+        let text = "--deterministic: has no use here: these runs give the same bits anyway";
+        return Err(output::Usage(text.into()).into());
+    }
     if args.print_recipe {
         output::data(family.recipe())?;
         return Ok(ExitCode::SUCCESS);
     }
     let isa = args.threads.start()?;
     let settings = args.settings()?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let request = Request {
         family,
         config: args.config.as_deref(),
         settings: &settings,
         out: args.out.as_deref(),
-        start: match args.resume {
-            true => Start::Resume { allow_different_bits: args.allow_different_bits },
-            false => Start::New,
-        },
+        start: args.start(),
         isa,
+        open_vectors: &pretrain_words::open_vectors,
+        locate: &|model, needs| {
+            let want = if needs == Needs::Tokenizer { Want::Tokenizer } else { Want::Model };
+            locate_until(model, want, Some(&interrupt)).map_err(|e| match e {
+                HubError::Interrupted => TrainError::Interrupted,
+                e => TrainError::Locate(e.into()),
+            })
+        },
     };
-    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
     match report.outcome {
-        Outcome::Interrupted => {
-            output::note(match report.step {
-                0 => "stopped before the first step".to_owned(),
-                step => format!(
-                    "stopped after step {step}; go on with: bedstone pretrain {} --out {} --resume",
-                    family.name(),
-                    report.dir.display()
-                ),
-            });
-            Ok(output::interrupted())
-        }
-        Outcome::AlreadyFinished => {
+        Ending::Interrupted => Ok(stopped(family.name(), report.step, &report.dir)),
+        Ending::AlreadyFinished => {
             output::line(report.dir.display())?;
             Ok(ExitCode::SUCCESS)
         }
-        Outcome::Finished => {
+        Ending::Finished => {
             if let Some(e) = report.evaluation {
-                output::note(format!(
-                    "validation loss {:.4} (perplexity {:.2}, {:.3} bits per byte)",
-                    e.loss, e.perplexity, e.bits_per_byte
-                ));
+                output::note(match e {
+                    Evaluated::Causal(e) => format!(
+                        "validation loss {:.4} (perplexity {:.2}, {:.3} bits per byte)",
+                        e.loss, e.perplexity, e.bits_per_byte
+                    ),
+                    e => e
+                        .rows()
+                        .into_iter()
+                        .map(|(name, value)| format!("{name} {value}"))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                });
             }
             // The run is done whatever becomes of its sample.
-            if let Err(e) = sample(&report, isa) {
+            if let (true, Err(e)) = (family.generates(), sample(&report, isa)) {
                 output::note(format!("no sample: {e}"));
             }
             output::line(report.dir.display())?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says how to go on with a run that the user stopped.
+pub(super) fn stopped(family: &str, step: u64, dir: &Path) -> ExitCode {
+    output::note(match step {
+        0 => "stopped before the first step".to_owned(),
+        step => {
+            let out = dir.display();
+            format!("stopped after step {step}; go on with: bedstone pretrain {family} --out {out} --resume")
+        }
+    });
+    output::interrupted()
 }
 
 /// Shows what the model writes.

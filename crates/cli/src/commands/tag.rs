@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Offsets count code points. Texts that are longer than the model are seen through windows.")]
 pub(crate) struct TagArgs {
-    /// A checkpoint or run directory
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
     /// Texts
     #[arg(value_name = "TEXT")]

@@ -6,6 +6,7 @@ use bedstone_data::tokenizer::{
     Special, Tokenizer,
     train::{Kind, Training, train},
 };
+use bedstone_hub::Want;
 use bedstone_run::units;
 use bedstone_train::TrainError;
 use clap::{Args, Subcommand, ValueEnum};
@@ -14,6 +15,7 @@ use serde_json::json;
 use super::stdin;
 use crate::{
     args::{TextArgs, ThreadArgs},
+    model::locate,
     output,
 };
 
@@ -69,7 +71,7 @@ enum KindArg {
 
 #[derive(Debug, Args)]
 struct EncodeArgs {
-    /// A checkpoint directory, tokenizer.json, a SentencePiece model, or vocab.txt
+    /// A checkpoint directory, a hub id, tokenizer.json, a SentencePiece model, or vocab.txt
     tokenizer: PathBuf,
     /// The text; the standard input if not given
     #[arg(allow_negative_numbers = true)]
@@ -84,7 +86,7 @@ struct EncodeArgs {
 
 #[derive(Debug, Args)]
 struct DecodeArgs {
-    /// A checkpoint directory, tokenizer.json, a SentencePiece model, or vocab.txt
+    /// A checkpoint directory, a hub id, tokenizer.json, a SentencePiece model, or vocab.txt
     tokenizer: PathBuf,
     /// Ids; the standard input if not given
     ids: Vec<u32>,
@@ -132,7 +134,7 @@ fn learn(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 fn load(path: &std::path::Path) -> anyhow::Result<Tokenizer> {
-    Ok(Tokenizer::load(path).map_err(TrainError::from)?)
+    Ok(Tokenizer::load(&locate(path, Want::Tokenizer)?).map_err(TrainError::from)?)
 }
 
 fn encode(args: &EncodeArgs) -> anyhow::Result<()> {

@@ -142,7 +142,13 @@ impl Place {
     fn prepare(&self, command: &mut Command) {
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.env("BEDSTONE_CACHE", "cache").env("TMPDIR", self.dir.path()).env("COLUMNS", "100");
-        for name in ["BEDSTONE_ISA", "NO_COLOR", "CLICOLOR_FORCE", "RUST_BACKTRACE"] {
+        // No test asks a hub but one of its own.
+        command.env("HF_HOME", "hf").env("HF_HUB_OFFLINE", "1");
+        let hub = ["HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "SSL_CERT_FILE"];
+        let proxies = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+        for name in
+            ["BEDSTONE_ISA", "NO_COLOR", "CLICOLOR_FORCE", "RUST_BACKTRACE"].into_iter().chain(hub).chain(proxies)
+        {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -178,6 +184,12 @@ impl Place {
     #[track_caller]
     pub fn fails(&self, line: &str, code: i32, want: &str) {
         self.run(line).failed(line, code, want);
+    }
+
+    /// Runs it, wants success, and gives the only JSON object on stdout.
+    #[track_caller]
+    pub fn json_of(&self, line: &str) -> Value {
+        self.done(line).json().pop().unwrap()
     }
 
     /// A fresh tiny GPT in `out`.

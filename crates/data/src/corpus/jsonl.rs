@@ -1,56 +1,25 @@
 //! Reading a field of JSON rows.
 
-use super::{Error, source::Source, text::Place};
+use super::{Error, lines::Lines, source::Source};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::{
-    fmt,
-    io::{BufRead, BufReader, Read},
-    path::Path,
-};
-
-/// A longer row is taken for a file that is not JSON lines at all.
-const MAX_ROW_BYTES: usize = 256 << 20;
+use std::{fmt, path::Path};
 
 /// A reader of one `.jsonl`: a string field of each row, exactly as JSON spells it. Blank lines are passed over.
-pub(super) struct Rows {
-    bytes: BufReader<Box<dyn Read + Send>>,
-    line: Vec<u8>,
-    place: Place,
-}
+pub(super) struct Rows(Lines);
 
 impl Rows {
     pub(super) fn open(source: &Source) -> Result<Self, Error> {
-        let bytes = BufReader::with_capacity(1 << 18, source.open()?);
-        Ok(Self { bytes, line: Vec::new(), place: Place { line: 1, byte: 0 } })
+        Ok(Self(Lines::new(source.open()?)))
     }
 
     /// The next document, or `None` at the end.
     pub(super) fn next(&mut self, path: &Path, field: &str) -> Result<Option<String>, Error> {
-        loop {
-            self.place.advance(&self.line);
-            self.line.clear();
-            let limit = MAX_ROW_BYTES as u64 + 1;
-            let read = self.bytes.by_ref().take(limit).read_until(b'\n', &mut self.line);
-            let read = read.map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-            if read == 0 {
-                return Ok(None);
+        while let Some((number, line)) = self.0.next(path)? {
+            if !line.trim().is_empty() {
+                return parse(line, field).map(Some).map_err(|wrong| wrong.at(path, number, field));
             }
-            if read > MAX_ROW_BYTES {
-                return Err(Error::RowTooLong {
-                    path: path.to_path_buf(),
-                    line: self.place.line,
-                    limit: MAX_ROW_BYTES,
-                });
-            }
-            let text = self.place.check(path, &self.line, true)?;
-            let text = if self.place.byte == 0 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
-            if text.trim().is_empty() {
-                continue;
-            }
-            // With its end the row would be two lines for the parser, which names the place of an error.
-            let text = text.trim_end_matches(['\r', '\n']);
-            return parse(text, field).map(Some).map_err(|wrong| wrong.at(path, self.place.line, field));
         }
+        Ok(None)
     }
 }
 
@@ -118,7 +87,8 @@ impl<'de> Visitor<'de> for Field<'_> {
     }
 }
 
-fn kind(value: &serde_json::Value) -> &'static str {
+/// What a JSON value is, in words.
+pub(crate) fn kind(value: &serde_json::Value) -> &'static str {
     use serde_json::Value;
     match value {
         Value::Null => "null",

@@ -4,6 +4,7 @@
 //! mod.rs     Corpus: its sources, its documents
 //! source.rs  finding files, decompressing them
 //! text.rs    a .txt in pieces
+//! lines.rs   a file line by line
 //! jsonl.rs   a field of JSON rows
 //! cut.rs     where a long text may be cut
 //! ```
@@ -12,9 +13,10 @@
 
 pub(crate) mod cut;
 mod error;
-mod jsonl;
-mod source;
-mod text;
+pub(crate) mod jsonl;
+pub(crate) mod lines;
+pub(crate) mod source;
+pub(crate) mod text;
 
 pub use error::Error;
 pub use source::{Format, Source};

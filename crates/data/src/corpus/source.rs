@@ -19,10 +19,32 @@ pub enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+}
+
+impl Compression {
+    /// What the end of a file name says, and the name without it.
+    pub(crate) fn of(name: &str) -> (&str, Self) {
+        match name.rsplit_once('.') {
+            Some((stem, "gz")) => (stem, Self::Gzip),
+            Some((stem, "zst")) => (stem, Self::Zstd),
+            _ => (name, Self::None),
+        }
+    }
+
+    /// The decompressed bytes of `file`; messages name it by `path`.
+    pub(crate) fn open(self, file: &Path, path: &Path) -> Result<Box<dyn Read + Send>, Error> {
+        let failed = |source: io::Error| Error::Read { path: path.to_path_buf(), source };
+        let file = BufReader::with_capacity(1 << 18, File::open(file).map_err(failed)?);
+        Ok(match self {
+            Self::None => Box::new(file),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file).map_err(failed)?),
+        })
+    }
 }
 
 /// One file of a corpus.
@@ -43,11 +65,7 @@ impl Source {
     /// The file at `path`, by its extension; `None` if that says nothing.
     fn from_extension(path: &Path) -> Option<(Format, Compression)> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let (name, compression) = match name.rsplit_once('.')? {
-            (stem, "gz") => (stem, Compression::Gzip),
-            (stem, "zst") => (stem, Compression::Zstd),
-            _ => (name.as_str(), Compression::None),
-        };
+        let (name, compression) = Compression::of(&name);
         let format = match name.rsplit_once('.')?.1 {
             "txt" => Format::Text,
             "jsonl" => Format::JsonLines,
@@ -81,13 +99,7 @@ impl Source {
 
     /// The decompressed bytes.
     pub(super) fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
-        let failed = |source: io::Error| Error::Read { path: self.path.clone(), source };
-        let file = BufReader::with_capacity(1 << 18, File::open(&self.file).map_err(failed)?);
-        Ok(match self.compression {
-            Compression::None => Box::new(file),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file).map_err(failed)?),
-        })
+        self.compression.open(&self.file, &self.path)
     }
 }
 

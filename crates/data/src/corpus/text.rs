@@ -64,20 +64,20 @@ impl TextPieces {
 
 /// A place in a decompressed file, for messages: a line from 1 and a byte from 0.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) line: u64,
-    pub(super) byte: u64,
+pub(crate) struct Place {
+    pub(crate) line: u64,
+    pub(crate) byte: u64,
 }
 
 impl Place {
     /// Moves over `bytes`.
-    pub(super) fn advance(&mut self, bytes: &[u8]) {
+    pub(crate) fn advance(&mut self, bytes: &[u8]) {
         self.line += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.byte += bytes.len() as u64;
     }
 
     /// `bytes`, which begin here, as text; unless they are complete, half a character at the end is left out.
-    pub(super) fn check<'a>(&self, path: &Path, bytes: &'a [u8], complete: bool) -> Result<&'a str, Error> {
+    pub(crate) fn check<'a>(&self, path: &Path, bytes: &'a [u8], complete: bool) -> Result<&'a str, Error> {
         let at = |index: usize| {
             let mut place = *self;
             place.advance(&bytes[..index]);

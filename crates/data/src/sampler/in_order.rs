@@ -58,6 +58,6 @@ impl Iterator for InOrder<'_> {
             labels[row * t..][..count].copy_from_slice(&window[1..count + 1]);
         }
         self.next += rows;
-        Some(Batch { ids, labels, samples, begins })
+        Some(Batch { ids, labels, samples, begins, ..Batch::default() })
     }
 }

@@ -1,13 +1,13 @@
 //! Batches made ahead by a thread.
 
-use super::{Batch, Cursor, Error, Windows};
+use super::{Batch, Cursor, Error, Sampler};
 use std::{
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-/// Gives the batches of [`Windows::next_batch`], made by a thread of its own while earlier ones are used.
+/// Gives the batches of [`Sampler::next_batch`], made by a thread of its own while earlier ones are used.
 ///
 /// The thread waits for the disk, not for the processor; it computes next to nothing.
 pub struct Loader {
@@ -18,14 +18,14 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Batches of `batch` windows from where `windows` stands, at most `ahead` of them waiting.
-    pub fn spawn(mut windows: Windows, batch: usize, ahead: usize) -> Result<Self, Error> {
+    /// Batches of `batch` samples from where `sampler` stands, at most `ahead` of them waiting.
+    pub fn spawn(mut sampler: Box<dyn Sampler>, batch: usize, ahead: usize) -> Result<Self, Error> {
         let (sender, batches) = sync_channel(ahead.max(1));
-        let cursor = windows.cursor();
+        let cursor = sampler.cursor();
         let work = move || {
             loop {
-                let batch = windows.next_batch(batch);
-                if sender.send((batch, windows.cursor())).is_err() {
+                let batch = sampler.next_batch(batch);
+                if sender.send((batch, sampler.cursor())).is_err() {
                     // Nobody wants more.
                     return;
                 }

@@ -1,6 +1,6 @@
 //! Shuffled windows for training.
 
-use super::{Batch, Cursor, Error, Permutation};
+use super::{Batch, Cursor, Error, Permutation, Sampler};
 use crate::{random::mix, shards::TokenSet};
 
 /// How windows are cut and shuffled.
@@ -61,13 +61,24 @@ impl Windows {
         self.options
     }
 
-    /// What comes next.
-    pub fn cursor(&self) -> Cursor {
+    fn set_cursor(&mut self, cursor: Cursor) {
+        let cursor = match cursor.index == self.windows {
+            true => Cursor { epoch: cursor.epoch + 1, index: 0 },
+            false => cursor,
+        };
+        if cursor.epoch != self.cursor.epoch {
+            self.epoch = Epoch::draw(&self.options, self.windows, cursor.epoch);
+        }
+        self.cursor = cursor;
+    }
+}
+
+impl Sampler for Windows {
+    fn cursor(&self) -> Cursor {
         self.cursor
     }
 
-    /// Goes on from `cursor`.
-    pub fn seek(&mut self, cursor: Cursor) -> Result<(), Error> {
+    fn seek(&mut self, cursor: Cursor) -> Result<(), Error> {
         // At the end of an epoch is as good as at the beginning of the next one.
         if cursor.index > self.windows {
             return Err(Error::Cursor { index: cursor.index, windows: self.windows });
@@ -76,8 +87,7 @@ impl Windows {
         Ok(())
     }
 
-    /// The next `batch` windows; goes over into the next epoch where one ends.
-    pub fn next_batch(&mut self, batch: usize) -> Batch {
+    fn next_batch(&mut self, batch: usize) -> Batch {
         let t = self.options.length;
         let mut ids = vec![0; batch * t];
         let (mut labels, mut samples, mut begins) = (ids.clone(), Vec::with_capacity(batch), Vec::with_capacity(batch));
@@ -91,18 +101,7 @@ impl Windows {
             begins.push(begin);
             self.set_cursor(Cursor { index: self.cursor.index + 1, ..self.cursor });
         }
-        Batch { ids, labels, samples, begins }
-    }
-
-    fn set_cursor(&mut self, cursor: Cursor) {
-        let cursor = match cursor.index == self.windows {
-            true => Cursor { epoch: cursor.epoch + 1, index: 0 },
-            false => cursor,
-        };
-        if cursor.epoch != self.cursor.epoch {
-            self.epoch = Epoch::draw(&self.options, self.windows, cursor.epoch);
-        }
-        self.cursor = cursor;
+        Batch { ids, labels, samples, begins, ..Batch::default() }
     }
 }
 

@@ -9,7 +9,7 @@
 //! have and so which kernel computes them: differences are those of rounding.
 
 use bedstone_data::tokenizer::{Encoding, Special, Truncation};
-use bedstone_models::{Inputs, Outputs};
+use bedstone_models::{Inputs, Logits, Outputs};
 use bedstone_tensor::{Ctx, Tensor};
 
 use super::Encoder;
@@ -106,7 +106,7 @@ pub(crate) fn forward_places(
             continue;
         }
         let mut inputs = inputs(rows, &batch);
-        inputs.places = Some(asked.iter().map(|&(token, ..)| token as i32).collect());
+        inputs.logits = Logits::At(asked.iter().map(|&(token, ..)| token as i32).collect());
         let out = encoder.model.forward(&inputs, &mut Ctx::inference(env))?;
         let [logits] = outputs(&out, [name], encoder)?;
         let width = logits.shape().width().max(1);

@@ -5,6 +5,7 @@
 //! and the backward pass computes the blocks again from one number a query, the logarithm of its softmax' sum.
 
 mod backward;
+mod disentangled;
 mod forward;
 #[cfg(target_arch = "x86_64")]
 mod half;
@@ -12,6 +13,7 @@ mod product;
 mod scores;
 
 pub use backward::{AttentionGrads, attention_backward};
+pub use disentangled::{Disentangled, DisentangledGrads, Tables, disentangled, disentangled_backward};
 pub use forward::attention;
 #[cfg(target_arch = "x86_64")]
 pub use half::{attention_half, attention_half_backward};

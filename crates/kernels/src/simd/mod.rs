@@ -12,7 +12,7 @@ mod x86;
 use half::bf16;
 pub(crate) use portable::Portable;
 
-use crate::number::Lanes;
+use crate::{number::Lanes, words::Line};
 
 /// Operations on one vector register of `f32`. Implemented by tokens that prove the instructions.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
@@ -45,6 +45,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_part_bf16(self, x: &[bf16]) -> Self::V;
     /// As [`Self::store_part`].
     fn store_part_bf16(self, y: &mut [bf16], v: Self::V);
+
+    /// The [`Self::LANES`] numbers of `line` from `at` on, a multiple of that: of each, a relaxed atomic load.
+    fn load_cells(self, line: &Line, at: usize) -> Self::V;
+    /// Of each, a relaxed atomic store.
+    fn store_cells(self, line: &Line, at: usize, v: Self::V);
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;

@@ -1,9 +1,11 @@
 //! Plain Rust: vectors are arrays, which the compiler turns into what its target has.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use half::bf16;
 
 use super::Simd;
-use crate::gemm::tile;
+use crate::{gemm::tile, words::Line};
 
 /// Needs no proof.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,17 @@ impl Simd for Portable {
     fn store_part_bf16(self, y: &mut [bf16], v: V) {
         for (y, v) in y.iter_mut().zip(v) {
             *y = bf16::from_f32(v);
+        }
+    }
+    #[inline(always)]
+    fn load_cells(self, line: &Line, at: usize) -> V {
+        let cells = &line[at..at + N];
+        std::array::from_fn(|i| f32::from_bits(cells[i].load(Relaxed)))
+    }
+    #[inline(always)]
+    fn store_cells(self, line: &Line, at: usize, v: V) {
+        for (cell, v) in line[at..at + N].iter().zip(v) {
+            cell.store(v.to_bits(), Relaxed);
         }
     }
     #[inline(always)]

@@ -1,6 +1,9 @@
 //! AVX2 and AVX-512. Every intrinsic below is called behind the token that proves its features.
 
-use std::arch::x86_64::*;
+use std::{
+    arch::{asm, x86_64::*},
+    sync::atomic::AtomicU32,
+};
 
 use half::bf16;
 
@@ -8,6 +11,7 @@ use super::Simd;
 use crate::{
     gemm::tile,
     isa::{Avx2, Avx512},
+    words::Line,
 };
 
 /// The call of an intrinsic, proven by the token `self`.
@@ -75,6 +79,14 @@ impl Simd for Avx512 {
         let mut all = [bf16::ZERO; 16];
         self.store_bf16(&mut all, v);
         y.copy_from_slice(&all[..y.len()]);
+    }
+    #[inline(always)]
+    fn load_cells(self, line: &Line, at: usize) -> __m512 {
+        proven!(load_cells_512(&line[at..at + 16]))
+    }
+    #[inline(always)]
+    fn store_cells(self, line: &Line, at: usize, v: __m512) {
+        proven!(store_cells_512(&line[at..at + 16], v))
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -282,6 +294,14 @@ impl Simd for Avx2 {
         y.copy_from_slice(&all[..y.len()]);
     }
     #[inline(always)]
+    fn load_cells(self, line: &Line, at: usize) -> __m256 {
+        proven!(load_cells_256(&line[at..at + 8]))
+    }
+    #[inline(always)]
+    fn store_cells(self, line: &Line, at: usize, v: __m256) {
+        proven!(store_cells_256(&line[at..at + 8], v))
+    }
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         proven!(_mm256_add_ps(a, b))
     }
@@ -350,5 +370,59 @@ impl Simd for Avx2 {
             let d = _mm_max_ps(q, _mm_movehl_ps(q, q));
             _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)))
         })
+    }
+}
+
+/// A relaxed atomic load of each of 16 numbers; see [`crate::words`] for why by hand.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_cells_512(cells: &[AtomicU32]) -> __m512 {
+    assert!(cells.len() == 16);
+    let v: __m512;
+    // SAFETY: reads the numbers of the slice and nothing else; changes no flags and no stack.
+    unsafe {
+        asm!("vmovups {v}, zmmword ptr [{p}]", p = in(reg) cells.as_ptr(), v = out(zmm_reg) v,
+            options(readonly, nostack, preserves_flags));
+    }
+    v
+}
+
+/// A relaxed atomic store of each of 16 numbers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_cells_512(cells: &[AtomicU32], v: __m512) {
+    assert!(cells.len() == 16);
+    // SAFETY: writes the numbers of the slice, which are atomics and so may be written through a shared reference, and
+    // nothing else; changes no flags and no stack.
+    unsafe {
+        asm!("vmovups zmmword ptr [{p}], {v}", p = in(reg) cells.as_ptr(), v = in(zmm_reg) v,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// A relaxed atomic load of each of 8 numbers; see [`crate::words`] for why by hand.
+#[inline]
+#[target_feature(enable = "avx")]
+fn load_cells_256(cells: &[AtomicU32]) -> __m256 {
+    assert!(cells.len() == 8);
+    let v: __m256;
+    // SAFETY: reads the numbers of the slice and nothing else; changes no flags and no stack.
+    unsafe {
+        asm!("vmovups {v}, ymmword ptr [{p}]", p = in(reg) cells.as_ptr(), v = out(ymm_reg) v,
+            options(readonly, nostack, preserves_flags));
+    }
+    v
+}
+
+/// A relaxed atomic store of each of 8 numbers.
+#[inline]
+#[target_feature(enable = "avx")]
+fn store_cells_256(cells: &[AtomicU32], v: __m256) {
+    assert!(cells.len() == 8);
+    // SAFETY: writes the numbers of the slice, which are atomics and so may be written through a shared reference, and
+    // nothing else; changes no flags and no stack.
+    unsafe {
+        asm!("vmovups ymmword ptr [{p}], {v}", p = in(reg) cells.as_ptr(), v = in(ymm_reg) v,
+            options(nostack, preserves_flags));
     }
 }

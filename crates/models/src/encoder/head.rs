@@ -216,6 +216,9 @@ impl Head {
 }
 
 fn class_loss(logits: &Tensor, labels: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+    if let Some(weights) = inputs.get("class_weights") {
+        return ops::weighted_cross_entropy(logits, labels, weights, inputs.loss_divisor, ctx);
+    }
     let args = LossArgs { divisor: inputs.loss_divisor, ..LossArgs::default() };
     ops::cross_entropy(logits, labels, args, ctx)
 }

@@ -7,7 +7,13 @@ use bedstone_tensor::{
 };
 
 use super::EncoderConfig;
-use crate::{Inputs, ModelError};
+use crate::{Inputs, Logits, ModelError};
+
+/// The places that have labels.
+fn labelled(labels: &Tensor) -> OpResult<Vec<i32>> {
+    let all = labels.data::<i32>("labels")?;
+    Ok((0..all.len() as i32).filter(|&i| all[i as usize] != IGNORE).collect())
+}
 
 /// `logits = norm(f(dense(x))) Wᵀ + b`, with the table of words as `W`, [Devlin et al. 2018](https://arxiv.org/abs/1810.04805).
 #[derive(Clone, Debug)]
@@ -24,8 +30,8 @@ pub(crate) struct MaskedLmNames {
     pub(crate) norm: &'static str,
     /// The bias alone, as checkpoints name it.
     pub(crate) bias: &'static str,
-    /// The weights, where they are not the table of words.
-    pub(crate) decoder: &'static str,
+    /// The weights, where they are not the table of words; `None` where they always are.
+    pub(crate) decoder: Option<&'static str>,
 }
 
 impl MaskedLm {
@@ -40,13 +46,17 @@ impl MaskedLm {
     ) -> Result<Self, ModelError> {
         let dense = config.linear(b.at(names.dense), config.hidden_size, width)?;
         let norm = config.norm(b.at(names.norm), width)?;
-        let weight = match config.tie_word_embeddings {
-            true => words,
-            false => {
-                b.param(names.decoder, [config.vocab_size, width], Init::Normal { std: config.initializer_range })?
+        let std = config.initializer_range;
+        let (weight, bias) = match names.decoder {
+            // An output layer of its own has its own bias too: the one beside it, that heads share, then has no use.
+            Some(decoder) if !config.tie_word_embeddings => {
+                let own = decoder.replace("weight", "bias");
+                let bias = if b.has(&own) { own } else { names.bias.to_owned() };
+                (b.param(decoder, [config.vocab_size, width], Init::Normal { std })?, bias)
             }
+            _ => (words, names.bias.to_owned()),
         };
-        let bias = Some(b.param(names.bias, [config.vocab_size], Init::Constant(0.0))?);
+        let bias = Some(b.param(&bias, [config.vocab_size], Init::Constant(0.0))?);
         Ok(MaskedLm { dense, activation, norm, decoder: ops::Linear { weight, bias, layout: Layout::OutIn } })
     }
 
@@ -55,19 +65,21 @@ impl MaskedLm {
         self.norm.operand(&x, ctx)
     }
 
-    /// `x: [.., C]` to `[.., V]`, or to `[places, V]` where only some are wanted.
+    /// `x: [.., C]` to `[.., V]`; with [`Logits::Labelled`] and [`Logits::At`] only where they say, `[places, V]`.
     pub(crate) fn logits(&self, x: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let x = match &inputs.places {
-            Some(places) => self.states(&ops::rows(x, places, ctx)?, ctx)?,
-            None => self.states(x, ctx)?,
+        let x = match (&inputs.logits, inputs.get("labels")) {
+            (Logits::At(places), _) => ops::rows(x, places, ctx)?,
+            (Logits::Labelled, Some(labels)) => ops::rows(x, &labelled(labels)?, ctx)?,
+            _ => x.clone(),
         };
+        let x = self.states(&x, ctx)?;
         ops::linear(&x, &[self.decoder], LinearArgs { full: true, ..Default::default() }, ctx)
     }
 
     /// The loss at the places that have labels, which are the only ones that are computed.
     pub(crate) fn loss(&self, x: &Tensor, labels: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let all = labels.data::<i32>("labels")?;
-        let mut places: Vec<i32> = (0..all.len() as i32).filter(|&i| all[i as usize] != IGNORE).collect();
+        let mut places = labelled(labels)?;
         if places.is_empty() {
             // One that does not count, so that the loss is what it is for nothing, and gradients are zeros.
             places.extend((!all.is_empty()).then_some(0));

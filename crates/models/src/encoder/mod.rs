@@ -192,14 +192,17 @@ impl EncoderConfig {
     ) -> Result<Embeddings, ModelError> {
         let std = self.initializer_range;
         let words = Embedding::new(b.at("word_embeddings"), self.vocab_size, width, std)?;
-        let places = Embedding::new(b.at("position_embeddings"), self.max_position_embeddings, width, std)?;
+        let places = match positions {
+            Positions::None => None,
+            _ => Some(Embedding::new(b.at("position_embeddings"), self.max_position_embeddings, width, std)?),
+        };
         let segments = match self.type_vocab_size {
             0 => None,
             n => Some(Embedding::new(b.at("token_type_embeddings"), n, width, std)?),
         };
         let norm = self.norm(b.at("LayerNorm"), width)?;
-        let dropout = self.hidden_dropout_prob;
-        Ok(Embeddings { words, places, segments, norm, dropout, positions, limit: self.max_position_embeddings })
+        let (dropout, limit) = (self.hidden_dropout_prob, self.max_position_embeddings);
+        Ok(Embeddings { words, places, segments, norm, dropout, positions, limit, without_padding: false })
     }
 }
 
@@ -213,18 +216,22 @@ pub(crate) enum Positions {
         /// The id of padding.
         pad: usize,
     },
+    /// Not at all: attention knows distances, which have no end (DeBERTa).
+    None,
 }
 
 /// Words, positions and segments.
 #[derive(Clone, Debug)]
 pub(crate) struct Embeddings {
     words: Embedding,
-    places: Embedding,
+    places: Option<Embedding>,
     segments: Option<Embedding>,
     norm: Norm,
     dropout: f32,
     positions: Positions,
     limit: usize,
+    /// Whether states of padding begin as zeros.
+    without_padding: bool,
 }
 
 impl Embeddings {
@@ -233,19 +240,29 @@ impl Embeddings {
         self.words.table
     }
 
+    /// With zeros for padding, where a mask tells it.
+    pub(crate) fn without_padding(self) -> Self {
+        Embeddings { without_padding: true, ..self }
+    }
+
     /// The longest sequence.
     pub(crate) fn max_length(&self) -> usize {
         match self.positions {
-            Positions::All => self.limit,
+            Positions::All | Positions::None => self.limit,
             Positions::Tokens { pad } => self.limit.saturating_sub(pad + 1),
         }
     }
 
+    /// Whether there are no positions beyond that.
+    fn positions_end(&self) -> bool {
+        self.places.is_some()
+    }
+
     /// `[B, T]` to `[B, T, width]`.
-    fn forward(&self, inputs: &Inputs, ids: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+    fn forward(&self, inputs: &Inputs, ids: &Tensor, mask: Option<&Tensor>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let [b, t] = ids.dims("input_ids")?;
         let longest = inputs.lengths.iter().flatten().copied().max().unwrap_or(t);
-        if longest > self.max_length() {
+        if longest > self.max_length() && self.positions_end() {
             let what = format!("{longest} tokens, the model has max_position_embeddings for {}", self.max_length());
             return Err(TensorError::Unsupported { op: "encoder", what });
         }
@@ -254,7 +271,7 @@ impl Embeddings {
                 let places = inputs.lengths.iter().flatten().flat_map(|&n| 0..n as i32);
                 Tensor::from_slice(&places.collect::<Vec<_>>(), [b, t])
             }
-            (Some(_), _) | (None, Positions::All) => crate::causal::positions(inputs, ids, ctx)?,
+            (Some(_), _) | (None, Positions::All | Positions::None) => crate::causal::positions(inputs, ids, ctx)?,
             (None, Positions::Tokens { pad }) => {
                 let mut places = vec![pad as i32; b * t];
                 let lengths = inputs.lengths.clone().unwrap_or_else(|| vec![t; b]);
@@ -272,7 +289,10 @@ impl Embeddings {
                 Tensor::from_slice(&places, [b, t])
             }
         };
-        let mut tables = vec![(self.words.table, ids), (self.places.table, &positions)];
+        let mut tables = vec![(self.words.table, ids)];
+        if let Some(places) = &self.places {
+            tables.push((places.table, &positions));
+        }
         let types = match inputs.get("token_type_ids") {
             Some(types) => types.clone(),
             None => Tensor::zeros::<i32>([b, t]),
@@ -281,7 +301,11 @@ impl Embeddings {
             tables.push((segments.table, &types));
         }
         let x = ops::embedding(&tables, ctx)?;
-        ops::dropout(&self.norm.forward(&x, ctx)?, self.dropout, ctx)
+        let mut x = self.norm.forward(&x, ctx)?;
+        if let Some(mask) = mask.filter(|_| self.without_padding) {
+            x = ops::keep_rows(&x, mask, ctx)?;
+        }
+        ops::dropout(&x, self.dropout, ctx)
     }
 }
 
@@ -305,7 +329,7 @@ impl<B: Block> Encoder<B> {
         let info = Info {
             vocab_size: config.vocab_size,
             max_length: Some(embeddings.max_length()),
-            positions_end: true,
+            positions_end: embeddings.positions_end(),
             layers: config.num_hidden_layers,
             width: c,
             attention_width: c,
@@ -326,7 +350,7 @@ impl<B: Block> Network for Encoder<B> {
             check_packed(lengths, ids, inputs)?;
         }
         ctx.packed = inputs.lengths.clone();
-        let mut x = self.embeddings.forward(inputs, ids, ctx)?;
+        let mut x = self.embeddings.forward(inputs, ids, mask.as_ref(), ctx)?;
         if let Some(projection) = &self.projection {
             x = projection.forward_full(&x, ctx)?;
         }

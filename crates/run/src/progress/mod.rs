@@ -5,6 +5,7 @@
 
 mod bar;
 mod lines;
+mod transfer;
 mod words;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub use self::{
     bar::Bar,
     lines::Lines,
+    transfer::Transfer,
     words::{LossMeaning, TimeLeft},
 };
 use crate::plan::{Comparison, Plan};

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use toml_edit::{Document, DocumentMut};
 
 use self::merge::Merge;
@@ -45,6 +45,12 @@ pub struct Recipe<T> {
     document: DocumentMut,
     // In the order in which the layers set them.
     origins: Vec<(String, Origin)>,
+}
+
+/// A path of which `""` means that there is none, for `deserialize_with`: a key with a default cannot be left out.
+pub fn empty_is_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(d)?;
+    Ok((!text.is_empty()).then(|| text.into()))
 }
 
 /// Which layer gave a value.

@@ -100,8 +100,13 @@ pub fn bench_train(model: BenchModel, runtime: Runtime, options: BenchOptions) -
     let mut optimizer = AdamW::new(config, gpt.params());
     let tokens = model.batch * model.context;
     let ids: Vec<u32> = (0..tokens as u32).map(|i| i.wrapping_mul(2_654_435_761) % model.vocab_size as u32).collect();
-    let batch =
-        Batch { labels: ids.clone(), ids, samples: (0..model.batch as u64).collect(), begins: vec![0; model.batch] };
+    let batch = Batch {
+        labels: ids.clone(),
+        ids,
+        samples: (0..model.batch as u64).collect(),
+        begins: vec![0; model.batch],
+        ..Batch::default()
+    };
     let objective = CausalLm { context: model.context };
     let mut times = Vec::with_capacity(steps);
     for step in 0..steps + 2 {

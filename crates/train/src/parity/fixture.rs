@@ -109,6 +109,12 @@ impl Fixture {
         self.json.cases.get(case)?.get("prefix_length")?.as_u64().map(|n| n as usize)
     }
 
+    /// Whether a case records the mean over tokens, and its direction.
+    pub(super) fn pools_means(&self, case: &str) -> bool {
+        let pooling = self.json.cases.get(case).and_then(|c| c.get("pooling")).and_then(Value::as_str);
+        pooling.is_some_and(|p| p.starts_with("mean"))
+    }
+
     /// The inputs of a case.
     pub(super) fn inputs(&self, case: &str) -> Result<Inputs, ParityError> {
         let start = format!("{case}.in.");

@@ -11,7 +11,7 @@ mod trace;
 use std::{fmt, path::Path};
 
 use bedstone_infer::Runtime;
-use bedstone_models::{Model, checkpoint::ConfigFile, load_with};
+use bedstone_models::{LoadReport, Model, checkpoint::ConfigFile, load_with};
 
 use tolerance::Tolerance;
 
@@ -112,7 +112,12 @@ fn check_fixture(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityError>
             if config == "config.json" || path.exists() {
                 let prefix = if config == "config.json" { String::new() } else { format!("{config} ") };
                 match load(dir, &path) {
-                    Ok(model) => cases.extend(check_model(&fixture, &model, runtime, &prefix)),
+                    Ok((model, report)) => {
+                        let left = report.unused.join(", ");
+                        let failure = (!left.is_empty()).then(|| format!("left aside: {left}"));
+                        cases.push(Case::equal(format!("{prefix}every tensor is used or a copy"), failure));
+                        cases.extend(check_model(&fixture, &model, runtime, &prefix));
+                    }
                     Err(e) => cases.push(Case::failed(format!("{prefix}model"), e)),
                 }
             }
@@ -128,8 +133,8 @@ fn check_fixture(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityError>
     Ok(cases)
 }
 
-fn load(dir: &Path, config: &Path) -> Result<Model, ParityError> {
-    Ok(load_with(dir, ConfigFile::open(config)?)?.0)
+fn load(dir: &Path, config: &Path) -> Result<(Model, LoadReport), ParityError> {
+    Ok(load_with(dir, ConfigFile::open(config)?)?)
 }
 
 fn check_model(fixture: &Fixture, model: &Model, runtime: Runtime, prefix: &str) -> Vec<Case> {

@@ -2,7 +2,7 @@
 
 use bedstone_infer::Runtime;
 use bedstone_models::{Inputs, Model};
-use bedstone_tensor::{Cache, Ctx, Isa, Precision, Tensor};
+use bedstone_tensor::{Cache, Ctx, Isa, Precision, Tensor, ops};
 
 use super::{Case, Tolerance, fixture::Fixture, fixture::ParityError, sentences};
 
@@ -13,8 +13,15 @@ pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &s
     expected.retain(|(name, _)| !sentences::is_output(fixture, case, name));
     inputs.hidden_states = expected.iter().any(|(name, _)| name.starts_with("hidden_states"));
     inputs.attentions = expected.iter().any(|(name, _)| name.starts_with("attentions"));
-    let out = model.forward(&inputs, &mut Ctx::inference(model.env(runtime.isa, runtime.precision)))?;
+    let mut ctx = Ctx::inference(model.env(runtime.isa, runtime.precision));
+    let mut out = model.forward(&inputs, &mut ctx)?;
     let mask = inputs.get("attention_mask");
+    if fixture.pools_means(case) {
+        let kept = mask.map(bytes).transpose()?;
+        let pooled = ops::mean_pool(out.need("last_hidden_state")?, kept.as_ref(), &mut ctx)?;
+        out.put("embeddings", ops::normalize(&pooled, &mut ctx)?);
+        out.put("pooled", pooled);
+    }
     let compare = |(name, want): (String, Tensor)| {
         let label = format!("{case} {name}");
         match out.get(&name) {
@@ -23,6 +30,12 @@ pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &s
         }
     };
     Ok(expected.into_iter().map(compare).collect())
+}
+
+/// A mask as operations take it.
+fn bytes(mask: &Tensor) -> Result<Tensor, ParityError> {
+    let bytes: Vec<u8> = mask.data::<i32>("attention_mask")?.iter().map(|&m| u8::from(m != 0)).collect();
+    Ok(Tensor::from_slice(&bytes, mask.shape()))
 }
 
 /// Compares decoding with the cache: `prefix` ids in one pass, then one at a time.

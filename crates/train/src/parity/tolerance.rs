@@ -29,7 +29,11 @@ impl Tolerance {
     pub(super) fn gradient(self, pairs: impl Iterator<Item = (f32, f32)> + Clone, largest: f64) -> Error {
         match self.0 {
             Precision::F32 => Error { got: largest_difference(pairs), allowed: 1e-4 * largest + 1e-6 },
-            Precision::Bf16 => root_mean_square(pairs, 1.5e-1),
+            Precision::Bf16 => {
+                // A bias of keys has a gradient of zero but for rounding, which is larger here.
+                let error = root_mean_square(pairs, 1.5e-1);
+                Error { allowed: error.allowed + 4e-6, ..error }
+            }
         }
     }
 

@@ -13,10 +13,15 @@ mod run;
 
 use std::path::{Path, PathBuf};
 
-use bedstone_run::{Interrupt, Keep, Progress, Resume, Setting, Verify};
+use bedstone_run::{Ending, Interrupt, Keep, Progress, Resume, RunDir, Setting, Start, Verify};
 use bedstone_tensor::Isa;
 
-use crate::{Result, TrainError, evaluate::Evaluation, recipe::Family};
+use crate::{
+    Result, TrainError,
+    embeddings::OpenVectors,
+    evaluate::Evaluated,
+    recipe::{Family, PretrainRecipe},
+};
 use run::Run;
 
 /// What to run.
@@ -33,18 +38,27 @@ pub struct Request<'a> {
     pub start: Start,
     /// The instructions to use.
     pub isa: Isa,
+    /// Opens the word vectors that `train.init_embeddings` names.
+    pub open_vectors: OpenVectors<'a>,
+    /// Where the checkpoints lie that the recipe names: [`local`], or what fetches them.
+    pub locate: &'a Locate<'a>,
 }
 
-/// Where a run begins.
+/// From a name of a checkpoint (a path, or a name that the caller understands) to the path.
+pub type Locate<'a> = dyn Fn(&Path, Needs) -> Result<PathBuf> + 'a;
+
+/// What of a checkpoint is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the beginning.
-    New,
-    /// Where an earlier process stopped.
-    Resume {
-        /// Accept other instructions or precision than before, and so other bits.
-        allow_different_bits: bool,
-    },
+pub enum Needs {
+    /// Its tokenizer alone.
+    Tokenizer,
+    /// All of it.
+    Model,
+}
+
+/// Every name is a path.
+pub fn local(path: &Path, _: Needs) -> Result<PathBuf> {
+    Ok(path.to_owned())
 }
 
 /// What a run gave.
@@ -55,27 +69,16 @@ pub struct Report {
     /// Steps done.
     pub step: u64,
     /// Whether it ran to its end.
-    pub outcome: Outcome,
-    /// On all of the validation split, if there is one and the run came to its end.
-    pub evaluation: Option<Evaluation>,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// They had been done before.
-    AlreadyFinished,
-    /// By the user, after a checkpoint.
-    Interrupted,
+    pub outcome: Ending,
+    /// On the validation split, as far as `evaluate.final_tokens` goes, if there is one and the run came to its end.
+    pub evaluation: Option<Evaluated>,
 }
 
 /// Pretrains a language model.
 pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
     // A recipe with mistakes leaves no directory behind.
     resume::resolve(request, None)?;
-    let (mut dir, resume) = resume::open_dir(request, progress)?;
+    let (mut dir, resume) = RunDir::begin(request.start, request.out, request.family.name(), progress)?;
     for note in dir.notes() {
         progress.note(note);
     }
@@ -83,26 +86,34 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         Resume::Fresh => None,
         Resume::At(_) | Resume::Finished(_) => dir.open_latest(Verify::Checksums)?,
     };
-    let recipe = resume::of_run(request, &dir, saved.as_ref(), progress)?;
+    let mut recipe = resume::of_run(request, &dir, saved.as_ref(), progress)?;
     dir.set_keep(Keep { last: recipe.values.train.keep, every: None });
     if let (Resume::Finished(step), Some(checkpoint)) = (resume, &saved) {
         resume::check_same(request, &recipe, checkpoint)?;
         progress.note(&format!("{}: all {step} steps are done", dir.path().display()));
         let dir = dir.path().to_owned();
-        return Ok(Report { dir, step, outcome: Outcome::AlreadyFinished, evaluation: None });
+        return Ok(Report { dir, step, outcome: Ending::AlreadyFinished, evaluation: None });
     }
     match &saved {
         Some(checkpoint) => resume::check_same(request, &recipe, checkpoint)?,
         // So that a run that is stopped before its first checkpoint begins again as what it was.
-        None => resume::keep_recipe(&dir, &recipe)?,
+        None => dir.keep_recipe(&recipe)?,
     }
     let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
-    match Run::prepare(request, recipe, dir, saved, progress, interrupt) {
+    let located = if saved.is_none() { locate(request, &mut recipe.values) } else { Ok(()) };
+    match located.and_then(|()| Run::prepare(request, recipe, dir, saved, progress, interrupt)) {
         Ok(run) => run.train(progress, interrupt),
-        Err(TrainError::Interrupted) => Ok(Report { dir: path, step, outcome: Outcome::Interrupted, evaluation: None }),
+        Err(TrainError::Interrupted) => Ok(Report { dir: path, step, outcome: Ending::Interrupted, evaluation: None }),
         Err(e) => Err(e),
     }
 }
 
-/// The resolved recipe in a checkpoint.
-const RECIPE: &str = "recipe.toml";
+/// Puts paths in the place of the names of checkpoints. The recipe's text, which is kept, has the names.
+fn locate(request: &Request<'_>, recipe: &mut PretrainRecipe) -> Result<()> {
+    for (name, needs) in [(&mut recipe.tokenizer.file, Needs::Tokenizer), (&mut recipe.train.init, Needs::Model)] {
+        if let Some(path) = name {
+            *path = (request.locate)(path, needs)?;
+        }
+    }
+    Ok(())
+}

@@ -3,22 +3,26 @@
 use std::{path::Path, time::Instant};
 
 use bedstone_data::{
-    sampler::{Cursor, Loader, Options, Windows},
+    sampler::{Cursor, Loader, MaskOptions, Masked, Options, Sampler, Vocabulary, Windows},
+    shards::TokenSet,
     tokenizer::Tokenizer,
 };
 use bedstone_infer::Runtime;
-use bedstone_models::{Class, Model, ModelError, load};
+use bedstone_models::{Model, ModelError, load};
 use bedstone_nn::{Init, NnError, Random, Source};
 use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, dir::model_folder, space, units};
-use bedstone_tensor::{Isa, Precision, Shape, Tensor};
+use bedstone_tensor::{Shape, Tensor};
 
 use super::{Request, resume::check_bits, run::Run};
 use crate::{
     Result, TrainError,
     data::Text,
+    embeddings::begin_with,
+    objective::{CausalLm, MaskedLm, Objective},
     optimizer::{AdamW, AdamWConfig},
     plan::{peak_bytes, plan},
-    recipe::{PrecisionChoice, PretrainRecipe},
+    precision::resolve,
+    recipe::PretrainRecipe,
     state::State,
 };
 
@@ -33,7 +37,8 @@ impl Run {
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let r = &recipe.values;
-        let runtime = runtime(request.isa, &recipe)?;
+        let precision = resolve(r.train.precision, request.isa, &recipe)?;
+        let runtime = Runtime { isa: request.isa, precision };
         progress.note(&format!("run: {}", dir.path().display()));
         let text = Text::open(&r.data)?;
         let tokenizer = match (&saved, &r.train.init, &r.tokenizer.file) {
@@ -47,17 +52,24 @@ impl Run {
             (Some(saved), _) => load(&saved.path)?.0,
             (None, Some(init)) => start_from(request, &recipe, init, progress)?,
             (None, None) => {
-                let fields = r.model_fields(request.family, tokenizer.vocab_size());
+                let pad = tokenizer.special().pad.as_ref().map_or(0, |t| t.id as usize);
+                let fields = r.model_fields(request.family, tokenizer.vocab_size(), pad);
                 let fields = with_special_ids(fields, &tokenizer);
                 let architecture = request.family.architecture().ok_or_else(|| TrainError::State {
                     path: dir.path().to_owned(),
                     reason: format!("no architecture `{}`", request.family.model_type()),
                 })?;
-                let config = Model::config_of(architecture, Class::CausalLm, &fields);
+                let config = Model::config_of(architecture, request.family.class(r.mask.as_ref()), &fields);
                 let mut source = Limited::new(Random { seed: r.train.seed });
                 Model::build(config, &mut source).map_err(|e| of_recipe(&recipe, e))?
             }
         };
+        let mut model = model;
+        if let (None, Some(path)) = (&saved, &r.train.init_embeddings) {
+            let vectors =
+                (request.open_vectors)(path).map_err(|reason| TrainError::Embeddings { path: path.clone(), reason })?;
+            begin_with(&mut model, &tokenizer, path, &*vectors, progress)?;
+        }
         let info = model.info();
         if tokenizer.vocab_size() > info.vocab_size {
             return Err(TrainError::Vocabulary { tokens: tokenizer.vocab_size(), vocab: info.vocab_size });
@@ -70,8 +82,13 @@ impl Run {
         let config = AdamWConfig { beta1: t.beta1, beta2: t.beta2, eps: t.eps, weight_decay: t.weight_decay };
         check_memory(peak_bytes(&model, r, runtime))?;
         let mut optimizer = AdamW::new(config, model.params());
-        let options = Options { length: t.context, seed: t.seed, shift: false };
-        let mut windows = Windows::new(shards.train.clone(), options)?;
+        let mut sampler: Box<dyn Sampler> = match masked(r, &shards.train, &tokenizer, t.seed)? {
+            Some(masked) => Box::new(masked),
+            None => {
+                let options = Options { length: t.context, seed: t.seed, shift: false };
+                Box::new(Windows::new(shards.train.clone(), options)?)
+            }
+        };
         let mut state = State {
             step: 0,
             cursor: Cursor::default(),
@@ -88,7 +105,7 @@ impl Run {
                 check_bits(request, saved, &old, &state)?;
                 State::load_moments(&saved.state(), model.params(), &mut optimizer)?;
                 optimizer.set_step(old.step);
-                windows.seek(old.cursor)?;
+                sampler.seek(old.cursor)?;
                 progress.note(&format!("resumed after step {}", old.step));
                 state = old;
                 Log::resume(&dir.log(), state.step)?.0
@@ -98,7 +115,7 @@ impl Run {
         let validation = shards.validation.as_ref().map_or(0, |set| set.len());
         let plan = plan(&model, r, runtime, state.step, tokenizer_bytes, validation);
         space::check(dir.path(), plan.disk_bytes)?;
-        let loader = Loader::spawn(windows, t.batch, 2)?;
+        let loader = Loader::spawn(sampler, t.batch, 2)?;
         Ok(Run {
             recipe,
             runtime,
@@ -117,6 +134,27 @@ impl Run {
             aside: Default::default(),
         })
     }
+}
+
+/// The sequences of an encoder; `None` for a model that predicts the next token.
+pub(super) fn masked(r: &PretrainRecipe, set: &TokenSet, tokenizer: &Tokenizer, seed: u64) -> Result<Option<Masked>> {
+    let Some(mask) = r.mask else { return Ok(None) };
+    let vocabulary = Vocabulary::of(tokenizer)?;
+    let options = MaskOptions {
+        length: r.train.context,
+        seed,
+        probability: mask.probability,
+        whole_words: mask.whole_words,
+        next_sentence: mask.next_sentence,
+        short: mask.short,
+    };
+    Ok(Some(Masked::new(set.clone(), vocabulary, options)?))
+}
+
+/// What a recipe trains for.
+pub(super) fn objective(r: &PretrainRecipe) -> Box<dyn Objective> {
+    let context = r.train.context;
+    if r.mask.is_some() { Box::new(MaskedLm { context }) } else { Box::new(CausalLm { context }) }
 }
 
 /// The weights of another checkpoint under this run's settings.
@@ -196,20 +234,6 @@ pub(super) fn with_special_ids(
         fields.insert(name.into(), token.map(|t| t.id).into());
     }
     fields
-}
-
-/// Products of another kind are refused, never replaced in silence.
-fn runtime(isa: Isa, recipe: &Recipe<PretrainRecipe>) -> Result<Runtime> {
-    let precision = match recipe.values.train.precision {
-        PrecisionChoice::Auto => Precision::best(isa),
-        PrecisionChoice::F32 => Precision::F32,
-        PrecisionChoice::Bf16 if isa.has_bf16() => Precision::Bf16,
-        PrecisionChoice::Bf16 => {
-            let wanted = format!("auto or f32: {isa} has no products of bf16");
-            return Err(recipe.invalid("train.precision", wanted).into());
-        }
-    };
-    Ok(Runtime { isa, precision })
 }
 
 /// An error if the run takes more memory than the machine has left.

@@ -1,38 +1,20 @@
 //! Where a run begins, and whether going on gives the bits of an undisturbed run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bedstone_models::checkpoint::ConfigFile;
 use bedstone_run::{
-    Checkpoint, Layers, Progress, Recipe, Resume, RunDir, Verify, dir::last_run, files::FileError, recipe::Origin,
+    Checkpoint, Layers, Progress, Recipe, RunDir, Start,
+    begin::{RECIPE, changed},
+    recipe::Origin,
 };
 
-use super::{RECIPE, Request, Start};
+use super::Request;
 use crate::{
     Result, TrainError,
     recipe::{FREE_KEYS, PretrainRecipe},
     state::State,
 };
-
-pub(super) fn open_dir(request: &Request<'_>, progress: &mut dyn Progress) -> Result<(RunDir, Resume)> {
-    let name = request.family.name();
-    if request.start == Start::New {
-        return Ok((RunDir::create(request.out, name)?, Resume::Fresh));
-    }
-    let out = match request.out {
-        Some(out) => Some(out.to_owned()),
-        None => last_run(name)?,
-    };
-    let Some(out) = out else {
-        progress.note("there is no run to resume: starting a new one");
-        return Ok((RunDir::create(None, name)?, Resume::Fresh));
-    };
-    let (dir, resume) = RunDir::resume(&out, Verify::Checksums)?;
-    if resume == Resume::Fresh {
-        progress.note(&format!("{}: there is no checkpoint to resume: starting afresh", out.display()));
-    }
-    Ok((dir, resume))
-}
 
 /// The recipe of the run in `dir`: that of its checkpoint, or what it was begun with, under the request's settings.
 pub(super) fn of_run(
@@ -54,25 +36,12 @@ pub(super) fn of_run(
         }
         return resolve(request, Some(&saved.path.join(RECIPE)));
     }
-    let begun = begun_with(dir);
+    let begun = dir.begun_with();
     if request.start == Start::New || !begun.exists() {
         return resolve(request, None);
     }
     progress.note("with the recipe that the run was begun with");
     resolve(request, Some(&begun))
-}
-
-/// Keeps the recipe of a run that has no checkpoint yet.
-pub(super) fn keep_recipe(dir: &RunDir, recipe: &Recipe<PretrainRecipe>) -> Result<()> {
-    let path = begun_with(dir);
-    let beside = path.with_extension("toml.tmp");
-    std::fs::write(&beside, recipe.to_toml()).map_err(FileError::at(&beside, "write the recipe"))?;
-    std::fs::rename(&beside, &path).map_err(FileError::at(&path, "replace the recipe"))?;
-    Ok(())
-}
-
-fn begun_with(dir: &RunDir) -> PathBuf {
-    dir.path().join("training").join(RECIPE)
 }
 
 /// The built-in recipe with a file and the settings over it; the run's own recipe takes the place of a file.
@@ -93,11 +62,7 @@ pub(super) fn resolve(request: &Request<'_>, own: Option<&Path>) -> Result<Recip
 
 /// An error unless the recipe decides the same bits as that of the checkpoint.
 pub(super) fn check_same(request: &Request<'_>, recipe: &Recipe<PretrainRecipe>, saved: &Checkpoint) -> Result<()> {
-    let path = saved.path.join(RECIPE);
-    let layers = Layers { built_in: request.family.recipe(), config: Some(&path), settings: &[] };
-    let old: Recipe<PretrainRecipe> = Recipe::resolve(layers)?;
-    let changes = bedstone_run::recipe::diff(&old, recipe);
-    match changes.iter().find(|c| !FREE_KEYS.contains(&&c.key[..])) {
+    match changed(request.family.recipe(), &saved.path, recipe, FREE_KEYS)? {
         None => Ok(()),
         Some(change) => Err(TrainError::OtherBits {
             path: saved.path.clone(),

@@ -9,9 +9,10 @@ use bedstone_data::{
 };
 use bedstone_infer::Runtime;
 use bedstone_kernels::optim::sum_squares;
-use bedstone_models::{Model, save};
+use bedstone_models::{Class, Model, save};
 use bedstone_run::{
-    Comparison, Curve, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir,
+    Comparison, Curve, Ending, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, Recipe, RunDir,
+    begin::RECIPE,
     files::FileError,
     log,
     plan::{self as run_plan, Aside},
@@ -20,19 +21,24 @@ use bedstone_run::{
 use bedstone_tensor::Tensor;
 use serde::Serialize;
 
-use super::{Outcome, RECIPE, Report, prepare::with_special_ids};
+use super::{
+    Report,
+    prepare::{masked, objective, with_special_ids},
+};
 use crate::{
     Result, TrainError,
     card::{Facts, card},
     data::Text,
-    evaluate::{Evaluation, evaluate},
-    objective::{CausalLm, Objective},
+    evaluate::{Evaluated, evaluate, evaluate_masked},
     optimizer::AdamW,
     recipe::PretrainRecipe,
     schedule::Schedule,
     state::State,
     step::{Done, Pass, Update},
 };
+
+/// Masks of validation texts are the same for every run.
+const VALIDATION_SEED: u64 = 0;
 
 /// Everything a run needs.
 pub(super) struct Run {
@@ -68,11 +74,46 @@ struct StepLine {
 
 /// One line of the log, of an evaluation.
 #[derive(Serialize)]
-struct EvaluationLine {
-    val_loss: f64,
-    val_tokens: u64,
-    perplexity: f64,
-    bits_per_byte: f64,
+#[serde(untagged)]
+enum EvaluationLine {
+    Causal {
+        val_loss: f64,
+        val_tokens: u64,
+        perplexity: f64,
+        bits_per_byte: f64,
+    },
+    Masked {
+        val_loss: f64,
+        val_tokens: u64,
+        mlm_loss: f64,
+        mlm_accuracy: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nsp_loss: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nsp_accuracy: Option<f64>,
+    },
+}
+
+impl From<Evaluated> for EvaluationLine {
+    fn from(e: Evaluated) -> Self {
+        let (val_loss, val_tokens) = (e.loss(), e.tokens());
+        match e {
+            Evaluated::Causal(e) => EvaluationLine::Causal {
+                val_loss,
+                val_tokens,
+                perplexity: e.perplexity,
+                bits_per_byte: e.bits_per_byte,
+            },
+            Evaluated::Masked(e) => EvaluationLine::Masked {
+                val_loss,
+                val_tokens,
+                mlm_loss: e.mlm_loss,
+                mlm_accuracy: e.mlm_accuracy,
+                nsp_loss: e.nsp_loss,
+                nsp_accuracy: e.nsp_accuracy,
+            },
+        }
+    }
 }
 
 impl Run {
@@ -104,12 +145,12 @@ impl Run {
                 if let Some(e) = self.evaluate(limit)? {
                     // The last evaluation, of more of the split, is no better or worse than those of its beginning.
                     let usual = limits.tokens;
-                    let alike = limit == usual || e.tokens <= usual || self.state.best.is_none();
-                    let best = alike && self.state.best.is_none_or(|b| e.loss < b);
+                    let alike = limit == usual || e.tokens() <= usual || self.state.best.is_none();
+                    let best = alike && self.state.best.is_none_or(|b| e.loss() < b);
                     if best {
-                        self.state.best = Some(e.loss);
+                        self.state.best = Some(e.loss());
                     }
-                    progress.event(&Event::Evaluated(progress::Evaluated { step: step.step, loss: e.loss, best }));
+                    progress.event(&Event::Evaluated(progress::Evaluated { step: step.step, loss: e.loss(), best }));
                     final_evaluation = Some(e);
                 }
             } else {
@@ -134,7 +175,7 @@ impl Run {
         Ok(Report {
             dir: self.dir.path().to_owned(),
             step: self.state.step,
-            outcome: Outcome::Finished,
+            outcome: Ending::Finished,
             evaluation: final_evaluation,
         })
     }
@@ -142,12 +183,12 @@ impl Run {
     /// One optimizer step.
     fn step(&mut self, schedule: &Schedule, first: u64) -> Result<progress::Step> {
         let r = &self.recipe.values;
-        let objective = CausalLm { context: r.train.context };
+        let objective = objective(r);
         let batch = self.loader.next_batch()?;
         let step = self.state.step;
         let pass = Pass {
             runtime: self.runtime,
-            objective: &objective,
+            objective: &*objective,
             batch: &batch,
             micro: r.micro_batch(),
             recompute: r.train.gradient_checkpointing,
@@ -196,10 +237,10 @@ impl Run {
     }
 
     /// An error where the update has ruined the weights: what is committed can be gone on from.
-    fn check_finite(&self, evaluation: Option<Evaluation>) -> Result<()> {
+    fn check_finite(&self, evaluation: Option<Evaluated>) -> Result<()> {
         let squares = |x: &Tensor| sum_squares(self.runtime.isa, x.f32s());
         let weights: f64 = self.model.params().iter().map(|(_, p)| squares(&p.value)).sum();
-        let validation = evaluation.map_or(0.0, |e| e.loss);
+        let validation = evaluation.map_or(0.0, |e| e.loss());
         let wrong = [("norm of the weights", weights.sqrt()), ("validation loss", validation)];
         match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
             None => Ok(()),
@@ -210,24 +251,22 @@ impl Run {
         }
     }
 
-    fn evaluate(&mut self, limit: u64) -> Result<Option<Evaluation>> {
+    fn evaluate(&mut self, limit: u64) -> Result<Option<Evaluated>> {
         let begin = Instant::now();
         let Some(set) = self.shards.validation.as_ref().filter(|s| s.len() > 1) else { return Ok(None) };
         let r = &self.recipe.values;
-        let e = evaluate(&self.model, self.runtime, set, r.train.context, r.micro_batch(), limit)?;
-        let line = EvaluationLine {
-            val_loss: e.loss,
-            val_tokens: e.tokens,
-            perplexity: e.perplexity,
-            bits_per_byte: e.bits_per_byte,
+        let (context, batch) = (r.train.context, r.micro_batch());
+        let e = match masked(r, set, &self.tokenizer, VALIDATION_SEED)? {
+            Some(m) => Evaluated::Masked(evaluate_masked(&self.model, self.runtime, m, context, batch, limit)?),
+            None => Evaluated::Causal(evaluate(&self.model, self.runtime, set, context, batch, limit)?),
         };
-        self.log.append(self.state.step, &line)?;
+        self.log.append(self.state.step, &EvaluationLine::from(e))?;
         self.aside.evaluating += begin.elapsed().as_secs_f64();
         Ok(Some(e))
     }
 
     /// Writes everything of this step and commits it.
-    fn checkpoint(&mut self, evaluation: Option<Evaluation>, progress: &mut dyn Progress) -> Result<()> {
+    fn checkpoint(&mut self, evaluation: Option<Evaluated>, progress: &mut dyn Progress) -> Result<()> {
         let begin = Instant::now();
         self.draw()?;
         let before = space::used(self.dir.path())?;
@@ -240,12 +279,14 @@ impl Run {
             evaluation,
         };
         let (card, recipe) = (card(model, &facts), self.recipe.to_toml());
-        let generation = generation_config(tokenizer);
+        let generation = (model.class() == Class::CausalLm).then(|| generation_config(tokenizer));
         let committed = self.dir.commit(state.step, |staging| {
             save(model, staging)?;
             tokenizer.save(staging)?;
             state.save(&staging.join("state"), model.params(), optimizer)?;
-            for (name, text) in [("README.md", &card), (RECIPE, &recipe), ("generation_config.json", &generation)] {
+            let texts = [("README.md", Some(&card)), (RECIPE, Some(&recipe))];
+            let texts = texts.into_iter().chain([("generation_config.json", generation.as_ref())]);
+            for (name, text) in texts.filter_map(|(name, text)| Some((name, text?))) {
                 let path = staging.join(name);
                 fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
             }
@@ -271,7 +312,7 @@ impl Run {
             self.checkpoint(None, progress)?;
         }
         let dir = self.dir.path().to_owned();
-        Ok(Report { dir, step: self.state.step, outcome: Outcome::Interrupted, evaluation: None })
+        Ok(Report { dir, step: self.state.step, outcome: Ending::Interrupted, evaluation: None })
     }
 
     /// Draws the losses so far.

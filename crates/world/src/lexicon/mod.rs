@@ -4,6 +4,7 @@
 
 mod backgrounds;
 mod creatures;
+mod families;
 mod objects;
 mod words;
 
@@ -11,6 +12,7 @@ use std::sync::LazyLock;
 
 pub use backgrounds::{BACKGROUNDS, Background};
 pub use creatures::{CREATURES, PERSONS};
+pub use families::Family;
 pub use objects::{BUILDINGS, FOODS, PLANTS, SKY, THINGS, TOOLS, VEHICLES, WORN};
 pub use words::{ACTIONS, Action, COLOURS, Colour, RELATIONS, Relation};
 

@@ -1,5 +1,7 @@
 //! What most stories share: how they begin, how two meet, how they end.
 
+use crate::grammar::clothing;
+
 use super::{
     cast::{Cast, Words},
     teller::{Teller, tell},
@@ -27,6 +29,11 @@ pub(super) fn opening(t: &mut Teller, cast: &Cast, words: &Words) {
             "This is the story of {name}, {a_kind} who lived {at0}.",
         ),
     }
+    t.fact(format!("Who was {name}?"), a_kind);
+    t.fact(format!("Where did {name} live?"), at0);
+    if let Some(worn) = &cast.hero.worn {
+        t.fact(format!("What did {name} always wear?"), &clothing(worn));
+    }
 }
 
 /// The hero meets the friend, who has not been named yet. The place is plain from the sentence before.
@@ -40,6 +47,9 @@ pub(super) fn meeting(t: &mut Teller, cast: &Cast, words: &Words) {
         "The first one to greet {name} there was {friend}, {a_friend}.",
         "An old friend was there, too: {friend}, {a_friend}.",
     );
+    t.fact(format!("Who was {friend}?"), a_friend);
+    let here = t.here();
+    t.fact(format!("Where did {name} meet {friend}?"), &here);
 }
 
 /// "One morning", "One windy afternoon", …

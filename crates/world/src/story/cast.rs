@@ -24,7 +24,7 @@ pub(super) struct Cast {
 /// A character with a name.
 pub(super) struct Role {
     pub(super) noun: &'static Noun,
-    name: &'static str,
+    pub(super) name: &'static str,
     gender: Gender,
     adjective: &'static str,
     pub(super) worn: Option<Clothing>,
@@ -175,8 +175,8 @@ impl Cast {
 impl Role {
     fn draw(draws: &mut Draws, noun: &'static Noun, gender: Gender, dressed: bool) -> Self {
         let names = match gender {
-            Gender::He => HIS_NAMES,
-            Gender::She => HER_NAMES,
+            Gender::He => NAMES[0],
+            Gender::She => NAMES[1],
         };
         let (name, adjective) = (draws.pick(names), draws.pick(ADJECTIVES));
         Self { noun, name, gender, adjective, worn: dressed.then(|| draw_clothing(draws)) }
@@ -194,6 +194,9 @@ fn pronouns(gender: Gender) -> [&'static str; 3] {
         Gender::She => ["she", "her", "her"],
     }
 }
+
+/// The names of those called "he", and of those called "she".
+pub(crate) const NAMES: [&[&str]; 2] = [HIS_NAMES, HER_NAMES];
 
 const ADJECTIVES: &[&str] = &[
     "brave", "shy", "curious", "clever", "kind", "cheerful", "proud", "gentle", "patient", "quiet", "careful",

@@ -5,8 +5,9 @@ mod cast;
 mod plots;
 mod teller;
 
-use crate::{rng::Key, scene::Scene, split::Demand};
+use crate::{labelled::Question, rng::Key, scene::Scene, split::Demand};
 use cast::Cast;
+pub(crate) use cast::NAMES;
 use teller::Teller;
 
 /// A story of about 60 to 160 words and the scenes it passes through.
@@ -19,6 +20,10 @@ pub struct Story {
     pub text: String,
     /// What pictures of it would show, in the order of the text.
     pub scenes: Vec<Scene>,
+    /// What the text tells, as questions with their answers, in its order.
+    pub facts: Vec<Question>,
+    /// The names of the hero and the friend.
+    pub names: [&'static str; 2],
 }
 
 /// The story of `key`.
@@ -27,7 +32,7 @@ pub(crate) fn draw(key: Key, demand: Demand) -> Story {
     let mut teller = Teller::new(key.named("text").draws());
     let plot = teller.draws.pick(plots::PLOTS);
     plot(&mut teller, &cast, &cast.words());
-    teller.finish()
+    teller.finish(&cast)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use super::{Story, cast::Cast};
 use crate::{
     grammar::push_sentences,
+    labelled::{Answer, Question},
     lexicon::{COLOURS, Colour, Noun},
     rng::Draws,
     scene::{Object, Scene},
@@ -16,6 +17,9 @@ pub(super) struct Teller {
     text: String,
     sentences: String,
     scenes: Vec<Scene>,
+    /// Where the sentences told last begin.
+    last: usize,
+    facts: Vec<Question>,
 }
 
 /// Tells one of several versions of the same thing, each with equal chance. Versions are format strings over
@@ -36,7 +40,8 @@ pub(super) use tell;
 
 impl Teller {
     pub(super) fn new(draws: Draws) -> Self {
-        Self { draws, text: String::with_capacity(1024), sentences: String::new(), scenes: Vec::new() }
+        let (text, sentences) = (String::with_capacity(1024), String::new());
+        Self { draws, text, sentences, scenes: Vec::new(), last: 0, facts: Vec::new() }
     }
 
     /// Appends sentences.
@@ -50,7 +55,24 @@ impl Teller {
         if !self.text.is_empty() && !self.text.ends_with('\n') {
             self.text.push(' ');
         }
+        self.last = self.text.len();
         push_sentences(&mut self.text, &self.sentences);
+    }
+
+    /// Notes a question that the text now answers: in the sentences told last, or else before them. Versions of the
+    /// story that do not say it have no such question.
+    pub(super) fn fact(&mut self, question: String, answer: &str) {
+        let found = find(&self.text[self.last..], answer).map(|at| self.last + at).or_else(|| find(&self.text, answer));
+        if let Some(at) = found {
+            let text = self.text[at..at + answer.len()].to_owned();
+            let start = self.text[..at].chars().count();
+            self.facts.push(Question { question, answer: Some(Answer { text, start }) });
+        }
+    }
+
+    /// "the garden", where the story is now.
+    pub(super) fn here(&self) -> String {
+        self.scenes.last().map_or_else(String::new, |scene| format!("the {}", scene.background.name))
     }
 
     /// Whether the story is short enough for a sentence that could be left out.
@@ -102,7 +124,19 @@ impl Teller {
         })
     }
 
-    pub(super) fn finish(self) -> Story {
-        Story { text: self.text, scenes: self.scenes }
+    pub(super) fn finish(self, cast: &Cast) -> Story {
+        let names = [cast.hero.name, cast.friend.name];
+        Story { text: self.text, scenes: self.scenes, facts: self.facts, names }
     }
+}
+
+/// The first place where `text` has these words; capital letters make no difference.
+fn find(text: &str, words: &str) -> Option<usize> {
+    let (bytes, length) = (text.as_bytes(), words.len());
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte >= 0x80;
+    (0..(text.len() + 1).saturating_sub(length)).find(|&at| {
+        bytes[at..at + length].eq_ignore_ascii_case(words.as_bytes())
+            && !at.checked_sub(1).is_some_and(|before| inner(&bytes[before]))
+            && !bytes.get(at + length).is_some_and(inner)
+    })
 }

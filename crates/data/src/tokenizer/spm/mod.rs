@@ -156,11 +156,13 @@ impl SentencePiece {
                 PieceKind::Unknown => text += &self.proto.trainer.unk_surface,
                 _ => {
                     let mut shown = piece.text.as_str();
-                    if strips && text.is_empty() && !prefix_gone {
-                        if let Some(rest) = shown.strip_prefix(SPACE) {
-                            shown = rest;
-                            prefix_gone = !spec.remove_extra_whitespaces;
-                        }
+                    if strips
+                        && text.is_empty()
+                        && !prefix_gone
+                        && let Some(rest) = shown.strip_prefix(SPACE)
+                    {
+                        shown = rest;
+                        prefix_gone = !spec.remove_extra_whitespaces;
                     }
                     text += &shown.replace(SPACE, " ");
                 }
@@ -200,10 +202,9 @@ impl Vocabulary {
             }
         }
         let unknown = unknown.ok_or("it has no unknown piece")?;
-        if proto.trainer.byte_fallback {
-            if let Some(byte) = (0..=255).find(|&byte| !reserved.contains_key(&byte_piece(byte))) {
-                return Err(format!("byte_fallback is on, and piece {} is missing", byte_piece(byte)));
-            }
+        let lacking = (0..=255).find(|&byte| !reserved.contains_key(&byte_piece(byte)));
+        if let (true, Some(byte)) = (proto.trainer.byte_fallback, lacking) {
+            return Err(format!("byte_fallback is on, and piece {} is missing", byte_piece(byte)));
         }
         Ok(Self { texts, reserved, unknown })
     }

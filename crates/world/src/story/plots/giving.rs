@@ -23,6 +23,8 @@ pub(super) fn deliver(t: &mut Teller, cast: &Cast, words: &Words) {
         "{he} carried parcels for everyone. {when}, there were two: {a_one} {parcel} for {friend} {at1} and {a_two} {parcel} for {a_third} {at2}.",
         "{when}, {he} had two things to deliver: {a_one} {parcel} for {friend} {at1}, and {a_two} {parcel} for {a_third} {at2}.",
     );
+    t.fact(format!("What colour was the {parcel} for {friend}?"), one);
+    t.fact(format!("What colour was the {parcel} for the {third}?"), two);
     tell!(
         t,
         "“{one} for {friend}, {two} for the {third},” {he} said to {him}self again and again.",
@@ -63,6 +65,7 @@ pub(super) fn deliver(t: &mut Teller, cast: &Cast, words: &Words) {
         "{friend} opened it at once and found {gift}.",
         "It was {gift}, just what {fhe} had wished for."
     );
+    t.fact(format!("What was in the {parcel} for {friend}?"), &gift);
     t.go(cast, 2);
     t.show(Object::one(cast.third));
     if let Some(noun) = noun {
@@ -78,6 +81,7 @@ pub(super) fn deliver(t: &mut Teller, cast: &Cast, words: &Words) {
         "“{other_gift}!” cried the {third}. “How did they know?”",
         "The {third} shook it, listened, and opened it slowly. It was {other_gift}.",
     );
+    t.fact(format!("What was in the {parcel} for the {third}?"), &other_gift);
     if t.has_room() {
         tell!(
             t,
@@ -107,6 +111,7 @@ pub(super) fn swap(t: &mut Teller, cast: &Cast, words: &Words) {
         "{he} owned {a_mine}. Yet every night {he} dreamed of {a_wish}.",
         "All that {he} had was {a_mine}, and all that {he} wished for was {a_wish}.",
     );
+    t.fact(format!("What did {name} want most of all?"), &a_wish);
     tell!(
         t,
         "“I know {a_third} {at2} that has one,” {he} thought. “But what does the {third} want?”",
@@ -127,6 +132,7 @@ pub(super) fn swap(t: &mut Teller, cast: &Cast, words: &Words) {
         "So {name} gave {friend} the {mine} and got the {bridge}.",
         "They shook hands. Now {friend} had the {coloured}, and {name} had the {bridge}.",
     );
+    t.fact(format!("What did {name} get for the {mine}?"), &format!("the {bridge}"));
     t.go(cast, 2);
     t.show(Object::one(cast.third));
     t.show_some(want, 1, Some(other));
@@ -184,6 +190,7 @@ pub(super) fn show(t: &mut Teller, cast: &Cast, words: &Words) {
         "{when}, {name} read about a contest {at2}: “who can {verb} best? You can win {a_prize}!”",
         "{when}, {he} saw a poster for a {doing} contest {at2}. The prize was {a_prize}.",
     );
+    t.fact("What was the prize of the contest?".to_owned(), &a_prize);
     t.go(cast, 1);
     tell!(t, "{name} went to {the1} to think.", "To practise in peace, {he} went to {the1}.");
     meeting(t, cast, words);
@@ -212,12 +219,14 @@ pub(super) fn show(t: &mut Teller, cast: &Cast, words: &Words) {
             "{name} won, and {friend} was the first to shake {his} hand. The {prize_name} stands {at0} to this day.",
             "“The {prize_name} goes to {name}!” called the {third}, and it did not even mind.",
         );
+        t.fact("Who won the contest?".to_owned(), name);
     } else {
         tell!(
             t,
             "{name} came {place}. The {prize_name} went to the {third}, but that did not matter: the fear was gone.",
             "The {third} won the {prize_name}, and {name} came {place}. “Next year it will be yours,” said {friend}.",
         );
+        t.fact("Who won the contest?".to_owned(), &format!("the {third}"));
     }
     if t.has_room() {
         tell!(
@@ -256,11 +265,13 @@ pub(super) fn choice(t: &mut Teller, cast: &Cast, words: &Words) {
         "It was {friend}'s birthday, and {fhe} loved everything that was {colour}.",
         "For {fhis} birthday, {friend} had only one wish: {a_right}.",
     );
+    t.fact(format!("Which colour did {friend} like?"), colour);
     tell!(
         t,
         "{when}, {name} took {his} {n_coins} coins and went shopping.",
         "{name} had saved {n_coins} coins. {when}, {he} set off to buy a present.",
     );
+    t.fact(format!("How many coins did {name} have at first?"), &n_coins);
     t.go(cast, 1);
     t.show(Object::one(cast.third));
     t.show_some(noun, 2, None);
@@ -279,6 +290,7 @@ pub(super) fn choice(t: &mut Teller, cast: &Cast, words: &Words) {
         "The {third} looked under the table and found {a_right}. “{n_price} {coins_price}, please.”",
         "“I have just one of those,” said the {third}. “It costs {n_price} {coins_price}.”",
     );
+    t.fact(format!("How much did the {thing} cost?"), &format!("{n_price} {coins_price}"));
     tell!(
         t,
         "{name} paid and had {n_rest} {coins_rest} left.",

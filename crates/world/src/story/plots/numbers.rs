@@ -22,6 +22,8 @@ pub(super) fn gather(t: &mut Teller, cast: &Cast, words: &Words) {
         "{when}, {he} wanted to give {a_feast} for {a_third}. “The {third} likes {foods},” {he} thought. “I need {n_all} of them.”",
         "“I will make {a_feast},” {he} said {when}. “But I need {n_all} {foods}, and I have none.”",
     );
+    t.fact(format!("How many {foods} did {name} need?"), &n_all);
+    t.fact(format!("What was {name} planning?"), &a_feast);
     t.go(cast, 1);
     t.show_some(food, found, None);
     tell!(
@@ -46,6 +48,7 @@ pub(super) fn gather(t: &mut Teller, cast: &Cast, words: &Words) {
         "“You look tired,” said {friend}. “I need {n_given} more {foods},” sighed {name}. {friend} smiled and gave {him} {n_given}.",
         "“What are you looking for?” asked {friend}. “For {foods},” said {name}. “Then take my {n_given} {food_given},” said {friend}.",
     );
+    t.fact(format!("How many {foods} did {friend} give away?"), &n_given);
     tell!(
         t,
         "{n_found} and {n_given} make {n_all}!",
@@ -82,6 +85,7 @@ pub(super) fn share(t: &mut Teller, cast: &Cast, words: &Words) {
         "{when}, {he} got {n_all} {foods} from {his} aunt. “Eat them while they are fresh,” she had written.",
         "{when}, {he} won {n_all} {foods} in a game. “All for me!” {he} thought.",
     );
+    t.fact(format!("How many {foods} did {name} have at first?"), &n_all);
     t.go(cast, 1);
     tell!(t, "{he} walked to {the1}.", "{he} took them to {the1} to eat in peace.", "{his} way led to {the1}.");
     meeting(t, cast, words);
@@ -105,11 +109,13 @@ pub(super) fn share(t: &mut Teller, cast: &Cast, words: &Words) {
         "On {his} way past {the2}, {name} saw {a_third} that was too weak to walk. {he} gave it {n_second}, and soon the {third} was jumping about.",
         "Then {he} came to {the2}. {a_third} sat there all alone. “Let us eat together,” said {name}, and gave it {n_second}.",
     );
+    t.fact(format!("How many {foods} did the {third} get?"), &n_second);
     tell!(
         t,
         "When {name} came home to {the0}, only {n_rest} {was} left.",
         "In the end, there {was} only {n_rest} {food_rest} in the basket.",
     );
+    t.fact(format!("How many {foods} were left in the end?"), &n_rest);
     tell!(
         t,
         "But {he} was not sad, for {had} never tasted so good.",
@@ -138,6 +144,8 @@ pub(super) fn garden(t: &mut Teller, cast: &Cast, words: &Words) {
         "{when}, {he} planted {n_all} seeds in a big pot. “They will be {many},” {he} said, “all of them {colour}.”",
         "{he} dreamed of {colour} {many}. So {when}, {he} put {n_all} seeds into a big pot.",
     );
+    t.fact(format!("How many seeds did {name} plant?"), &n_all);
+    t.fact(format!("What colour were the {many} to be?"), colour);
     tell!(
         t,
         "{he} waited for two weeks. Then {n_early} {flower_early} {was} there, but where were the other {n_late}?",

@@ -19,6 +19,7 @@ pub(super) fn lost(t: &mut Teller, cast: &Cast, words: &Words) {
         "{when}, {he} noticed that {his} {colour} {thing} had disappeared.",
         "{he} loved {his} {colour} {thing} more than anything else. But {when}, it was not in its place.",
     );
+    t.fact(format!("What had {name} lost?"), &format!("{colour} {thing}"));
     tell!(
         t,
         "{name} looked everywhere {at0}, but there was no {thing}.",
@@ -54,6 +55,7 @@ pub(super) fn lost(t: &mut Teller, cast: &Cast, words: &Words) {
             "They walked to {the2} and looked behind {landmark}. There it was!",
             "It was a long way to {the2}. They were tired when they found the {thing} next to {landmark}.",
         );
+        t.fact(format!("Near what did they find the {thing}?"), &landmark);
         tell!(
             t,
             "“That is my {thing}!” cried {name}. “It is as {colour} as ever.”",
@@ -74,6 +76,7 @@ pub(super) fn lost(t: &mut Teller, cast: &Cast, words: &Words) {
             "{name} ran to {the2}. There sat the {third}, and beside it lay the {colour} {thing}.",
             "{at2}, {name} found the {third}. It was playing with the {colour} {thing}.",
         );
+        t.fact(format!("Who had the {thing}?"), &format!("the {third}"));
         tell!(
             t,
             "“I am sorry,” said the {third}. “I thought it belonged to nobody.” It gave the {thing} back.",
@@ -113,11 +116,13 @@ pub(super) fn hide(t: &mut Teller, cast: &Cast, words: &Words) {
         "{when}, they played hide-and-seek {at1}.",
     );
     tell!(t, "The winner was to get {prize}.", "“Whoever is found last wins {prize},” said {friend}.",);
+    t.fact("What was the prize of the game?".to_owned(), &prize);
     tell!(
         t,
         "{name} closed {his} eyes and counted to {count}.",
         "{name} had to seek. {he} covered {his} eyes and slowly counted to {count}.",
     );
+    t.fact(format!("How far did {name} count?"), &count);
     let friend_first = t.draws.percent(50);
     t.show(cast.friend.object());
     t.show(Object::one(cast.third));
@@ -139,6 +144,7 @@ pub(super) fn hide(t: &mut Teller, cast: &Cast, words: &Words) {
             "So the {third} won the {thing_name}.",
             "“You win,” said {name}, and gave the {thing_name} to the {third}.",
         );
+        t.fact("Who won the game?".to_owned(), &format!("the {third}"));
     } else {
         tell!(
             t,
@@ -151,6 +157,7 @@ pub(super) fn hide(t: &mut Teller, cast: &Cast, words: &Words) {
             "{friend} was harder to find. {fhe} had lain down in the shade and fallen asleep.",
         );
         tell!(t, "So {friend} won the {thing_name}.", "“You win,” said {name}, and gave the {thing_name} to {friend}.",);
+        t.fact("Who won the game?".to_owned(), friend);
     }
     let (winner, loser) = if friend_first {
         (format!("the {third}"), (*friend).to_owned())
@@ -188,6 +195,7 @@ pub(super) fn crumbs(t: &mut Teller, cast: &Cast, words: &Words) {
         "“Who took {n_gone} {foods}?” cried {name}.",
         "“So {n_gone} are missing,” said {name}. “I must find out who took them.”",
     );
+    t.fact(format!("How many {foods} were missing?"), &n_gone);
     t.go(cast, 1);
     tell!(t, "There were crumbs on the floor, and {he} followed them to {the1}.", "A line of crumbs led to {the1}.",);
     meeting(t, cast, words);
@@ -203,6 +211,7 @@ pub(super) fn crumbs(t: &mut Teller, cast: &Cast, words: &Words) {
         "{friend} came along, and {at2} they found {a_third}, fast asleep, with crumbs all around it.",
         "{friend} came along, for {fhe} was curious, too. {at2} sat {a_third}. It looked very full.",
     );
+    t.fact(format!("Who had taken the {foods}?"), a_third);
     tell!(
         t,
         "“I was so hungry,” said the {third}. “I will never do it again.”",
@@ -251,6 +260,7 @@ pub(super) fn treasure(t: &mut Teller, cast: &Cast, words: &Words) {
         "On it was written: “Go to {the1}, then to {the2}. Look behind {behind}.”",
         "It showed a path from {the1} to {the2}, and a cross behind {behind}.",
     );
+    t.fact("Behind what was the treasure?".to_owned(), &behind);
     t.go(cast, 1);
     tell!(t, "{name} went to {the1} at once.", "So {he} set off for {the1}.");
     meeting(t, cast, words);
@@ -269,6 +279,7 @@ pub(super) fn treasure(t: &mut Teller, cast: &Cast, words: &Words) {
         "{at2} there was only one {landmark}. Behind it they dug until they hit {a_lid} chest.",
         "They reached {the2} before dark. Behind the {landmark} they dug up a chest with {a_lid} lid.",
     );
+    t.fact("What colour was the chest?".to_owned(), lid);
     if t.has_room() && t.draws.percent(60) {
         t.show(Object::one(cast.third));
         tell!(
@@ -278,6 +289,7 @@ pub(super) fn treasure(t: &mut Teller, cast: &Cast, words: &Words) {
         );
     }
     tell!(t, "They opened it and found {n_all} {colour} {all}.", "Inside lay {n_all} {colour} {all}, as good as new.",);
+    t.fact(format!("How many {all} did they find?"), &n_all);
     tell!(
         t,
         "“{n_each} for you and {n_each} for me,” said {name}.",
@@ -312,6 +324,7 @@ pub(super) fn noise(t: &mut Teller, cast: &Cast, words: &Words) {
         "One night, a strange sound woke {him} up. “{sound}!” it went, {n_times} times.",
         "One night, {he} could not sleep. From far away came a “{sound}”, {n_times} times, and then all was quiet.",
     );
+    t.fact("How many times did the sound come in the first night?".to_owned(), &n_times);
     tell!(
         t,
         "The next night it came {n_more} times. {name} pulled the blanket over {his} head.",
@@ -332,6 +345,7 @@ pub(super) fn noise(t: &mut Teller, cast: &Cast, words: &Words) {
         "In front of {friend} stood {coloured}. “{sound}!” it went.",
         "{friend} was holding {coloured}. “{sound}!” it went once more.",
     );
+    t.fact("What made the strange sound?".to_owned(), &coloured);
     tell!(
         t,
         "“So it was you,” said {name}. “I thought you were a monster!”",
@@ -342,6 +356,7 @@ pub(super) fn noise(t: &mut Teller, cast: &Cast, words: &Words) {
         "“I am practising for the concert {at2},” said {friend}. “I am too shy to do it by day.”",
         "“By day everybody laughs at me,” said {friend}, looking at {fhis} feet. “But on Saturday I must play {at2}.”",
     );
+    t.fact(format!("Where was {friend} going to play?"), at2);
     tell!(
         t,
         "“I will listen to you,” said {name}, and so {fhe} played until the sun came up.",

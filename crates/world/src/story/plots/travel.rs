@@ -23,6 +23,7 @@ pub(super) fn trip(t: &mut Teller, cast: &Cast, words: &Words) {
         "{he} had a picture of {the2} over {his} bed, and {he} looked at it every night.",
         "“What is it like {at2}?” {he} asked everybody, but nobody knew.",
     );
+    t.fact(format!("Which place did {name} want to see?"), the2);
     t.go(cast, 1);
     tell!(t, "{when}, {he} packed a bag and walked to {the1}.", "{when}, {name} set off and came as far as {the1}.");
     meeting(t, cast, words);
@@ -33,6 +34,7 @@ pub(super) fn trip(t: &mut Teller, cast: &Cast, words: &Words) {
         "Next to {friend} stood {ride}. “Where do you want to go?” {fhe} asked. “To {the2},” said {name}. “Then get in!”",
         "{friend} owned {ride} and was bored {at1}. “Let us go to {the2},” {fhe} said.",
     );
+    t.fact(format!("What did {friend} have to travel in?"), &ride);
     t.go(cast, 2);
     t.show(cast.friend.object());
     t.show_some(seen, count, Some(seen_hue));
@@ -47,6 +49,7 @@ pub(super) fn trip(t: &mut Teller, cast: &Cast, words: &Words) {
         "{at2} they counted {n_seen} {seen_name}. No one had ever told {him} about that!",
         "{the2} was more beautiful than in any picture. There were {n_seen} {seen_name}, and nobody to play with them.",
     );
+    t.fact(format!("How many {} were there?", seen.plural), &n_seen);
     if t.has_room() {
         t.show(Object::one(cast.third));
         tell!(
@@ -93,6 +96,7 @@ pub(super) fn repair(t: &mut Teller, cast: &Cast, words: &Words) {
         "{his} greatest joy was {a_vehicle}.",
         "With {his} savings {he} had bought {a_vehicle}.",
     );
+    t.fact(format!("What did {name} own?"), &a_vehicle);
     t.go(cast, 1);
     tell!(
         t,
@@ -105,6 +109,8 @@ pub(super) fn repair(t: &mut Teller, cast: &Cast, words: &Words) {
         "{a_third} looked at it from all sides. “You need {a_tool},” said the {third}. “I only have {a_wrong}.”",
         "“Can you help me?” {he} asked {a_third}. The {third} tried {a_wrong}, but that was no good. “It takes {a_tool},” it said.",
     );
+    t.fact(format!("What was needed to repair the {vehicle_name}?"), &a_tool);
+    t.fact(format!("What did the {third} have?"), &a_wrong);
     tell!(
         t,
         "So {name} left the {vehicle_name} with the {third} and walked on to {the2}.",
@@ -167,12 +173,14 @@ pub(super) fn rescue(t: &mut Teller, cast: &Cast, words: &Words) {
         "It was {a_third} that {trouble}. “I have been here for {hours} hours,” it said.",
         "{a_third} {trouble}. “Please do something,” said the {third}. “It has been {hours} hours!”",
     );
+    t.fact(format!("How long had the {third} waited for help?"), &format!("{hours} hours"));
     tell!(
         t,
         "“Do not worry,” said {name}. “I only need {a_tool}.”",
         "{name} tried with {his} bare hands, but it was no use. “I will get {a_tool},” {he} said.",
         "“Without {a_tool} I can do nothing,” said {name}. “But I will be back.”",
     );
+    t.fact(format!("What did {name} need to help the {third}?"), &a_tool);
     t.go(cast, 2);
     tell!(t, "{he} ran to {the2} as fast as {he} could.", "Out of breath, {name} came to {the2}.");
     meeting(t, cast, words);

@@ -1,0 +1,154 @@
+//! `bedstone finetune`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bedstone_hub::Want;
+use bedstone_run::{Interrupt, Setting, progress};
+use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, Task, finetune};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use crate::{
+    args::{PrecisionArg, ThreadArgs},
+    model::locate,
+    output,
+};
+
+/// Adapt a model to a task with labelled data
+#[derive(Debug, Args)]
+#[command(after_help = "Without --data the model learns labelled sentences of the embedded World.\n\
+    The last line on stdout is the checkpoint directory.")]
+pub(crate) struct FinetuneArgs {
+    /// An encoder: a checkpoint or run directory, or a hub id (org/name or org/name@revision)
+    #[arg(required_unless_present = "print_recipe")]
+    model: Option<PathBuf>,
+    /// What for
+    #[arg(long, value_enum, required_unless_present = "print_recipe")]
+    task: Option<TaskArg>,
+    /// Labelled data: TSV, CSV or JSON lines; for tags also CoNLL (each also .gz or .zst)
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Data for evaluation [default: a tenth of the training data]
+    #[arg(long, value_name = "FILE")]
+    eval: Option<String>,
+    /// Parameters that stay as they are, such as "bert.embeddings.*"
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// The directory of the result [default: runs/finetune, runs/finetune-2, …]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Times through the data
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    epochs: Option<i64>,
+    /// Runs with so many seeds: the best one is kept, mean and spread are told
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    seeds: Option<i64>,
+    /// A recipe over the built-in one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One key of the recipe, such as train.lr=3e-5
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Equal seeds give equal weights, bit for bit
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    seed: Option<i64>,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    /// What computes matrix products
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionArg>,
+    /// One JSON object: dir, kept, and the metrics of each seed
+    #[arg(long)]
+    json: bool,
+    /// Print the built-in recipe and do nothing else
+    #[arg(long)]
+    print_recipe: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TaskArg {
+    /// A class, or several, for a text or a pair of texts
+    Classify,
+    /// A number for a text or a pair of texts
+    Regress,
+    /// A tag for each word
+    Tag,
+}
+
+impl FinetuneArgs {
+    fn settings(&self) -> anyhow::Result<Vec<Setting>> {
+        let mut settings = Vec::new();
+        for set in &self.set {
+            settings.push(Setting::parse(set).map_err(bedstone_train::TrainError::from)?);
+        }
+        // Flags win over --set.
+        for (flag, key, value) in [("--data", "data.train", &self.data), ("--eval", "data.eval", &self.eval)] {
+            if let Some(value) = value {
+                settings.push(Setting::flag(format!("{flag} {value}"), key, value.as_str()));
+            }
+        }
+        if !self.freeze.is_empty() {
+            let patterns: bedstone_run::recipe::Value = self.freeze.iter().map(String::as_str).collect();
+            settings.push(Setting::flag(format!("--freeze {}", self.freeze.join(" ")), "train.freeze", patterns));
+        }
+        let numbers = [
+            ("--epochs", "train.epochs", self.epochs),
+            ("--seeds", "train.seeds", self.seeds),
+            ("--seed", "train.seed", self.seed),
+        ];
+        for (flag, key, value) in numbers {
+            if let Some(value) = value {
+                settings.push(Setting::flag(format!("{flag} {value}"), key, value));
+            }
+        }
+        if let Some(precision) = self.precision {
+            let name = precision.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
+            settings.push(Setting::flag(format!("--precision {name}"), "train.precision", name));
+        }
+        Ok(settings)
+    }
+}
+
+pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
+    let (Some(model), Some(task), false) = (&args.model, args.task, args.print_recipe) else {
+        output::data(FINETUNE_RECIPE)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let isa = args.threads.start()?;
+    let settings = args.settings()?;
+    let model = locate(model, Want::Model)?;
+    let request = FinetuneRequest {
+        model: &model,
+        task: match task {
+            TaskArg::Classify => Task::Classify,
+            TaskArg::Regress => Task::Regress,
+            TaskArg::Tag => Task::Tag,
+        },
+        config: args.config.as_deref(),
+        settings: &settings,
+        out: args.out.as_deref(),
+        isa,
+    };
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
+    let report = finetune(&request, &mut *progress::on_stderr(), &interrupt)?;
+    for (name, mean, spread) in report.spread() {
+        output::note(match report.scores.len() {
+            1 => format!("{name} {mean:.4}"),
+            n => format!("{name} {mean:.4} ± {spread:.4} over {n} seeds"),
+        });
+    }
+    if args.json {
+        let of = |s: &bedstone_train::Scores| {
+            s.0.iter().map(|(n, v)| ((*n).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>()
+        };
+        let seeds: Vec<_> = report.scores.iter().map(|(seed, s)| json!({"seed": seed, "scores": of(s)})).collect();
+        output::line(json!({"dir": report.dir, "kept": report.kept, "seeds": seeds}))?;
+    } else {
+        output::line(report.dir.display())?;
+    }
+    if report.interrupted {
+        output::note("stopped: the best model so far was kept");
+        return Ok(output::interrupted());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,37 @@
+//! From a MODEL on the command line to a directory.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use bedstone_hub::{Event, Hub, HubError, ModelId, Settings, Want};
+use bedstone_run::{Interrupt, interrupt, progress::Transfer};
+
+/// The directory (or file) that a command's MODEL stands for.
+///
+/// What exists is itself. Otherwise `org/name`, `name`, or either with `@revision`, is a model of the hub, whose folder
+/// in the cache this is, fetched before. Anything else is given back, for the reader to say what is wrong with it.
+/// Ctrl-C ends the process from the first request on.
+pub(crate) fn locate(model: &Path, want: Want) -> anyhow::Result<PathBuf> {
+    Ok(locate_until(model, want, None)?)
+}
+
+/// The same for commands that handle Ctrl-C themselves: it ends in [`HubError::Interrupted`].
+pub(crate) fn locate_until(model: &Path, want: Want, until: Option<&Interrupt>) -> Result<PathBuf, HubError> {
+    let id = model.to_str().and_then(|text| text.parse::<ModelId>().ok());
+    let Some(id) = id.filter(|_| model.symlink_metadata().is_err()) else { return Ok(model.to_owned()) };
+    if until.is_none() {
+        // What has come stays in the cache, whole or to be continued: there is nothing to tidy.
+        interrupt::exit_at_once().map_err(bedstone_run::files::FileError::at(model, "watch for Ctrl-C"))?;
+    }
+    let mut shown = Transfer::on_stderr();
+    Hub::new(Settings::from_env()?)?.fetch(&id, want, &mut |event| {
+        match event {
+            Event::Bytes { file, done, of } => shown.bytes(file, done, of),
+            Event::Note(text) => shown.note(&text),
+            Event::Waiting => {}
+        }
+        if until.is_some_and(Interrupt::requested) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}

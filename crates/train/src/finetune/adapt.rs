@@ -1,0 +1,88 @@
+//! Which parameters learn, and how fast.
+
+use std::collections::BTreeMap;
+
+use bedstone_tensor::{ParamId, Params};
+use globset::Glob;
+
+use crate::{Result, TrainError};
+
+/// Freezes the parameters that any of `patterns` matches, such as `bert.embeddings.*`; gives how many numbers.
+///
+/// A pattern that matches nothing is an error.
+pub(crate) fn freeze(params: &mut Params, patterns: &[String]) -> Result<usize> {
+    let mut frozen = 0;
+    for pattern in patterns {
+        let wrong = |reason: String| TrainError::Freeze { pattern: pattern.clone(), reason };
+        let glob = Glob::new(pattern).map_err(|e| wrong(e.to_string()))?.compile_matcher();
+        let ids: Vec<ParamId> = params.iter().filter(|(_, p)| glob.is_match(&p.name)).map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            let first = params.iter().next().map(|(_, p)| p.name.clone()).unwrap_or_default();
+            return Err(wrong(format!("it matches no parameter; their names are like `{first}`")));
+        }
+        for id in ids {
+            let param = params.get_mut(id);
+            frozen += if param.trainable { param.value.shape().numel() } else { 0 };
+            param.trainable = false;
+        }
+    }
+    if params.iter().all(|(_, p)| !p.trainable) {
+        let pattern = patterns.join(", ");
+        return Err(TrainError::Freeze { pattern, reason: "nothing is left to train".into() });
+    }
+    Ok(frozen)
+}
+
+/// What the learning rate of each parameter is multiplied by: the head has 1, the last layer `decay`, the one before
+/// `decay²`, and so on to the embeddings ([Howard & Ruder 2018](https://arxiv.org/abs/1801.06146), as in ELECTRA).
+pub(crate) fn layer_rates(params: &Params, layers: usize, base_prefix: &str, decay: f64) -> BTreeMap<ParamId, f32> {
+    let rate = |name: &str| {
+        let Some(rest) = name.strip_prefix(base_prefix).and_then(|rest| rest.strip_prefix('.')) else { return 1.0 };
+        // The first number in a name is that of its layer.
+        let layer = rest.split('.').find_map(|part| part.parse::<usize>().ok());
+        let depth = match layer {
+            Some(layer) => layers - layer.min(layers - 1),
+            None if rest.starts_with("pooler") => 0,
+            None => layers + 1,
+        };
+        decay.powi(depth as i32) as f32
+    };
+    params.iter().map(|(id, p)| (id, rate(&p.name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bedstone_tensor::Tensor;
+
+    use super::*;
+
+    fn params() -> Params {
+        let mut params = Params::default();
+        for name in ["bert.embeddings.word.weight", "bert.encoder.layer.0.w", "bert.encoder.layer.1.w", "classifier.w"]
+        {
+            params.add(name.into(), Tensor::zeros::<f32>([2, 3])).unwrap();
+        }
+        params
+    }
+
+    #[test]
+    fn patterns_freeze_what_they_name() {
+        let mut p = params();
+        assert_eq!(freeze(&mut p, &["bert.encoder.*".into(), "bert.encoder.layer.1.w".into()]).unwrap(), 12);
+        let learning: Vec<&str> = p.iter().filter(|(_, p)| p.trainable).map(|(_, p)| &p.name[..]).collect();
+        assert_eq!(learning, ["bert.embeddings.word.weight", "classifier.w"]);
+        for (pattern, says) in
+            [("gpt.*", "matches no parameter"), ("a[", "unclosed character class"), ("*", "nothing is left")]
+        {
+            let error = freeze(&mut params(), &[pattern.into()]).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn rates_fall_towards_the_embeddings() {
+        let p = params();
+        let rates: Vec<f32> = layer_rates(&p, 2, "bert", 0.5).into_values().collect();
+        assert_eq!(rates, [0.125, 0.25, 0.5, 1.0]);
+    }
+}

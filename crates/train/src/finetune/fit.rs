@@ -1,0 +1,140 @@
+//! The steps of one fine-tuning.
+
+use std::time::Instant;
+
+use bedstone_data::sampler::{Batch, Permutation};
+use bedstone_infer::Runtime;
+use bedstone_kernels::random;
+use bedstone_models::Model;
+use bedstone_run::{Event, Interrupt, Progress, progress};
+use bedstone_tensor::Params;
+
+use super::{
+    adapt::layer_rates,
+    examples::{Examples, Scores},
+    recipe::FitConfig,
+};
+use crate::{
+    Result, TrainError,
+    optimizer::{AdamW, AdamWConfig},
+    schedule::{Kind, Schedule},
+    step::{Done, Pass, Update},
+};
+
+/// What fitting gave.
+pub(crate) struct Fitted {
+    /// Of the best evaluation, whose weights the model has now.
+    pub(crate) scores: Scores,
+    /// The step of that evaluation.
+    pub(crate) step: u64,
+    /// Steps done.
+    pub(crate) steps: u64,
+    /// Evaluations in order: step, mean training loss since the one before, scores.
+    pub(crate) history: Vec<(u64, f64, Scores)>,
+    /// Whether the user stopped it.
+    pub(crate) interrupted: bool,
+}
+
+/// Trains `model` on `train`, evaluates it on `eval`, and leaves it with the weights of the best evaluation.
+pub(crate) fn fit(
+    model: &mut Model,
+    config: &FitConfig,
+    seed: u64,
+    runtime: Runtime,
+    (train, eval): (&Examples, &Examples),
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Fitted> {
+    let per_epoch = train.len().div_ceil(config.batch) as u64;
+    let steps = per_epoch * config.epochs;
+    let schedule = Schedule {
+        kind: Kind::Linear,
+        lr: config.lr,
+        min_lr: 0.0,
+        warmup: (config.warmup * steps as f64).round() as u64,
+        steps,
+        decay: 0.0,
+    };
+    let adamw =
+        AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay: config.weight_decay };
+    let rates = layer_rates(model.params(), model.info().layers, model.architecture().base_prefix, config.layer_decay);
+    let mut optimizer = AdamW::new(adamw, model.params()).with_rates(rates);
+    let interval = (per_epoch / config.evaluations).max(1);
+    let mut history: Vec<(u64, f64, Scores)> = Vec::new();
+    let mut best: Option<(u64, Scores, Params)> = None;
+    let (mut losses, mut worse, mut step, mut interrupted) = (Vec::new(), 0, 0, false);
+    // Speed is that of this process, evaluations included.
+    let (mut tokens, started) = (0, Instant::now());
+    'epochs: for epoch in 0..config.epochs {
+        let order = Permutation::new(train.len() as u64, random::key(seed, epoch));
+        for from in (0..train.len() as u64).step_by(config.batch) {
+            if interrupt.requested() {
+                interrupted = true;
+                break 'epochs;
+            }
+            let to = (from + config.batch as u64).min(train.len() as u64);
+            let batch = Batch { samples: (from..to).map(|i| order.at(i)).collect(), ..Batch::default() };
+            let pass = Pass {
+                runtime,
+                objective: train,
+                batch: &batch,
+                micro: if config.micro_batch == 0 { config.batch } else { config.micro_batch },
+                recompute: config.gradient_checkpointing,
+                seed,
+                step,
+            };
+            let lr = schedule.at(step);
+            let update = Update { lr, clip: config.clip, norm: false };
+            let check = |done: Done| match done.loss.is_finite() && done.norm.is_finite() {
+                true => Ok(()),
+                false => Err(TrainError::NotFiniteFresh {
+                    step: step + 1,
+                    what: "loss",
+                    value: done.loss,
+                    data: format!("examples {:?}", &batch.samples),
+                }),
+            };
+            let done = pass.optimize(model, &mut optimizer, update, check)?;
+            losses.push(done.loss);
+            (step, tokens) = (step + 1, tokens + train.tokens(&batch));
+            progress.event(&Event::Step(progress::Step {
+                step,
+                of: steps,
+                loss: done.loss,
+                lr,
+                grad_norm: f64::NAN,
+                tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64(),
+                waiting_fraction: 0.0,
+            }));
+            if !step.is_multiple_of(interval) && step != steps {
+                continue;
+            }
+            let scores = eval.evaluate(model, runtime)?;
+            let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+            losses.clear();
+            let better = best.as_ref().is_none_or(|(_, b, _)| scores.judge() > b.judge());
+            let told: Vec<String> = scores.0.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let mark = if better { ", best so far" } else { "" };
+            progress.note(&format!("step {step}: training loss {loss:.4}, evaluation {}{mark}", told.join(", ")));
+            history.push((step, loss, scores.clone()));
+            if better {
+                best = Some((step, scores, model.params().clone()));
+                worse = 0;
+            } else {
+                worse += 1;
+            }
+            if config.patience > 0 && worse >= config.patience {
+                progress.note(&format!("no better for {worse} evaluations: stopping after step {step} of {steps}"));
+                break 'epochs;
+            }
+        }
+    }
+    let (at, scores) = match best {
+        Some((at, scores, params)) => {
+            *model.params_mut() = params;
+            (at, scores)
+        }
+        None => (step, eval.evaluate(model, runtime)?),
+    };
+    Ok(Fitted { scores, step: at, steps: step, history, interrupted })
+}
