@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod model;
 mod output;
+mod texts;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,83 @@ pub enum InferError {
     /// The tokenizer.
     #[error("{}{}", .0, hint(.0.hint()))]
     Tokenizer(#[from] bedstone_data::tokenizer::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Model(#[from] bedstone_models::ModelError),
+    /// Files of weights.
+    #[error(transparent)]
+    Files(#[from] bedstone_models::checkpoint::Error),
+    /// A configuration.
+    #[error(transparent)]
+    ConfigFile(#[from] bedstone_models::checkpoint::ConfigError),
+    /// A model of another class than a task needs.
+    #[error("{}: `{got}` cannot {task}\nhint: `bedstone {command}` serves this model", path.display())]
+    OtherClass {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What was asked for.
+        task: &'static str,
+        /// Its class.
+        got: &'static str,
+        /// The command for it.
+        command: &'static str,
+    },
+    /// A tokenizer without a token that a task needs.
+    #[error("the tokenizer has no {role} token, which `{task}` needs")]
+    NoToken {
+        /// The task.
+        task: &'static str,
+        /// The role.
+        role: &'static str,
+    },
+    /// A text of white space.
+    #[error("text {row} is empty")]
+    EmptyText {
+        /// Number of the text.
+        row: usize,
+    },
+    /// A text without a place to fill.
+    #[error("text {row} has no {mask}: {start:?}\nhint: write {mask} where a word is to be guessed")]
+    NoMask {
+        /// Number of the text.
+        row: usize,
+        /// The token.
+        mask: String,
+        /// How the text begins.
+        start: String,
+    },
+    /// A text that is longer than the model, where nothing may be cut off.
+    #[error("text {row} has {got} tokens, the model takes {limit}")]
+    TextTooLong {
+        /// Number of the text.
+        row: usize,
+        /// Its tokens.
+        got: usize,
+        /// What the model takes.
+        limit: usize,
+    },
+    /// A text that gives no token at all.
+    #[error("text {row} has no tokens")]
+    NoTokens {
+        /// Number of the text.
+        row: usize,
+    },
+    /// The model's results are not numbers.
+    #[error(
+        "text {row}: the model's results are not numbers\nhint: the weights are damaged; `bedstone inspect` tells more"
+    )]
+    NotNumbers {
+        /// Number of the text.
+        row: usize,
+    },
+    /// A file that cannot be written.
+    #[error("{}: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A setting out of its bounds.
     #[error("{name}: got {got}, wanted {wanted}")]
     Setting {

@@ -1,9 +1,10 @@
-//! Decoding: cache, sampling, beams, batches, streaming; metrics.
+//! Decoding: cache, sampling, beams, batches, streaming; what encoders are used for; metrics.
 
 mod config;
 mod error;
 mod generate;
 pub mod metrics;
+pub mod tasks;
 mod text;
 
 pub use config::{EarlyStopping, GenerationConfig};

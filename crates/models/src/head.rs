@@ -2,7 +2,7 @@
 
 use bedstone_nn::{Builder, Init, Result};
 use bedstone_tensor::{
-    Ctx, IGNORE, ParamId, Result as OpResult, Tensor,
+    Ctx, IGNORE, ParamId, Result as OpResult, Tensor, TensorError,
     ops::{self, LinearArgs, LossArgs},
 };
 
@@ -48,10 +48,14 @@ impl LmHead {
             out.put("loss", ops::linear_cross_entropy(x, self.linear.weight, None, &targets, args, ctx)?);
         }
         let [b, t, width] = x.dims("head")?;
-        let x = match inputs.logits {
+        let x = match &inputs.logits {
             Logits::None => return Ok(()),
             // A causal model has a label at every place but the last.
             Logits::All | Logits::Labelled => x.clone(),
+            Logits::At(_) => {
+                let what = "logits at chosen rows are for models of masked words".to_owned();
+                return Err(TensorError::Unsupported { op: "head", what });
+            }
             Logits::Last => {
                 let last: Vec<i32> = (1..=b).map(|i| (i * t) as i32 - 1).collect();
                 ops::rows(x, &last, ctx)?.reshape([b, 1, width])?

@@ -20,6 +20,9 @@ pub struct Inputs {
     pub sample_divisor: Option<f64>,
     /// Which logits are wanted.
     pub logits: Logits,
+    /// Lengths of sequences that stand one after another in `input_ids: [1, N]`, without padding; for inference with
+    /// models that pack, see [`Model::packs`]. Outputs of tokens are `[1, N, ..]`, of sequences `[lengths, ..]`.
+    pub lengths: Option<Vec<usize>>,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.
@@ -27,7 +30,7 @@ pub struct Inputs {
 }
 
 /// Which logits a language model computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Logits {
     /// At every position.
     #[default]
@@ -36,6 +39,8 @@ pub enum Logits {
     Last,
     /// At the places that have labels, in their order: `[labels, V]`.
     Labelled,
+    /// At these rows of `[B · T]`, of a model of masked words: `[rows, V]`.
+    At(Vec<i32>),
     /// None: the loss alone is wanted.
     None,
 }
@@ -97,6 +102,11 @@ pub trait Network: Send + Sync {
 
     /// What other parts of the toolkit need to know of it.
     fn info(&self) -> Info;
+
+    /// Whether it serves [`Inputs::lengths`].
+    fn packs(&self) -> bool {
+        false
+    }
 }
 
 /// Facts about a network.
@@ -203,8 +213,17 @@ impl Model {
         Env { isa, precision, packing: Packing::Kept, params: &self.params }
     }
 
+    /// Whether it takes sequences of different lengths one after another, see [`Inputs::lengths`].
+    pub fn packs(&self) -> bool {
+        self.network.packs()
+    }
+
     /// From named inputs to named outputs.
     pub fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
+        if inputs.lengths.is_some() && !self.packs() {
+            let what = format!("`{}` takes no packed sequences", self.class_name());
+            return Err(TensorError::Unsupported { op: "forward", what });
+        }
         self.network.forward(inputs, ctx)
     }
 }

@@ -151,6 +151,9 @@ impl Attention {
             let shown = ops::attention_probabilities(q, k, args, ctx)?;
             ctx.attentions.get_or_insert_default().push(shown);
         }
+        if let Some(lengths) = ctx.packed.clone() {
+            return ops::attention_packed(q, k, Part { x: &qkv, first: v_first }, &lengths, args, ctx);
+        }
         let isa = ctx.isa;
         if let Some(cache) = &mut ctx.cache {
             args.keys = Some(cache.len() + t);

@@ -6,6 +6,9 @@ use crate::{Attention, AttentionInput, Mlp, Norm};
 
 /// One layer of a stack.
 pub trait Block: Clone + Send + Sync + 'static {
+    /// Whether it serves sequences of different lengths one after another, see [`Ctx::packed`].
+    const PACKS: bool = false;
+
     /// `x: [B, T, C]` to `[B, T, C]`.
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor>;
 
@@ -60,6 +63,8 @@ pub struct PostNormBlock {
 }
 
 impl Block for PostNormBlock {
+    const PACKS: bool = true;
+
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let h = self.attn_norm.forward(&self.attn.forward_residual(x, input, x, ctx)?, ctx)?;
         self.mlp_norm.forward(&self.mlp.forward_residual(&h, self.dropout, &h, ctx)?, ctx)

@@ -87,6 +87,8 @@ pub struct Ctx<'p> {
     used: Option<Vec<ParamId>>,
     /// Keys and values of tokens seen before; a model that finds one here continues after them.
     pub cache: Option<Cache>,
+    /// Lengths of sequences that stand one after another in `[1, N, ..]` instead of `[B, T, ..]`; for inference.
+    pub packed: Option<Vec<usize>>,
     /// Collects the probabilities of each layer's attention, `[B, heads, T, T]`, if there is a place for them.
     pub attentions: Option<Vec<Tensor>>,
 }
@@ -94,7 +96,17 @@ pub struct Ctx<'p> {
 impl<'p> Ctx<'p> {
     /// For using a model: nothing is recorded, nothing is dropped.
     pub fn inference(env: Env<'p>) -> Self {
-        Ctx { env, tape: None, training: None, place: 0, recompute: false, used: None, cache: None, attentions: None }
+        Ctx {
+            env,
+            tape: None,
+            training: None,
+            place: 0,
+            recompute: false,
+            used: None,
+            cache: None,
+            packed: None,
+            attentions: None,
+        }
     }
 
     /// For gradients without dropout.

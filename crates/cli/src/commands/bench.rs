@@ -7,6 +7,7 @@ use bedstone_tensor::Isa;
 use bedstone_train::{BENCH_MODELS, BenchOptions, KernelRow, bench_kernels, bench_train};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
+use super::bench_embed::{self, EmbedBenchArgs};
 use crate::{
     args::{RuntimeArgs, ThreadArgs},
     output,
@@ -25,6 +26,8 @@ enum Action {
     Train(TrainArgs),
     /// Single kernels on every instruction set of this machine, at the shapes of training and inference
     Kernels(KernelArgs),
+    /// Texts to vectors, from text on, with a model of yours
+    Embed(EmbedBenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +67,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Train(args) => train(args)?,
         Action::Kernels(args) => kernels(args)?,
+        Action::Embed(args) => bench_embed::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,16 @@
 //! The command line: one file a command, with its arguments and what it does with them.
 
 mod analogy;
+mod answer;
 mod bench;
+mod bench_embed;
+mod classify;
 mod convert;
 mod data;
 mod doctor;
+mod embed;
 mod eval;
+mod fill;
 mod finetune;
 mod generate;
 mod inspect;
@@ -14,12 +19,17 @@ mod parity;
 mod pretrain;
 mod pretrain_words;
 mod similar;
+mod tag;
 mod tokenizer;
 
 use std::{io::Read, path::Path, process::ExitCode};
 
 use bedstone_hub::Want;
-use bedstone_infer::{Runtime, TextModel};
+use bedstone_infer::{
+    Runtime, TextModel,
+    tasks::{EncoderModel, Labels},
+};
+use bedstone_models::LoadReport;
 use bedstone_run::dir::model_folder;
 use clap::{Parser, Subcommand};
 
@@ -41,6 +51,16 @@ pub(crate) enum Command {
     Finetune(finetune::FinetuneArgs),
     /// Continue text with a language model
     Generate(generate::GenerateArgs),
+    /// Guess masked words
+    Fill(fill::FillArgs),
+    /// Label texts
+    Classify(classify::ClassifyArgs),
+    /// Label words, and find spans such as names
+    Tag(tag::TagArgs),
+    /// Find the answer to a question in a text
+    Answer(answer::AnswerArgs),
+    /// Turn texts into vectors
+    Embed(embed::EmbedArgs),
     /// Measure how well a language model predicts a text, or word vectors do in a test
     Eval(eval::EvalArgs),
     /// List the nearest words of a word
@@ -70,6 +90,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Finetune(args) => finetune::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Fill(args) => fill::run(&args),
+        Command::Classify(args) => classify::run(&args),
+        Command::Tag(args) => tag::run(&args),
+        Command::Answer(args) => answer::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Similar(args) => similar::run(&args),
         Command::Analogy(args) => analogy::run(&args),
@@ -88,14 +113,35 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn text_model(model: &Path, runtime: Runtime) -> anyhow::Result<TextModel> {
     let dir = model_folder(&locate(model, Want::Model)?)?;
     let (model, report) = bedstone_models::load(&dir)?;
-    if !report.unused.is_empty() {
-        output::note(format!("note: {}: tensors not used: {}", dir.display(), report.unused.join(", ")));
-    }
+    unused(&dir, &report);
     Ok(TextModel::new(model, &dir, runtime)?)
 }
 
+/// Loads the encoder of a checkpoint or run directory or a hub id, and says what it left aside.
+fn encoder_model(model: &Path, runtime: Runtime) -> anyhow::Result<EncoderModel> {
+    let dir = model_folder(&locate(model, Want::Model)?)?;
+    let (model, report) = EncoderModel::load(&dir, runtime)?;
+    unused(&dir, &report);
+    Ok(model)
+}
+
+/// Says which tensors of a checkpoint were not used.
+fn unused(dir: &Path, report: &LoadReport) {
+    if !report.unused.is_empty() {
+        output::note(format!("note: {}: tensors not used: {}", dir.display(), report.unused.join(", ")));
+    }
+}
+
+/// Says that a model's classes have no names.
+fn unnamed(model: &EncoderModel, labels: &Labels) {
+    if !labels.given {
+        let path = model.model.config().path();
+        output::note(format!("note: {}: no names of classes in `id2label`: they are numbered", path.display()));
+    }
+}
+
 /// All of the standard input, which must be text.
-fn stdin() -> anyhow::Result<String> {
+pub(crate) fn stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(|e| anyhow::anyhow!("standard input: {e}"))?;
     String::from_utf8(bytes).map_err(|e| {

@@ -21,6 +21,7 @@ pub mod parity;
 mod special;
 mod spm;
 mod stream;
+mod subword;
 pub mod train;
 mod window;
 

@@ -26,4 +26,4 @@ pub use files::{Format, WeightFiles};
 pub use resolve::{DtypeCount, Summary};
 pub use rope::{RopeKind, RopeParameters, RopeSpec};
 pub use weight::Weight;
-pub use write::{DEFAULT_SHARD_LIMIT, NamedTensor, TensorData, write_safetensors};
+pub use write::{DEFAULT_SHARD_LIMIT, NamedTensor, TensorData, write_safetensors, write_safetensors_file};

@@ -73,6 +73,14 @@ pub fn write_safetensors(dir: &Path, tensors: &[NamedTensor<'_>], shard_limit_by
     Ok(written)
 }
 
+/// Writes the tensors to the file `path` under a temporary name, syncs and renames it; see [`write_safetensors`].
+pub fn write_safetensors_file(path: &Path, tensors: &[NamedTensor<'_>]) -> Result<()> {
+    check(path, tensors)?;
+    let mut tensors: Vec<_> = tensors.iter().collect();
+    tensors.sort_by_key(|t| t.name);
+    write_file(path, &tensors)
+}
+
 impl NamedTensor<'_> {
     /// Bytes; the shape was checked.
     fn len(&self) -> u64 {

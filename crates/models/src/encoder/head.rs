@@ -6,7 +6,7 @@ use bedstone_tensor::{
     ops::{self, LossArgs, TargetLoss},
 };
 
-use super::{EncoderConfig, MaskedLm, labels};
+use super::{EncoderConfig, MaskedLm, labels, starts};
 use crate::{Class, Inputs, Logits, ModelError, Outputs, checkpoint::ConfigFile};
 
 /// `tanh(dense(x[0]))`, BERT's summary of a text.
@@ -24,7 +24,10 @@ impl Cls {
     /// `x: [B, T, C]` to `[B, C]` of f32.
     fn forward(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let [b, t, _] = x.dims("pooler")?;
-        let first: Vec<i32> = (0..b).map(|i| (i * t) as i32).collect();
+        let first: Vec<i32> = match &ctx.packed {
+            Some(lengths) => starts(lengths).map(|row| row as i32).collect(),
+            None => (0..b).map(|i| (i * t) as i32).collect(),
+        };
         let x = ops::rows(x, &first, ctx)?;
         let x = ops::dropout(&x, self.before, ctx)?;
         let y = self.dense.forward_full(&x, ctx)?;

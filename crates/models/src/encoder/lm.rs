@@ -65,9 +65,10 @@ impl MaskedLm {
         self.norm.operand(&x, ctx)
     }
 
-    /// `x: [.., C]` to `[.., V]`; with [`Logits::Labelled`] at the places that have labels, `[labels, V]`.
+    /// `x: [.., C]` to `[.., V]`; with [`Logits::Labelled`] and [`Logits::At`] only where they say, `[places, V]`.
     pub(crate) fn logits(&self, x: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let x = match (inputs.logits, inputs.get("labels")) {
+        let x = match (&inputs.logits, inputs.get("labels")) {
+            (Logits::At(places), _) => ops::rows(x, places, ctx)?,
             (Logits::Labelled, Some(labels)) => ops::rows(x, &labelled(labels)?, ctx)?,
             _ => x.clone(),
         };

@@ -261,20 +261,30 @@ impl Embeddings {
     /// `[B, T]` to `[B, T, width]`.
     fn forward(&self, inputs: &Inputs, ids: &Tensor, mask: Option<&Tensor>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let [b, t] = ids.dims("input_ids")?;
-        if t > self.max_length() && self.positions_end() {
-            let what = format!("{t} tokens, the model has max_position_embeddings for {}", self.max_length());
+        let longest = inputs.lengths.iter().flatten().copied().max().unwrap_or(t);
+        if longest > self.max_length() && self.positions_end() {
+            let what = format!("{longest} tokens, the model has max_position_embeddings for {}", self.max_length());
             return Err(TensorError::Unsupported { op: "encoder", what });
         }
         let positions = match (inputs.get("position_ids"), self.positions) {
+            (None, Positions::All) if inputs.lengths.is_some() => {
+                let places = inputs.lengths.iter().flatten().flat_map(|&n| 0..n as i32);
+                Tensor::from_slice(&places.collect::<Vec<_>>(), [b, t])
+            }
             (Some(_), _) | (None, Positions::All | Positions::None) => crate::causal::positions(inputs, ids, ctx)?,
             (None, Positions::Tokens { pad }) => {
                 let mut places = vec![pad as i32; b * t];
-                for (row, places) in ids.data::<i32>("input_ids")?.chunks(t.max(1)).zip(places.chunks_mut(t.max(1))) {
+                let lengths = inputs.lengths.clone().unwrap_or_else(|| vec![t; b]);
+                let (mut ids, mut rest) = (ids.data::<i32>("input_ids")?, &mut places[..]);
+                for n in lengths {
+                    let (row, later) = ids.split_at(n);
+                    let (places, others) = rest.split_at_mut(n);
                     let mut next = pad as i32;
                     for (place, _) in places.iter_mut().zip(row).filter(|(_, id)| **id != pad as i32) {
                         next += 1;
                         *place = next;
                     }
+                    (ids, rest) = (later, others);
                 }
                 Tensor::from_slice(&places, [b, t])
             }
@@ -336,6 +346,10 @@ impl<B: Block> Network for Encoder<B> {
     fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
         let ids = inputs.need("input_ids")?;
         let mask = mask(inputs)?;
+        if let Some(lengths) = &inputs.lengths {
+            check_packed(lengths, ids, inputs)?;
+        }
+        ctx.packed = inputs.lengths.clone();
         let mut x = self.embeddings.forward(inputs, ids, mask.as_ref(), ctx)?;
         if let Some(projection) = &self.projection {
             x = projection.forward_full(&x, ctx)?;
@@ -355,12 +369,39 @@ impl<B: Block> Network for Encoder<B> {
             out.put(format!("attentions.{i}"), shown);
         }
         self.head.forward(&x, inputs, mask.as_ref(), &mut out, ctx)?;
+        ctx.packed = None;
         Ok(out)
     }
 
     fn info(&self) -> Info {
         self.info
     }
+
+    fn packs(&self) -> bool {
+        B::PACKS
+    }
+}
+
+/// An error unless the lengths are those of the ids, and nothing else is asked that needs rows of one length.
+fn check_packed(lengths: &[usize], ids: &Tensor, inputs: &Inputs) -> OpResult<()> {
+    let total: usize = lengths.iter().sum();
+    if ids.shape() != [1, total].into() || lengths.contains(&0) {
+        return Err(TensorError::Shape {
+            op: "input_ids",
+            got: ids.shape(),
+            wanted: format!("[1, {total}] in rows of 1 or more"),
+        });
+    }
+    if inputs.attentions || inputs.get("attention_mask").is_some() {
+        let what = "packed sequences have no mask and show no probabilities".to_owned();
+        return Err(TensorError::Unsupported { op: "encoder", what });
+    }
+    Ok(())
+}
+
+/// The first row of each of the sequences that stand one after another.
+fn starts(lengths: &[usize]) -> impl Iterator<Item = usize> {
+    lengths.iter().scan(0, |next, n| Some(std::mem::replace(next, *next + n)))
 }
 
 /// How many labels a configuration has: `id2label`, `num_labels`, or two.

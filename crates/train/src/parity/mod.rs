@@ -4,6 +4,7 @@
 mod fixture;
 mod generation;
 mod outputs;
+mod sentences;
 mod tolerance;
 mod trace;
 
@@ -145,6 +146,8 @@ fn check_model(fixture: &Fixture, model: &Model, runtime: Runtime, prefix: &str)
         };
         cases.extend(result.unwrap_or_else(|e| vec![Case::failed(name, e)]));
     }
+    let sentences = sentences::check(fixture, model, runtime);
+    cases.extend(sentences.unwrap_or_else(|e| vec![Case::failed("sentences", e)]));
     for item in &fixture.json.generation {
         let result = generation::check(fixture, model, runtime, item);
         cases.extend(result.unwrap_or_else(|e| vec![Case::failed(format!("generate {}", item.name), e)]));

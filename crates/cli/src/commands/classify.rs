@@ -1,0 +1,97 @@
+//! `bedstone classify`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use bedstone_infer::tasks::{
+    Labels,
+    classify::{ScoreFunction, TextPair, classify},
+};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{encoder_model, unnamed};
+use crate::{
+    args::RuntimeArgs,
+    output,
+    texts::{DataArgs, at_place, places},
+};
+
+/// Label texts
+#[derive(Debug, Args)]
+pub(crate) struct ClassifyArgs {
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
+    model: PathBuf,
+    /// Texts
+    #[arg(value_name = "TEXT")]
+    texts: Vec<String>,
+    /// Texts come in twos: one after the other, with a tab between them in lines, as fields `text` and `pair` in rows
+    #[arg(long)]
+    pair: bool,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Labels to show, the likeliest first [default: 1, or all where several may hold]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+    /// What makes scores of the model's numbers [default: by problem_type]
+    #[arg(long, value_enum)]
+    function: Option<FunctionArg>,
+    /// One JSON object a text: text, labels (label, score), and pair and truncated where they hold
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FunctionArg {
+    /// One label of several
+    Softmax,
+    /// Each label by itself
+    Sigmoid,
+    /// Numbers as they are
+    None,
+}
+
+pub(crate) fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
+    let texts = args.data.read(&args.texts, args.pair)?;
+    let model = encoder_model(&args.model, args.runtime.runtime()?)?;
+    let labels = Labels::of(model.model.config())?;
+    let function = args.function.map(|function| match function {
+        FunctionArg::Softmax => ScoreFunction::Softmax,
+        FunctionArg::Sigmoid => ScoreFunction::Sigmoid,
+        FunctionArg::None => ScoreFunction::None,
+    });
+    let all: Vec<TextPair<'_>> = texts.iter().map(|t| TextPair { text: &t.text, pair: t.pair.as_deref() }).collect();
+    let results = classify(model.encoder(), &all, function).map_err(|e| at_place(e, &texts))?;
+    unnamed(&model, &labels);
+    let cut: Vec<usize> = (0..results.len()).filter(|&i| results[i].truncated).collect();
+    if !cut.is_empty() {
+        let limit = model.encoder().max_length();
+        output::note(format!("note: cut to {limit} tokens: {}", places(&texts, &cut)));
+    }
+    let several = function.map_or(ScoreFunction::of(model.encoder(), labels.names().len())?, |f| f);
+    let top = match args.top {
+        Some(top) => top as usize,
+        None if several == ScoreFunction::Softmax => 1,
+        None => labels.names().len(),
+    };
+    for (text, result) in texts.iter().zip(&results) {
+        let best: Vec<(&str, f32)> = result.top(top).into_iter().map(|(c, score)| (labels.name(c), score)).collect();
+        if args.json {
+            let list: Vec<_> = best.iter().map(|(label, score)| json!({"label": label, "score": score})).collect();
+            let mut object = json!({"text": text.text, "labels": list});
+            if let Some(pair) = &text.pair {
+                object["pair"] = pair.as_str().into();
+            }
+            if result.truncated {
+                object["truncated"] = true.into();
+            }
+            output::line(object)?;
+        } else {
+            let list: Vec<String> = best.iter().map(|(label, score)| format!("{label} {score:.4}")).collect();
+            let pair = text.pair.as_ref().map(|pair| format!("\t{pair}")).unwrap_or_default();
+            output::line(format!("{}\t{}{pair}", list.join(", "), text.text))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,131 @@
+//! Texts that commands work on: from the command line, from lines, from JSON rows.
+
+use std::path::{Path, PathBuf};
+
+use bedstone_infer::InferError;
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::{commands::stdin, output::Usage};
+
+/// Where texts come from.
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// Files of texts, one a line, or .jsonl with one a row; - for the standard input
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) data: Vec<PathBuf>,
+    /// The field of a JSON row that holds the text [default: text]; with it, every file holds rows
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+}
+
+/// A text with the place that it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// The text.
+    pub(crate) text: String,
+    /// A second text, where texts come in pairs.
+    pub(crate) pair: Option<String>,
+    /// Such as `reviews.txt:3`.
+    pub(crate) place: String,
+}
+
+impl DataArgs {
+    /// The texts on the command line and those in files, in pairs if so wanted.
+    pub(crate) fn read(&self, words: &[String], pairs: bool) -> anyhow::Result<Vec<Text>> {
+        let mut texts = Vec::new();
+        if pairs && !words.len().is_multiple_of(2) {
+            let text = format!("--pair: got {} texts, wanted them in twos", words.len());
+            return Err(Usage(text).into());
+        }
+        for (i, text) in words.chunks(if pairs { 2 } else { 1 }).enumerate() {
+            let pair = text.get(1).cloned();
+            texts.push(Text { text: text[0].clone(), pair, place: format!("text {}", i + 1) });
+        }
+        for path in &self.data {
+            self.read_file(path, pairs, &mut texts)?;
+        }
+        if texts.is_empty() {
+            return Err(Usage("no texts: give some, or files with --data".into()).into());
+        }
+        Ok(texts)
+    }
+
+    fn read_file(&self, path: &Path, pairs: bool, texts: &mut Vec<Text>) -> anyhow::Result<()> {
+        let name = path.display();
+        let content = match path.as_os_str() == "-" {
+            true => stdin()?,
+            false => text_file(path)?,
+        };
+        let rows = self.field.is_some() || path.extension().is_some_and(|e| e == "jsonl");
+        let before = texts.len();
+        for (i, line) in content.lines().enumerate() {
+            let place = format!("{name}:{}", i + 1);
+            let text = match rows {
+                true if line.trim().is_empty() => continue,
+                true => self.row(line, pairs, place)?,
+                false if pairs => match line.split_once('\t') {
+                    Some((text, pair)) => Text { text: text.into(), pair: Some(pair.into()), place },
+                    None => anyhow::bail!("{place}: no tab, wanted two texts with a tab between them"),
+                },
+                false => Text { text: line.into(), pair: None, place },
+            };
+            texts.push(text);
+        }
+        match texts.len() == before {
+            true => anyhow::bail!("{name}: holds no text"),
+            false => Ok(()),
+        }
+    }
+
+    fn row(&self, line: &str, pairs: bool, place: String) -> anyhow::Result<Text> {
+        let row: Map<String, Value> = serde_json::from_str(line)
+            .map_err(|e| anyhow::anyhow!("{place}: not a JSON object: {}", e.to_string().replace("line 1 ", "")))?;
+        let field = |name: &str| match row.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(other) => Err(anyhow::anyhow!("{place}: field `{name}`: got {other}, wanted a string")),
+            None => {
+                let known: Vec<&str> = row.keys().take(8).map(String::as_str).collect();
+                Err(anyhow::anyhow!("{place}: no field `{name}`\nhint: there are: {}", known.join(", ")))
+            }
+        };
+        let text = field(self.field.as_deref().unwrap_or("text"))?;
+        let pair = if pairs { Some(field("pair")?) } else { None };
+        Ok(Text { text, pair, place })
+    }
+}
+
+/// All of a file, which must be text.
+pub(crate) fn text_file(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        anyhow::anyhow!("{}: not UTF-8 at byte {at}: 0x{:02x}", path.display(), e.as_bytes()[at])
+    })
+}
+
+/// An error about the text of some number, under the place that it came from.
+pub(crate) fn at_place(error: InferError, texts: &[Text]) -> anyhow::Error {
+    let row = match &error {
+        InferError::EmptyText { row }
+        | InferError::NoTokens { row }
+        | InferError::NoMask { row, .. }
+        | InferError::TextTooLong { row, .. }
+        | InferError::NotNumbers { row } => *row,
+        _ => return error.into(),
+    };
+    let (message, number) = (error.to_string(), format!("text {row}"));
+    match (texts.get(row), message.strip_prefix(&number)) {
+        (Some(text), Some(rest)) => anyhow::anyhow!("{}{rest}", text.place),
+        _ => error.into(),
+    }
+}
+
+/// Places of texts, shortened: `a.txt:1, a.txt:7 and 3 more`.
+pub(crate) fn places(texts: &[Text], numbers: &[usize]) -> String {
+    let shown: Vec<&str> = numbers.iter().take(5).filter_map(|&i| Some(texts.get(i)?.place.as_str())).collect();
+    match numbers.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
