@@ -124,7 +124,8 @@ impl Files {
     }
 }
 
-/// The tokenizer's class without `Fast`; `None` where nothing names one, or one that takes whatever the files say.
+/// The tokenizer's class without `Fast`; `None` where nothing names one, or one that takes whatever the files say. A
+/// model type whose class is not known here is no reason to guess.
 fn class(folder: &Path, config: &Map<String, Value>) -> Result<Option<String>, Error> {
     if let Some(class) = config.get("tokenizer_class").and_then(Value::as_str) {
         let class = class.strip_suffix("Fast").unwrap_or(class);
@@ -134,15 +135,18 @@ fn class(folder: &Path, config: &Map<String, Value>) -> Result<Option<String>, E
     let model = super::read_object(&folder.join("config.json"))?.unwrap_or_default();
     let class = match model.get("model_type").and_then(Value::as_str) {
         Some("albert") => "AlbertTokenizer",
-        Some("bert" | "distilbert" | "electra" | "mobilebert") => "BertTokenizer",
+        Some("bert" | "distilbert" | "dpr" | "electra" | "layoutlm" | "megatron-bert" | "mobilebert") => {
+            "BertTokenizer"
+        }
         Some("camembert") => "CamembertTokenizer",
         Some("deberta-v2") => "DebertaV2Tokenizer",
         Some("gpt2") => "GPT2Tokenizer",
         Some("llama" | "mistral") => "LlamaTokenizer",
         Some("roberta" | "bart" | "longformer") => "RobertaTokenizer",
-        Some("t5" | "mt5") => "T5Tokenizer",
+        Some("t5" | "mt5" | "umt5" | "longt5") => "T5Tokenizer",
         Some("xlm-roberta") => "XLMRobertaTokenizer",
-        _ => return Ok(None),
+        Some(other) => return Ok(Some(format!("of model_type `{other}`"))),
+        None => return Ok(None),
     };
     Ok(Some(class.to_owned()))
 }

@@ -113,6 +113,9 @@ fn classes_that_do_not_fit() {
     refused(dir.path(), "want one of BertTokenizer");
     let dir = copy("tokenizer-gpt2-merges", &["vocab.json", "merges.txt"], class("CLIPTokenizer"));
     refused(dir.path(), "want one of GPT2Tokenizer");
+    fs::write(dir.path().join("config.json"), r#"{"model_type": "gpt9"}"#).unwrap();
+    fs::write(dir.path().join("tokenizer_config.json"), "{}").unwrap();
+    refused(dir.path(), "got the class of model_type `gpt9`, want one of GPT2Tokenizer");
     refused(tempfile::tempdir().unwrap().path(), "holds no tokenizer");
 }
 
@@ -157,4 +160,26 @@ fn added_tokens_of_the_files() {
     fs::write(dir.path().join("tokenizer_config.json"), "{}").unwrap();
     fs::write(dir.path().join("added_tokens.json"), json!({"[Y]": size}).to_string()).unwrap();
     assert_eq!(Tokenizer::load(dir.path()).unwrap().token_to_id("[Y]"), Some(size as u32));
+}
+
+#[test]
+fn any_byte_of_a_model_changed() {
+    for (name, file) in [("tokenizer-albert", "spiece.model"), ("tokenizer-llama", "tokenizer.model")] {
+        let dir = copy(name, &[], json!({}));
+        fs::copy(fixture(name).join("tokenizer_config.json"), dir.path().join("tokenizer_config.json")).unwrap();
+        let whole = fs::read(fixture(name).join(file)).unwrap();
+        let mut read = 0;
+        for at in (0..whole.len()).step_by(61) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= if at % 2 == 0 { 1 } else { 0xff };
+            fs::write(dir.path().join(file), bytes).unwrap();
+            // It is read or refused; neither way may panic.
+            if let Ok(tokenizer) = Tokenizer::load(dir.path()) {
+                let ids = tokenizer.encode_ids("A cat, ``[MASK]'' e\u{301} ①今", Special::With).unwrap();
+                tokenizer.decode(&ids, Special::With).unwrap();
+                read += 1;
+            }
+        }
+        assert!(read > 0, "{name}");
+    }
 }
