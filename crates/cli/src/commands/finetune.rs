@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     args::{PrecisionArg, ThreadArgs},
-    model::locate,
+    model::locate_until,
     output,
 };
 
@@ -34,6 +34,9 @@ pub(crate) struct FinetuneArgs {
     /// Parameters that stay as they are, such as "bert.embeddings.*"
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Learn factors of this rank instead of the weights (LoRA): more keys under [lora] of the recipe
+    #[arg(long, value_name = "RANK", allow_negative_numbers = true)]
+    lora: Option<i64>,
     /// The directory of the result [default: runs/finetune, runs/finetune-2, …]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -95,6 +98,7 @@ impl FinetuneArgs {
             ("--epochs", "train.epochs", self.epochs),
             ("--seeds", "train.seeds", self.seeds),
             ("--seed", "train.seed", self.seed),
+            ("--lora", "lora.r", self.lora),
         ];
         for (flag, key, value) in numbers {
             if let Some(value) = value {
@@ -116,9 +120,12 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     };
     let isa = args.threads.start()?;
     let settings = args.settings()?;
-    let model = locate(model, Want::Model)?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
+    let name = model.display().to_string();
+    let model = locate_until(model, Want::Model, &interrupt)?;
     let request = FinetuneRequest {
         model: &model,
+        name: &name,
         task: match task {
             TaskArg::Classify => Task::Classify,
             TaskArg::Regress => Task::Regress,
@@ -129,7 +136,6 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
         out: args.out.as_deref(),
         isa,
     };
-    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = finetune(&request, &mut *progress::on_stderr(), &interrupt)?;
     for (name, mean, spread) in report.spread() {
         output::note(match report.scores.len() {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bedstone_kernels::random::{self, Draw};
+use bedstone_models::Model;
 use bedstone_tensor::{ParamId, Params};
 use globset::Glob;
 
-use crate::{Result, TrainError};
+use super::recipe::LoraConfig;
+use crate::{Result, TrainError, lora::LowRank};
 
 /// Freezes the parameters that any of `patterns` matches, such as `bert.embeddings.*`; gives how many numbers.
 ///
@@ -31,6 +34,53 @@ pub(crate) fn freeze(params: &mut Params, patterns: &[String]) -> Result<usize> 
         return Err(TrainError::Freeze { pattern, reason: "nothing is left to train".into() });
     }
     Ok(frozen)
+}
+
+/// Queries and values, as `peft` has it, under the names that encoders have for them.
+const QUERIES_AND_VALUES: [&str; 6] = ["query", "value", "query_proj", "value_proj", "q_lin", "v_lin"];
+
+/// All matrices of layers, as `peft` has it.
+const ALL: &str = "all-linear";
+
+/// Freezes the body of a model but for the weights of the modules that the configuration names, which learn by factors.
+/// Its head learns as it is, and so do the parameters called `fresh`, which were not trained before.
+///
+/// A name that stands for no matrix of the body is an error.
+pub(crate) fn low_rank(
+    model: &mut Model,
+    config: &LoraConfig,
+    fresh: &[String],
+    seed: u64,
+) -> Result<BTreeMap<ParamId, LowRank>> {
+    let body = format!("{}.", model.architecture().base_prefix);
+    let modules: Vec<(ParamId, String)> = {
+        let in_body = model.params().iter().filter(|(_, p)| p.name.starts_with(&body) && p.value.shape().len() == 2);
+        let modules = in_body.filter_map(|(id, p)| Some((id, p.name.strip_suffix(".weight")?.to_owned())));
+        modules.filter(|(_, name)| !name.contains("embeddings")).collect()
+    };
+    let is = |module: &str, target: &str| module == target || module.ends_with(&format!(".{target}"));
+    let mut targets: Vec<&str> = config.target_modules.iter().map(String::as_str).collect();
+    if targets.is_empty() {
+        targets = QUERIES_AND_VALUES.to_vec();
+    } else if targets != [ALL]
+        && let Some(target) = targets.iter().find(|t| !modules.iter().any(|(_, module)| is(module, t)))
+    {
+        let like = modules.last().map(|(_, name)| name.clone()).unwrap_or_default();
+        let reason = format!("no matrix of the body has that name; they are like `{like}`, or all of them: {ALL}");
+        return Err(TrainError::Lora { module: (*target).to_owned(), reason });
+    }
+    let chosen = modules.into_iter().filter(|(_, module)| targets == [ALL] || targets.iter().any(|t| is(module, t)));
+    let chosen: BTreeMap<ParamId, String> = chosen.collect();
+    let mut adapted = BTreeMap::new();
+    for id in model.params().ids() {
+        let param = model.params_mut().get_mut(id);
+        param.trainable = !param.name.starts_with(&body) || fresh.contains(&param.name) || chosen.contains_key(&id);
+        if chosen.contains_key(&id) {
+            let draw = Draw { key: random::key(seed, id.index() as u64), sample: 0, place: 1 };
+            adapted.extend(LowRank::new(&param.value, config.r, config.alpha, draw).map(|factors| (id, factors)));
+        }
+    }
+    Ok(adapted)
 }
 
 /// What the learning rate of each parameter is multiplied by: the head has 1, the last layer `decay`, the one before

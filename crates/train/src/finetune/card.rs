@@ -24,7 +24,7 @@ pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &Data, fi
         data.name,
         model.class_name(),
         units::count(model.params().numel() as u64),
-        request.model.display(),
+        request.name,
         fitted.step,
     )
 }

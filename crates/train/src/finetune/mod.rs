@@ -5,18 +5,23 @@
 //! recipe.rs    its settings
 //! data.rs      from files, or the World, to examples
 //! examples.rs  tokenised examples, their losses and metrics
-//! adapt.rs     which parameters learn, and how fast
+//! adapt.rs     which parameters learn, how fast, and by which factors
+//! adapter.rs   factors as files of peft
 //! fit.rs       the steps of one seed
 //! ```
 
 mod adapt;
+mod adapter;
 mod card;
 mod data;
 mod examples;
 mod fit;
 mod recipe;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use bedstone_data::tokenizer::Tokenizer;
 use bedstone_infer::Runtime;
@@ -24,16 +29,16 @@ use bedstone_models::{Model, load_head, save};
 use bedstone_run::{
     Interrupt, Layers, Log, Progress, Recipe, RunDir, Setting, dir::model_folder, files::FileError, units,
 };
-use bedstone_tensor::Isa;
+use bedstone_tensor::{Isa, Param, ParamId};
 use serde_json::{Map, json};
 
 use card::card;
 use data::Data;
 pub use examples::Scores;
 use fit::{Fitted, fit};
-use recipe::{ClassWeights, FinetuneRecipe};
+use recipe::{ClassWeights, FinetuneRecipe, LoraSave};
 
-use crate::{Result, TrainError, precision::resolve};
+use crate::{Result, TrainError, lora::LowRank, precision::resolve};
 
 /// What a model is fine-tuned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub enum Task {
 pub struct FinetuneRequest<'a> {
     /// The checkpoint directory to start from.
     pub model: &'a Path,
+    /// What the user calls it.
+    pub name: &'a str,
     /// What for.
     pub task: Task,
     /// A recipe file over the built-in one.
@@ -104,7 +111,7 @@ pub fn finetune(
     if let Some((key, wanted)) = recipe.values.wrong() {
         return Err(recipe.invalid(key, wanted).into());
     }
-    let t = recipe.values.train.clone();
+    let (t, lora) = (recipe.values.train.clone(), &recipe.values.lora);
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
     let folder = model_folder(request.model)?;
     let mut tokenizer = Tokenizer::load(&folder)?;
@@ -116,10 +123,18 @@ pub fn finetune(
     let (class, fields) = data.head();
     let start = |seed| {
         let (mut model, report) = load_head(&folder, class, &fields, seed)?;
-        let frozen = adapt::freeze(model.params_mut(), &t.freeze)?;
-        Ok::<_, TrainError>((model, report, frozen))
+        if t.random_weights {
+            model = Model::random(model.config().clone(), seed)?;
+        }
+        let mut low_rank = BTreeMap::new();
+        if lora.r > 0 {
+            low_rank = adapt::low_rank(&mut model, lora, &report.fresh, seed)?;
+        }
+        adapt::freeze(model.params_mut(), &t.freeze)?;
+        low_rank.retain(|id, _| model.params().get(*id).trainable);
+        Ok::<_, TrainError>((model, report, low_rank))
     };
-    let (model, report, frozen) = start(t.seed)?;
+    let (model, report, low_rank) = start(t.seed)?;
     let limit = model.info().max_length.unwrap_or(usize::MAX);
     let length = if t.max_length == 0 { limit } else { t.max_length.min(limit) };
     let (mut train, eval) = data.tokenise(&tokenizer, length)?;
@@ -136,24 +151,26 @@ pub fn finetune(
     if !report.fresh.is_empty() {
         progress.note(&format!("new: {}", report.fresh.join(", ")));
     }
-    if frozen > 0 {
-        let of = units::count(model.params().numel() as u64);
-        progress.note(&format!("frozen: {} of {of} numbers", units::count(frozen as u64)));
+    let (learned, of) = (learned(&model, &low_rank), model.params().numel());
+    if learned < of {
+        let (learned, of) = (units::count(learned as u64), units::count(of as u64));
+        progress.note(&format!("trained: {learned} numbers, beside {of} of the model"));
     }
     let mut dir = RunDir::create(request.out, "finetune")?;
     let mut log = Log::create(&dir.log())?;
     let mut scores: Vec<(u64, Scores)> = Vec::new();
     let mut kept: Option<(u64, Fitted, Model)> = None;
-    let mut first = Some(model);
+    let mut first = Some((model, low_rank));
     for seed in t.seed..t.seed + t.seeds {
-        let mut model = match first.take() {
-            Some(model) => model,
+        let (mut model, low_rank) = match first.take() {
+            Some(first) => first,
             None => {
                 progress.note(&format!("seed {seed}"));
-                start(seed)?.0
+                let (model, _, low_rank) = start(seed)?;
+                (model, low_rank)
             }
         };
-        let fitted = fit(&mut model, &t, seed, runtime, (&train, &eval), progress, interrupt)?;
+        let fitted = fit(&mut model, &t, seed, runtime, low_rank, (&train, &eval), progress, interrupt)?;
         for (step, loss, s) in &fitted.history {
             let mut line = Map::new();
             line.insert("seed".into(), seed.into());
@@ -174,7 +191,10 @@ pub fn finetune(
     let card = card(&model, request, &data, &fitted);
     let text = recipe.to_toml();
     dir.commit(fitted.steps.max(1), |staging| {
-        save(&model, staging)?;
+        match lora.r > 0 && lora.save == LoraSave::Adapter {
+            true => adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?,
+            false => drop(save(&model, staging)?),
+        }
         tokenizer.save(staging)?;
         for (name, text) in [("README.md", &card), ("recipe.toml", &text)] {
             let path = staging.join(name);
@@ -185,4 +205,14 @@ pub fn finetune(
     dir.finish()?;
     let interrupted = fitted.interrupted;
     Ok(FinetuneReport { dir: dir.path().to_owned(), scores, kept: seed, interrupted })
+}
+
+/// How many numbers learn.
+fn learned(model: &Model, low_rank: &BTreeMap<ParamId, LowRank>) -> usize {
+    let of = |(id, p): (ParamId, &Param)| match low_rank.get(&id) {
+        Some(factors) => factors.len(),
+        None if p.trainable => p.value.shape().numel(),
+        None => 0,
+    };
+    model.params().iter().map(of).sum()
 }

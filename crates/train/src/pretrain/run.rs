@@ -332,7 +332,7 @@ impl Run {
             peak_bytes: run_plan::peak_memory(),
             seconds: self.started.elapsed().as_secs_f64(),
             disk_bytes: Some(self.disk),
-            aside: Aside { waiting: self.loader.waited().as_secs_f64(), ..self.aside },
+            aside: Some(Aside { waiting: self.loader.waited().as_secs_f64(), ..self.aside }),
         };
         Comparison { plan: self.plan.clone(), outcome }
     }
