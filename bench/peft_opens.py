@@ -32,7 +32,7 @@ def main():
         return done.stdout
 
     def ours(model):
-        rows = run("classify", model, *TEXTS, "--json", "--precision", "f32").splitlines()
+        rows = run("classify", model, *TEXTS, "--json", "--precision", "f32", "--top", 9).splitlines()
         probabilities = [{one["label"]: one["score"] for one in json.loads(row)["labels"]} for row in rows]
         return [[p[label] for label in sorted(p)] for p in probabilities]
 

@@ -190,7 +190,9 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
                 });
             }
             // The run is done whatever becomes of its sample.
-            if let (true, Err(e)) = (family.generates(), sample(&report, isa)) {
+            if family.generates()
+                && let Err(e) = sample(&report, isa)
+            {
                 output::note(format!("no sample: {e}"));
             }
             output::line(report.dir.display())?;
