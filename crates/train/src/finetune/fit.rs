@@ -11,7 +11,7 @@ use bedstone_tensor::Params;
 
 use super::{
     adapt::layer_rates,
-    examples::{Examples, Scores},
+    examples::{Evaluate, Scores, Train},
     recipe::FitConfig,
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(crate) fn fit(
     config: &FitConfig,
     seed: u64,
     runtime: Runtime,
-    (train, eval): (&Examples, &Examples),
+    (train, eval): (&dyn Train, &dyn Evaluate),
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Fitted> {
@@ -109,7 +109,7 @@ pub(crate) fn fit(
             if !step.is_multiple_of(interval) && step != steps {
                 continue;
             }
-            let scores = eval.evaluate(model, runtime)?;
+            let scores = eval.report(model, runtime)?.scores;
             let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
             losses.clear();
             let better = best.as_ref().is_none_or(|(_, b, _)| scores.judge() > b.judge());
@@ -134,7 +134,7 @@ pub(crate) fn fit(
             *model.params_mut() = params;
             (at, scores)
         }
-        None => (step, eval.evaluate(model, runtime)?),
+        None => (step, eval.report(model, runtime)?.scores),
     };
     Ok(Fitted { scores, step: at, steps: step, history, interrupted })
 }
