@@ -5,10 +5,10 @@ use std::{path::Path, sync::Arc};
 use bedstone_data::{
     labelled::{Answer, AnswerExample, AnswerOptions as ReadOptions, Place, read_answers},
     sampler::Batch,
-    tokenizer::Encoding,
+    tokenizer::{Encoding, Error as TokenizerError},
 };
 use bedstone_infer::{
-    Runtime,
+    InferError, Runtime,
     metrics::{NoAnswer, squad_v1, squad_v2},
     tasks::{
         answer::{AnswerOptions, cls, search, windows},
@@ -52,13 +52,15 @@ impl Answers {
     fn windows(&self, examples: &[AnswerExample], setup: &Setup<'_>) -> Result<Vec<Vec<Encoding>>> {
         let (length, tokenizer) = (setup.max_length, setup.tokenizer);
         let stride = self.doc_stride.min(length / 2);
-        let encode = |e: &AnswerExample| {
-            windows(tokenizer, &e.question, &e.context, length, stride).map_err(|error| {
-                let error = error.to_string();
-                let got = error.lines().next().unwrap_or_default().to_owned();
-                let wanted = format!("a question that leaves room in {length} tokens for {stride} shared ones");
-                refused(&e.place, got, wanted, "raise train.max_length, lower data.doc_stride, or cut the question")
-            })
+        let encode = |e: &AnswerExample| match windows(tokenizer, &e.question, &e.context, length, stride) {
+            Ok(windows) => Ok(windows),
+            Err(InferError::Tokenizer(TokenizerError::WindowTooSmall { other, room, .. })) => {
+                let got = format!("a question of {other} tokens, which leaves {room} of {length} for the context");
+                let wanted = format!("more than the {stride} that windows share");
+                let hint = "raise train.max_length, lower data.doc_stride, or leave the record out";
+                Err(refused(&e.place, got, wanted, hint))
+            }
+            Err(error) => Err(error.into()),
         };
         examples.par_iter().map(encode).collect()
     }
