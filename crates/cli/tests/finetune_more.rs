@@ -181,7 +181,7 @@ fn pairs_triplets_and_scores() {
         &p,
         &line("scores.csv", "--out no"),
         1,
-        "scores.csv:2: got the score 4.5, wanted at most 1 either way\nhint: ",
+        ": got the score 4.5, wanted at most 1 either way\nhint: scores are compared with cosines",
     );
     fails(&p, &line("pairs.tsv", "--out no --set train.micro_batch=4"), 2, "train.micro_batch");
     p.write("both.csv", "anchor,positive,negative,score\n".to_owned() + &"a,b,c,0.5\n".repeat(20));
@@ -212,7 +212,7 @@ fn measured_by_classes() {
         e.stdout
     );
     let object = p.json_of(&format!("{line} --json"));
-    assert_eq!(keys(&object), ["classes", "confusion", "examples", "scores"]);
+    assert_eq!(keys(&object), ["examples", "scores", "classes", "confusion"]);
     assert_eq!(object["confusion"], json!([[10, 0], [0, 11]]));
     assert_eq!(
         object["classes"][1],
