@@ -33,6 +33,9 @@ pub(crate) struct EvalArgs {
     /// With an encoder's task: how the data is read, by keys of finetune's recipe such as data.text=review
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "task")]
     set: Vec<String>,
+    /// With --task classify: draw what was taken for what
+    #[arg(long, value_name = "FILE.svg", requires = "task")]
+    confusion: Option<PathBuf>,
     #[command(flatten)]
     text: TextArgs,
     /// Tokens a window [default: as many as the model takes, at most 1024]
@@ -77,9 +80,12 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     };
     let name = task.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
     let words = matches!(task, TaskArg::Analogy | TaskArg::Similarity);
-    for (flag, given, of_use) in
-        [("--restrict", args.restrict.is_some(), task == TaskArg::Analogy), ("--set", !args.set.is_empty(), !words)]
-    {
+    let classes = task == TaskArg::Classify;
+    for (flag, given, of_use) in [
+        ("--restrict", args.restrict.is_some(), task == TaskArg::Analogy),
+        ("--set", !args.set.is_empty(), !words),
+        ("--confusion", args.confusion.is_some(), classes),
+    ] {
         if given && !of_use {
             return Err(Usage(format!("{flag}: has no use for --task {name}")).into());
         }

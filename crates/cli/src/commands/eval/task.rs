@@ -7,7 +7,7 @@ use bedstone_infer::{
     metrics::Prf,
     tasks::embed::{SentenceEncoder, is_sentence_transformer},
 };
-use bedstone_run::{Setting, dir::model_folder};
+use bedstone_run::{Setting, confusion::ConfusionPicture, dir::model_folder};
 use bedstone_train::{MeasureRequest, Task, TaskReport, TrainError, measure};
 use serde_json::json;
 
@@ -36,6 +36,9 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
     };
     let report = measure(MeasureRequest { model, sentence, task, data, settings: &settings })?;
     report.notes.iter().for_each(|note| output::note(format!("note: {}: {note}", data.display())));
+    if let Some(path) = &args.confusion {
+        picture(path, data, &report)?;
+    }
     if args.json {
         output::line(object(&report))?;
         return Ok(ExitCode::SUCCESS);
@@ -45,6 +48,15 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
     }
     output::line(format!("{:<20} {}", "examples", report.examples))?;
     table(&report)
+}
+
+fn picture(path: &Path, data: &Path, report: &TaskReport) -> anyhow::Result<()> {
+    let Some(counts) = report.confusion.clone() else {
+        let what = "texts with several classes have no confusion matrix";
+        return Err(output::Usage(format!("--confusion {}: {what}", path.display())).into());
+    };
+    let names = report.classes.iter().map(|(name, _)| name.clone()).collect();
+    Ok(ConfusionPicture { title: data.display().to_string(), names, counts }.write(path)?)
 }
 
 fn object(report: &TaskReport) -> serde_json::Value {

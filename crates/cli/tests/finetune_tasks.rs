@@ -211,7 +211,8 @@ fn measured_by_classes() {
         "{}",
         e.stdout
     );
-    let object = p.json_of(&format!("{line} --json"));
+    let object = p.json_of(&format!("{line} --json --confusion matrix.svg"));
+    assert!(p.text("matrix.svg").contains("<svg") && p.text("matrix.svg").contains("\n11\n"));
     assert_eq!(keys(&object), ["examples", "scores", "classes", "confusion"]);
     assert_eq!(object["confusion"], json!([[10, 0], [0, 11]]));
     assert_eq!(
@@ -225,6 +226,8 @@ fn measured_by_classes() {
     p.write("numbers.tsv", "text\tlabel\na day\t0.5\nno day\t1\n");
     fails(&p, "eval run --task regress --data numbers.tsv", 1, "got a model of classes, wanted --task classify");
     fails(&p, &format!("{line} --set train.lr=1"), 2, "train.lr");
+    fails(&p, &format!("{line} --confusion none/matrix.svg"), 1, "none/matrix.svg");
+    fails(&p, "eval run --task tag --data eval.tsv --confusion m.svg", 2, "--confusion: has no use for --task tag");
     fails(&p, &format!("{line} --restrict 5"), 2, "--restrict: has no use for --task classify");
     fails(&p, "eval run --data eval.tsv --set data.text=review", 2, "--task");
     fails(&p, "eval run --task classify --data eval.tsv train.tsv", 2, "--data: got 2 files, a task takes one");
