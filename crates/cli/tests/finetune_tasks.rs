@@ -15,7 +15,7 @@ fn model(name: &str) -> String {
 fn squad(n: usize, none: usize) -> String {
     let paragraph = |i: usize| {
         let (start, number) = (["there are ", "we saw ", "he had as many as "][i % 3], 10 + i % 80);
-        let has = none == 0 || i % none != 0;
+        let has = none == 0 || !i.is_multiple_of(none);
         let context = if has { format!("{start}{number} days of rain") } else { format!("{start}days of rain") };
         let answers = if has { json!([{"text": number.to_string(), "answer_start": start.len()}]) } else { json!([]) };
         let question =

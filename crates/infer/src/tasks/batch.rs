@@ -156,7 +156,7 @@ pub(crate) fn forward_places(
 
 /// What a tokenizer without special tokens makes of some texts.
 fn no_row_without_tokens(rows: &[Row]) -> Result<()> {
-    match rows.iter().position(|row| row.len() == 0) {
+    match rows.iter().position(Row::is_empty) {
         Some(row) => Err(InferError::NoTokens { row }),
         None => Ok(()),
     }

@@ -219,5 +219,5 @@ fn place(encoding: &Encoding, first: usize, last: usize, align_to_words: bool) -
         let tokens = encoding.word_ids.iter().zip(&encoding.sequence_ids).zip(&encoding.offsets);
         tokens.filter(move |((w, s), _)| **w == Some(word) && **s == Some(1)).map(|(_, offsets)| *offsets)
     };
-    (of(start).next().map_or(from, |o| o.0), of(end).last().map_or(to, |o| o.1))
+    (of(start).next().map_or(from, |o| o.0), of(end).next_back().map_or(to, |o| o.1))
 }
