@@ -154,7 +154,11 @@ fn the_world_by_itself() {
     let e = p.done(&line);
     assert_eq!(e.stdout, "run\n");
     // What is too long for the model is cut for a class, and told; a tag would be lost.
-    assert!(e.stderr.contains(" training examples are longer than 24 tokens, and are cut"), "{}", e.stderr);
+    assert!(
+        e.stderr.contains("training: ") && e.stderr.contains(" of 40 examples are longer than 24 tokens, and are cut"),
+        "{}",
+        e.stderr
+    );
     let e = p.run(&format!("finetune {} --task tag --set data.sentences=40 {QUICK} --out tags", model("bert")));
     assert_eq!(e.code, Some(1));
     assert!(e.stderr.contains("tokens, wanted at most 24\nhint: "), "{}", e.stderr);

@@ -4,7 +4,7 @@ use bedstone_data::{
     sampler::{IGNORE, InOrder, Masked, Sampler},
     shards::TokenSet,
 };
-use bedstone_infer::Runtime;
+use bedstone_infer::{Runtime, metrics::argmax};
 use bedstone_models::{Logits, Model, Outputs};
 use bedstone_tensor::Ctx;
 use serde::Serialize;
@@ -136,8 +136,7 @@ impl Score {
         let logits = out.need(logits)?;
         let rows = logits.f32s().chunks_exact(logits.shape().width().max(1));
         for (row, &label) in rows.zip(labels) {
-            let best = (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-            self.right += u64::from(best as u32 == label);
+            self.right += u64::from(argmax(row) as u32 == label);
             self.of += 1;
         }
         Ok(())

@@ -69,13 +69,16 @@ impl Pass<'_> {
         let divisor = self.objective.divisor(self.batch);
         let range = from..(from + self.micro).min(self.batch.samples.len());
         let inputs = self.objective.inputs(self.batch, range, divisor);
-        let training = Training { key: random::key(self.seed, self.step), first_sample: from as u32 };
+        let training = Training {
+            key: random::key(self.seed, self.step),
+            first_sample: (from * self.objective.rows_per_sample()) as u32,
+        };
         let mut ctx = Ctx::training(self.env(model), training);
         if self.recompute {
             ctx = ctx.recomputing();
         }
         // Everything else the pass kept is on the tape.
-        let loss = model.forward(&inputs, &mut ctx)?.need("loss")?.clone();
+        let loss = self.objective.loss(model, &inputs, &mut ctx)?;
         Ok((ctx, loss))
     }
 

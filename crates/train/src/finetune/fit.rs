@@ -11,7 +11,7 @@ use bedstone_tensor::{ParamId, Params};
 
 use super::{
     adapt::layer_rates,
-    examples::{Examples, Scores},
+    examples::{Evaluate, Scores, Train},
     recipe::FitConfig,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) fn fit(
     seed: u64,
     runtime: Runtime,
     low_rank: BTreeMap<ParamId, LowRank>,
-    (train, eval): (&Examples, &Examples),
+    (train, eval): (&dyn Train, &dyn Evaluate),
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Fitted> {
@@ -113,7 +113,7 @@ pub(crate) fn fit(
             if !step.is_multiple_of(interval) && step != steps {
                 continue;
             }
-            let scores = eval.evaluate(model, runtime)?;
+            let scores = eval.report(model, runtime)?.scores;
             let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
             losses.clear();
             let better = best.as_ref().is_none_or(|(_, b, ..)| scores.judge() > b.judge());
@@ -138,7 +138,7 @@ pub(crate) fn fit(
             *model.params_mut() = params;
             (at, scores, low_rank)
         }
-        None => (step, eval.evaluate(model, runtime)?, optimizer.low_rank().clone()),
+        None => (step, eval.report(model, runtime)?.scores, optimizer.low_rank().clone()),
     };
     Ok(Fitted { scores, step: at, steps: step, low_rank, history, interrupted })
 }

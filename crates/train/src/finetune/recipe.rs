@@ -25,8 +25,14 @@ pub(crate) struct LabelledConfig {
     pub(crate) eval: Option<PathBuf>,
     pub(crate) text: String,
     pub(crate) pair: String,
+    pub(crate) negative: String,
     pub(crate) label: String,
     pub(crate) sentences: u64,
+    pub(crate) score_scale: f64,
+    pub(crate) doc_stride: usize,
+    pub(crate) n_best_size: usize,
+    pub(crate) max_answer_length: usize,
+    pub(crate) null_threshold: f64,
 }
 
 /// `[train]`.
@@ -46,6 +52,7 @@ pub(crate) struct FitConfig {
     pub(crate) layer_decay: f64,
     pub(crate) freeze: Vec<String>,
     pub(crate) class_weights: ClassWeights,
+    pub(crate) pooling: PoolingChoice,
     pub(crate) patience: u64,
     pub(crate) evaluations: u64,
     pub(crate) seed: u64,
@@ -84,6 +91,18 @@ pub(crate) enum ClassWeights {
     Balanced,
 }
 
+/// How states of tokens become one vector.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PoolingChoice {
+    /// As the model has it; the mean where it says nothing.
+    Auto,
+    /// Their mean.
+    Mean,
+    /// That of the first token.
+    Cls,
+}
+
 impl FinetuneRecipe {
     /// The first key whose value makes no sense, and what it should be.
     pub(crate) fn wrong(&self) -> Option<(&'static str, &'static str)> {
@@ -103,6 +122,10 @@ impl FinetuneRecipe {
             ("train.seeds", t.seeds > 0, "1 or more"),
             ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
             ("data.sentences", self.data.sentences >= 20, "20 or more"),
+            ("data.score_scale", self.data.score_scale > 0.0 && self.data.score_scale.is_finite(), "above 0"),
+            ("data.n_best_size", self.data.n_best_size > 0, "1 or more"),
+            ("data.max_answer_length", self.data.max_answer_length > 0, "1 or more"),
+            ("data.null_threshold", !self.data.null_threshold.is_nan(), "a number"),
         ];
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
     }
