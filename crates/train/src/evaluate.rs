@@ -177,6 +177,17 @@ impl Evaluated {
         }
     }
 
+    /// What there is to tell beside the loss while a run goes on.
+    pub(crate) fn more(&self) -> String {
+        match self {
+            Evaluated::Causal(_) => String::new(),
+            Evaluated::Masked(_) => {
+                let right = self.rows().into_iter().filter(|(name, _)| name.ends_with("right"));
+                right.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
     /// Names and values, for people.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         match self {

@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod finetune;
 mod grads;
+mod lora;
 mod objective;
 mod optimizer;
 pub mod parity;

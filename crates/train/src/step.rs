@@ -111,7 +111,12 @@ impl Pass<'_> {
         let Update { lr, clip, norm } = update;
         let isa = self.runtime.isa;
         if clip > 0.0 || !self.is_one() {
-            let Gradient { loss, grads } = self.gradient(model)?;
+            let Gradient { loss, mut grads } = self.gradient(model)?;
+            for &id in optimizer.low_rank().keys() {
+                if let Some(grad) = grads.param_mut(id) {
+                    *grad = optimizer.learned(id, grad.clone(), isa);
+                }
+            }
             let norm = if norm || clip > 0.0 { global_norm(&grads, &self.env(model)) } else { 0.0 };
             check(Done { loss, norm })?;
             optimizer.update(model.params_mut(), &grads, lr as f32, clip_factor(norm, clip), isa);
@@ -125,6 +130,7 @@ impl Pass<'_> {
         let mut squares = vec![None; model.params().len()];
         optimizer.begin_step();
         recording.backward_each(&loss, model.params_mut(), |id, params, grad| {
+            let grad = optimizer.learned(id, grad, isa);
             squares[id.index()] = Some(if norm { sum_squares(isa, grad.f32s()) } else { 0.0 });
             optimizer.update_one(id, params, &grad, lr as f32, 1.0, isa);
             Ok(())

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     args::{PrecisionArg, ThreadArgs},
-    model::locate,
+    model::locate_until,
     output,
 };
 
@@ -37,6 +37,9 @@ pub(crate) struct FinetuneArgs {
     /// Parameters that stay as they are, such as "bert.embeddings.*"
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Learn factors of this rank instead of the weights (LoRA): more keys under [lora] of the recipe
+    #[arg(long, value_name = "RANK", allow_negative_numbers = true)]
+    lora: Option<i64>,
     /// The directory of the result [default: runs/finetune, runs/finetune-2, …]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -114,6 +117,7 @@ impl FinetuneArgs {
             ("--epochs", "train.epochs", self.epochs),
             ("--seeds", "train.seeds", self.seeds),
             ("--seed", "train.seed", self.seed),
+            ("--lora", "lora.r", self.lora),
         ];
         for (flag, key, value) in numbers {
             if let Some(value) = value {
@@ -140,16 +144,18 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     };
     let isa = args.threads.start()?;
     let settings = args.settings()?;
-    let model = locate(model, Want::Model)?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
+    let name = model.display().to_string();
+    let model = locate_until(model, Want::Model, &interrupt)?;
     let request = FinetuneRequest {
         model: &model,
+        name: &name,
         task: task.into(),
         config: args.config.as_deref(),
         settings: &settings,
         out: args.out.as_deref(),
         isa,
     };
-    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = finetune(&request, &mut *progress::on_stderr(), &interrupt)?;
     for (name, mean, spread) in report.spread() {
         output::note(match report.scores.len() {

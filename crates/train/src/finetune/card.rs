@@ -75,7 +75,7 @@ pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, fit
         model.architecture().model_type,
         model.class_name(),
         units::count(model.params().numel() as u64),
-        request.model.display(),
+        request.name,
         fitted.step,
         usage.python(request.task),
     )

@@ -9,12 +9,14 @@
 //! tags.rs      tags of words
 //! answers.rs   answers to questions
 //! pairs.rs     vectors of texts
-//! adapt.rs     which parameters learn, and how fast
+//! adapt.rs     which parameters learn, how fast, and by which factors
+//! adapter.rs   factors as files of peft
 //! fit.rs       the steps of one seed
 //! measure.rs   a model on labelled data, without training
 //! ```
 
 mod adapt;
+mod adapter;
 mod answers;
 mod card;
 mod data;
@@ -26,7 +28,10 @@ mod recipe;
 mod tags;
 mod texts;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use bedstone_data::tokenizer::Tokenizer;
 use bedstone_infer::{
@@ -37,7 +42,7 @@ use bedstone_models::{Model, load_head, save};
 use bedstone_run::{
     Interrupt, Layers, Log, Progress, Recipe, RunDir, Setting, dir::model_folder, files::FileError, units,
 };
-use bedstone_tensor::Isa;
+use bedstone_tensor::{Isa, Param, ParamId};
 use serde_json::{Map, json};
 
 use card::card;
@@ -45,9 +50,9 @@ use data::Setup;
 pub use examples::{Scores, TaskReport};
 use fit::{Fitted, fit};
 pub use measure::{MeasureRequest, measure};
-use recipe::{ClassWeights, FinetuneRecipe};
+use recipe::{ClassWeights, FinetuneRecipe, LoraSave};
 
-use crate::{Result, TrainError, precision::resolve};
+use crate::{Result, TrainError, lora::LowRank, precision::resolve};
 
 /// What a model is fine-tuned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +94,8 @@ impl Task {
 pub struct FinetuneRequest<'a> {
     /// The checkpoint directory to start from.
     pub model: &'a Path,
+    /// What the user calls it.
+    pub name: &'a str,
     /// What for.
     pub task: Task,
     /// A recipe file over the built-in one.
@@ -141,7 +148,12 @@ pub fn finetune(
     let layers = Layers { built_in: FINETUNE_RECIPE, config: request.config, settings: request.settings };
     let recipe: Recipe<FinetuneRecipe> = Recipe::resolve(layers)?;
     check(&recipe)?;
-    let t = recipe.values.train.clone();
+    let (t, lora) = (recipe.values.train.clone(), &recipe.values.lora);
+    let adapter = lora.r > 0 && lora.save == LoraSave::Adapter;
+    if adapter && request.task == Task::Embed {
+        let why = "a sentence-transformer is saved whole: factors are merged";
+        return Err(recipe.without_use("lora.save", why).into());
+    }
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
     let dir = model_folder(request.model)?;
     // Of old sentence-transformers it is not the model's.
@@ -151,14 +163,22 @@ pub fn finetune(
         // A byte-level tokenizer tells words apart by the spaces before them.
         tokenizer.add_prefix_space()?;
     }
-    let (data, name) = data::read(request.task, &recipe.values.data, t.seed)?;
+    let (data, data_name) = data::read(request.task, &recipe.values.data, t.seed)?;
     let (class, fields) = data.head();
     let start = |seed| {
         let (mut model, report) = load_head(&folder, class, &fields, seed)?;
-        let frozen = adapt::freeze(model.params_mut(), &t.freeze)?;
-        Ok::<_, TrainError>((model, report, frozen))
+        if t.random_weights {
+            model = Model::random(model.config().clone(), seed)?;
+        }
+        let mut low_rank = BTreeMap::new();
+        if lora.r > 0 {
+            low_rank = adapt::low_rank(&mut model, lora, &report.fresh, seed)?;
+        }
+        adapt::freeze(model.params_mut(), &t.freeze)?;
+        low_rank.retain(|id, _| model.params().get(*id).trainable);
+        Ok::<_, TrainError>((model, report, low_rank))
     };
-    let (model, report, frozen) = start(t.seed)?;
+    let (model, report, low_rank) = start(t.seed)?;
     let mut sentence = match request.task {
         Task::Embed => Some(pairs::sentence(&dir, model.info().width, t.pooling)?),
         _ => None,
@@ -187,24 +207,26 @@ pub fn finetune(
     if !report.fresh.is_empty() {
         progress.note(&format!("new: {}", report.fresh.join(", ")));
     }
-    if frozen > 0 {
-        let of = units::count(model.params().numel() as u64);
-        progress.note(&format!("frozen: {} of {of} numbers", units::count(frozen as u64)));
+    let (learned, of) = (learned(&model, &low_rank), model.params().numel());
+    if learned < of {
+        let (learned, of) = (units::count(learned as u64), units::count(of as u64));
+        progress.note(&format!("trained: {learned} numbers, beside {of} of the model"));
     }
     let mut run = RunDir::create(request.out, "finetune")?;
     let mut log = Log::create(&run.log())?;
     let mut scores: Vec<(u64, Scores)> = Vec::new();
     let mut kept: Option<(u64, Fitted, Model)> = None;
-    let mut first = Some(model);
+    let mut first = Some((model, low_rank));
     for seed in t.seed..t.seed + t.seeds {
-        let mut model = match first.take() {
-            Some(model) => model,
+        let (mut model, low_rank) = match first.take() {
+            Some(first) => first,
             None => {
                 progress.note(&format!("seed {seed}"));
-                start(seed)?.0
+                let (model, _, low_rank) = start(seed)?;
+                (model, low_rank)
             }
         };
-        let fitted = fit(&mut model, &t, seed, runtime, (&*train, &*eval), progress, interrupt)?;
+        let fitted = fit(&mut model, &t, seed, runtime, low_rank, (&*train, &*eval), progress, interrupt)?;
         for (step, loss, s) in &fitted.history {
             let mut line = Map::new();
             line.insert("seed".into(), seed.into());
@@ -222,13 +244,16 @@ pub fn finetune(
         }
     }
     let Some((seed, fitted, model)) = kept else { return Err(TrainError::Interrupted) };
-    let card = card(&model, request, &name, &fitted);
+    let card = card(&model, request, &data_name, &fitted);
     let text = recipe.to_toml();
     run.commit(fitted.steps.max(1), |staging| {
         match &sentence {
             Some(sentence) => save_sentence_transformer(staging, &model, &tokenizer, sentence)?,
             None => {
-                save(&model, staging)?;
+                match adapter {
+                    true => adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?,
+                    false => drop(save(&model, staging)?),
+                }
                 tokenizer.save(staging)?;
             }
         }
@@ -249,4 +274,14 @@ fn check(recipe: &Recipe<FinetuneRecipe>) -> Result<()> {
         Some((key, wanted)) => Err(recipe.invalid(key, wanted).into()),
         None => Ok(()),
     }
+}
+
+/// How many numbers learn.
+fn learned(model: &Model, low_rank: &BTreeMap<ParamId, LowRank>) -> usize {
+    let of = |(id, p): (ParamId, &Param)| match low_rank.get(&id) {
+        Some(factors) => factors.len(),
+        None if p.trainable => p.value.shape().numel(),
+        None => 0,
+    };
+    model.params().iter().map(of).sum()
 }

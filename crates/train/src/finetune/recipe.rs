@@ -13,6 +13,7 @@ use crate::recipe::PrecisionChoice;
 pub(crate) struct FinetuneRecipe {
     pub(crate) data: LabelledConfig,
     pub(crate) train: FitConfig,
+    pub(crate) lora: LoraConfig,
 }
 
 /// `[data]`.
@@ -58,6 +59,26 @@ pub(crate) struct FitConfig {
     pub(crate) seeds: u64,
     pub(crate) precision: PrecisionChoice,
     pub(crate) gradient_checkpointing: bool,
+    pub(crate) random_weights: bool,
+}
+
+/// `[lora]`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct LoraConfig {
+    pub(crate) r: usize,
+    pub(crate) alpha: f64,
+    pub(crate) target_modules: Vec<String>,
+    pub(crate) save: LoraSave,
+}
+
+/// What is written of a model that learned by LoRA.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LoraSave {
+    /// The whole model with its new weights.
+    Merged,
+    /// The factors and the head, as `peft` has them.
+    Adapter,
 }
 
 /// How classes are weighted in the loss.
@@ -99,6 +120,7 @@ impl FinetuneRecipe {
             ("train.layer_decay", t.layer_decay > 0.0 && t.layer_decay <= 1.0, "above 0, at most 1"),
             ("train.evaluations", t.evaluations > 0, "1 or more"),
             ("train.seeds", t.seeds > 0, "1 or more"),
+            ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
             ("data.sentences", self.data.sentences >= 20, "20 or more"),
             ("data.score_scale", self.data.score_scale > 0.0 && self.data.score_scale.is_finite(), "above 0"),
             ("data.n_best_size", self.data.n_best_size > 0, "1 or more"),
