@@ -208,7 +208,7 @@ fn measured_by_classes() {
     let line = "eval run --task classify --data eval.tsv --set data.text=review";
     let e = p.done(line);
     assert!(
-        e.stdout.contains("accuracy             1.0000\n") && e.stdout.contains("\nyes       1.0000  1.0000"),
+        e.stdout.contains("accuracy                   1.0000\n") && e.stdout.contains("\nyes       1.0000  1.0000"),
         "{}",
         e.stdout
     );

@@ -302,7 +302,7 @@ impl Evaluate for AnswerEvaluation {
             scores.extend([("NoAns F1", part.f1), ("NoAns exact match", part.exact)]);
         }
         if let Some(best) = report.best_exact {
-            scores.extend([("best exact match", best.score), ("its threshold", best.threshold)]);
+            scores.extend([("best exact match", best.score), ("best exact match threshold", best.threshold)]);
         }
         if let Some(best) = report.best_f1 {
             scores.extend([("best F1", best.score), ("best F1 threshold", best.threshold)]);
