@@ -77,6 +77,8 @@ fn questions_without_an_answer() {
         number(&scores, "best F1") >= number(&scores, "F1") && scores.get("best F1 threshold").is_some(),
         "{scores}"
     );
+    p.done(&format!("{line} --lora 4 --set lora.save=adapter --out adapter"));
+    p.json_of("answer adapter --json --question 'how many days?' --context 'there are 73 days of rain'");
     // Nothing is likelier than no answer by so much.
     p.write("eval.json", squad(20, 4));
     let all = p.json_of("eval run --task answer --data eval.json --json --set data.null_threshold=-1000");
@@ -171,6 +173,10 @@ fn pairs_triplets_and_scores() {
     let e = p.done(&line("scores.csv", "--out scores --json --set data.score_scale=5 --set train.micro_batch=3"));
     assert_eq!(keys(scores(&e.json()[0])), ["Spearman", "Pearson"]);
     assert!(number(scores(&e.json()[0]), "Pearson") > 0.5, "{}", e.stderr);
+    // By factors, too, which are merged; layers at their own rates.
+    let e = p.done(&line("triplets.tsv", "--out lora --lora 2 --set train.layer_decay=0.9"));
+    assert!(e.stderr.contains("trained: ") && p.names("lora").contains(&"modules.json".to_owned()), "{}", e.stderr);
+    fails(&p, &line("pairs.tsv", "--out no --lora 2 --set lora.save=adapter"), 2, "lora.save");
     // A sentence-transformer keeps its pooling, unless another one is asked for.
     p.done(&line("triplets.tsv", "--out cls --set train.pooling=cls"));
     assert!(p.text("pairs/1_Pooling/config.json").contains("\"pooling_mode_mean_tokens\": true"));
@@ -202,7 +208,7 @@ fn measured_by_classes() {
     let line = "eval run --task classify --data eval.tsv --set data.text=review";
     let e = p.done(line);
     assert!(
-        e.stdout.contains("accuracy             1.0000\n") && e.stdout.contains("\nyes       1.0000  1.0000"),
+        e.stdout.contains("accuracy                   1.0000\n") && e.stdout.contains("\nyes       1.0000  1.0000"),
         "{}",
         e.stdout
     );

@@ -68,6 +68,6 @@ fn wrong_inputs() {
         assert!(!p.path("run").exists(), "{rest}: nothing is left behind");
     }
     p.write("one.txt", "A single document. It has two sentences.");
-    let e = p.run(&format!("pretrain bert --data one.txt --set tokenizer.vocab_size=300 --steps 2 --out run"));
+    let e = p.run("pretrain bert --data one.txt --set tokenizer.vocab_size=300 --steps 2 --out run");
     assert_eq!(e.code, Some(1), "{}", e.stderr);
 }

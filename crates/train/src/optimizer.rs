@@ -100,7 +100,7 @@ impl AdamW {
         }
     }
 
-    /// One step with learning rate `lr`; gradients, see [`Self::learned`], are multiplied by `grad_scale` first.
+    /// One step with learning rate `lr`; gradients, see `learned`, are multiplied by `grad_scale` first.
     ///
     /// A parameter without a gradient stays as it is, decay included, as in PyTorch.
     pub fn update(&mut self, params: &mut Params, grads: &Grads, lr: f32, grad_scale: f32, isa: Isa) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bedstone_kernels::random::{self, Draw};
-use bedstone_models::Model;
+use bedstone_models::{Class, Model};
 use bedstone_tensor::{ParamId, Params};
 use globset::Glob;
 
@@ -36,6 +36,14 @@ pub(crate) fn freeze(params: &mut Params, patterns: &[String]) -> Result<usize> 
     Ok(frozen)
 }
 
+/// What the names of a model's body begin with: nothing, where there is no head beside it.
+pub(crate) fn body(model: &Model) -> String {
+    match model.class() {
+        Class::Base => String::new(),
+        _ => format!("{}.", model.architecture().base_prefix),
+    }
+}
+
 /// Queries and values, as `peft` has it, under the names that encoders have for them.
 const QUERIES_AND_VALUES: [&str; 6] = ["query", "value", "query_proj", "value_proj", "q_lin", "v_lin"];
 
@@ -52,7 +60,7 @@ pub(crate) fn low_rank(
     fresh: &[String],
     seed: u64,
 ) -> Result<BTreeMap<ParamId, LowRank>> {
-    let body = format!("{}.", model.architecture().base_prefix);
+    let body = body(model);
     let modules: Vec<(ParamId, String)> = {
         let in_body = model.params().iter().filter(|(_, p)| p.name.starts_with(&body) && p.value.shape().len() == 2);
         let modules = in_body.filter_map(|(id, p)| Some((id, p.name.strip_suffix(".weight")?.to_owned())));
@@ -85,9 +93,9 @@ pub(crate) fn low_rank(
 
 /// What the learning rate of each parameter is multiplied by: the head has 1, the last layer `decay`, the one before
 /// `decay²`, and so on to the embeddings ([Howard & Ruder 2018](https://arxiv.org/abs/1801.06146), as in ELECTRA).
-pub(crate) fn layer_rates(params: &Params, layers: usize, base_prefix: &str, decay: f64) -> BTreeMap<ParamId, f32> {
+pub(crate) fn layer_rates(params: &Params, layers: usize, body: &str, decay: f64) -> BTreeMap<ParamId, f32> {
     let rate = |name: &str| {
-        let Some(rest) = name.strip_prefix(base_prefix).and_then(|rest| rest.strip_prefix('.')) else { return 1.0 };
+        let Some(rest) = name.strip_prefix(body) else { return 1.0 };
         // The first number in a name is that of its layer.
         let layer = rest.split('.').find_map(|part| part.parse::<usize>().ok());
         let depth = match layer {
@@ -132,7 +140,14 @@ mod tests {
     #[test]
     fn rates_fall_towards_the_embeddings() {
         let p = params();
-        let rates: Vec<f32> = layer_rates(&p, 2, "bert", 0.5).into_values().collect();
+        let rates: Vec<f32> = layer_rates(&p, 2, "bert.", 0.5).into_values().collect();
+        assert_eq!(rates, [0.125, 0.25, 0.5, 1.0]);
+        // A body alone.
+        let mut p = Params::default();
+        for name in ["embeddings.word.weight", "encoder.layer.0.w", "encoder.layer.1.w", "pooler.dense.weight"] {
+            p.add(name.into(), Tensor::zeros::<f32>([2, 3])).unwrap();
+        }
+        let rates: Vec<f32> = layer_rates(&p, 2, "", 0.5).into_values().collect();
         assert_eq!(rates, [0.125, 0.25, 0.5, 1.0]);
     }
 }

@@ -302,7 +302,7 @@ impl Evaluate for AnswerEvaluation {
             scores.extend([("NoAns F1", part.f1), ("NoAns exact match", part.exact)]);
         }
         if let Some(best) = report.best_exact {
-            scores.extend([("best exact match", best.score), ("its threshold", best.threshold)]);
+            scores.extend([("best exact match", best.score), ("best exact match threshold", best.threshold)]);
         }
         if let Some(best) = report.best_f1 {
             scores.extend([("best F1", best.score), ("best F1 threshold", best.threshold)]);
@@ -318,6 +318,8 @@ impl Evaluate for AnswerEvaluation {
 
 #[cfg(test)]
 mod tests {
+    use bedstone_data::tokenizer::Tokenizer;
+
     use super::*;
 
     /// Tokens of a context, and of a question before it that begins at the same places.
@@ -359,6 +361,42 @@ mod tests {
         check(&[(0, 1), (1, 2), (1, 2), (2, 3)], "x", 1, Ok(Some((1, 2))));
         // No token at all.
         check(&[(0, 3), (6, 9)], "x", 4, Err(()));
+    }
+
+    /// Windows and targets of transformers' example (`bench/fixtures/answer_features.py`).
+    #[test]
+    fn windows_are_those_of_transformers() {
+        const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests");
+        let text = std::fs::read_to_string(format!("{TESTS}/fixtures-extra/answer_features.json")).unwrap();
+        let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let tokenizer = Tokenizer::load(Path::new(&format!("{TESTS}/fixtures/bert"))).unwrap();
+        assert_eq!(cases.len(), 24);
+        for case in &cases {
+            let text = |field: &str| case[field].as_str().unwrap().to_owned();
+            let size = |field: &str| case[field].as_u64().unwrap() as usize;
+            let answer = case["start"].as_u64().map(|start| Answer { text: text("answer"), start: start as usize });
+            let example = AnswerExample {
+                place: at(Split::Train, 0),
+                id: "1".into(),
+                context: text("context").into(),
+                question: text("question"),
+                impossible: answer.is_none(),
+                answers: answer.into_iter().collect(),
+            };
+            let kind = Answers { doc_stride: size("stride"), options: AnswerOptions::default(), threshold: 0.0 };
+            let setup = Setup { tokenizer: &tokenizer, max_length: size("max_length"), sentence: None };
+            let made = kind.train(&[example], &setup).unwrap();
+            let n = made.len();
+            let batch = Batch { samples: (0..n as u64).collect(), ..Batch::default() };
+            let lengths = batch.samples.iter().map(|&i| Batch { samples: vec![i], ..Batch::default() });
+            let lengths: Vec<u64> = lengths.map(|one| made.tokens(&one)).collect();
+            assert_eq!(serde_json::json!(lengths), case["lengths"], "{case}");
+            let inputs = made.inputs(&batch, 0..n, 1.0);
+            let ends =
+                ["start_positions", "end_positions"].map(|name| inputs.get(name).unwrap().data::<i32>("").unwrap());
+            let targets: Vec<[i32; 2]> = ends[0].iter().zip(ends[1]).map(|(&first, &last)| [first, last]).collect();
+            assert_eq!(serde_json::json!(targets), case["targets"], "{case}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bedstone_run::{Event, Interrupt, Progress, progress};
 use bedstone_tensor::{ParamId, Params};
 
 use super::{
-    adapt::layer_rates,
+    adapt::{body, layer_rates},
     examples::{Evaluate, Scores, Train},
     recipe::FitConfig,
 };
@@ -61,7 +61,7 @@ pub(crate) fn fit(
     };
     let adamw =
         AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay: config.weight_decay };
-    let rates = layer_rates(model.params(), model.info().layers, model.architecture().base_prefix, config.layer_decay);
+    let rates = layer_rates(model.params(), model.info().layers, &body(model), config.layer_decay);
     let mut optimizer = AdamW::new(adamw, model.params()).with_rates(rates).with_low_rank(low_rank);
     let interval = (per_epoch / config.evaluations).max(1);
     let mut history: Vec<(u64, f64, Scores)> = Vec::new();

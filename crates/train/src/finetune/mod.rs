@@ -165,7 +165,7 @@ pub fn finetune(
         // A byte-level tokenizer tells words apart by the spaces before them.
         tokenizer.add_prefix_space()?;
     }
-    let (data, name) = data::read(request.task, &recipe.values.data, t.seed)?;
+    let (data, data_name) = data::read(request.task, &recipe.values.data, t.seed)?;
     let (class, fields) = data.head();
     let start = |seed| {
         let (mut model, report) = load_head(&folder, class, &fields, seed)?;
@@ -246,7 +246,7 @@ pub fn finetune(
         }
     }
     let Some((seed, fitted, model)) = kept else { return Err(TrainError::Interrupted) };
-    let card = card(&model, request, &name, &fitted);
+    let card = card(&model, request, &data_name, &fitted);
     let text = recipe.to_toml();
     run.commit(fitted.steps.max(1), |staging| {
         match &sentence {

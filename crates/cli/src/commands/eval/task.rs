@@ -44,9 +44,9 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     for (name, value) in &report.scores.0 {
-        output::line(format!("{name:<20} {value:.4}"))?;
+        output::line(format!("{name:<26} {value:.4}"))?;
     }
-    output::line(format!("{:<20} {}", "examples", report.examples))?;
+    output::line(format!("{:<26} {}", "examples", report.examples))?;
     table(&report)
 }
 
