@@ -153,5 +153,15 @@ pub fn gemm_int8<C: Number>(
     driver::gemm(isa, a, b, Out::new(c, ldc), &epilogue);
 }
 
+/// What multiplies numbers of eight bits on `isa`, for people.
+pub fn int8_instruction(isa: Isa) -> &'static str {
+    match (isa.avx512_vnni(), isa.avx512(), isa.avx2()) {
+        (Some(_), ..) => "vpdpbusd",
+        (_, Some(_), _) => "vpmaddwd, 512 bits",
+        (.., Some(_)) => "vpmaddwd, 256 bits",
+        _ => "plain Rust",
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,10 @@ use crate::{
 /// Steps below this are no steps: numbers so small are zeros here, and nothing is divided by what is not normal.
 const SMALLEST: f32 = 1e-36;
 
+/// Added to a number of up to 2²² it rounds it to an integer, halves to even, which then is the lowest bits: the function for
+/// rounding is a call where the compiler's target has no instruction for it.
+const INTEGERS: f32 = (3u32 << 22) as f32;
+
 /// Fills `panels` from an operand `[k, n]`.
 pub(super) fn panels(panels: &mut Int8Panels, x: Mat<'_>) {
     let (k, n) = (panels.k, panels.n);
@@ -42,7 +46,7 @@ pub(super) fn panels(panels: &mut Int8Panels, x: Mat<'_>) {
         }
         each_number(x, k, j * NR, cols, |p, c, x| {
             // What is not finite becomes some number; the column's scale is NaN then.
-            let q = (x * inverse[c]).round_ties_even().clamp(-127.0, 127.0) as i8;
+            let q = ((x * inverse[c]).clamp(-127.0, 127.0) + INTEGERS).to_bits() as i8;
             panel[(p / KR * NR + c) * KR + p % KR] = q;
             sums[c] += i32::from(q);
         });
@@ -73,9 +77,8 @@ pub(super) fn rows<T: Number>(isa: Isa, rows: &mut Int8Rows, x: &[T]) {
     pool::for_each(m.div_ceil(group), |task| {
         let (first, count) = (task * group, group.min(m - task * group));
         // SAFETY: each row, with what belongs to it, is one task's.
-        let (data, scales, zeros) = unsafe {
-            (data.row(first * ld, 0, count * ld), scales.row(first, 0, count), zeros.row(first, 0, count))
-        };
+        let (data, scales, zeros) =
+            unsafe { (data.row(first * ld, 0, count * ld), scales.row(first, 0, count), zeros.row(first, 0, count)) };
         rows_of(isa, data, ld, scales, zeros, &x[first * k..(first + count) * k], k);
     });
 }
@@ -131,8 +134,7 @@ fn round_row<S: Simd, T: Number>(s: S, to: &mut [u8], x: &[T], inverse: f32, zer
     const N: usize = 64;
     let (inverse, zero) = (s.splat(inverse), s.splat(zero));
     let (lowest, highest) = (s.zero(), s.splat(255.0));
-    // From here on the lowest bits of an f32 are an integer.
-    let integers = s.splat((1u32 << 23) as f32);
+    let integers = s.splat(INTEGERS);
     let mut numbers = [0.0f32; N];
     let mut at = 0;
     for to in to.chunks_mut(N) {

@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn int8_is_near_f32_and_for_inference_only() {
-        let numbers = |n: usize, step: usize| -> Vec<f32> { (0..n).map(|i| (i * step % 97) as f32 / 48.0 - 1.0).collect() };
+        let numbers =
+            |n: usize, step: usize| -> Vec<f32> { (0..n).map(|i| (i * step % 97) as f32 / 48.0 - 1.0).collect() };
         for (k, layout) in [(64, Layout::OutIn), (200, Layout::InOut), (16, Layout::OutIn)] {
             let (rows, n, n2) = (9, 40, 3);
             let (mut params, shape) = (crate::Params::default(), |n| match layout {
