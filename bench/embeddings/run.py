@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+PRECISIONS = ["f32", "bf16", "int8"]
 
 
 def texts(folder):
@@ -62,10 +63,14 @@ class Onnx:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.session = onnxruntime.InferenceSession(str(export(model)), options, providers=["CPUExecutionProvider"])
+        graph = str(self.graph(model))
+        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(256)
+
+    def graph(self, model):
+        return export(model)
 
     def embed(self, texts):
         import numpy
@@ -86,6 +91,24 @@ class Onnx:
             pooled = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
             out[batch] = pooled / numpy.linalg.norm(pooled, axis=1, keepdims=True)
         return out
+
+
+class OnnxInt8(Onnx):
+    """The same after onnxruntime's dynamic quantisation: weights to int8 by output, activations by tensor."""
+
+    name = "onnxruntime int8"
+
+    def graph(self, model):
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        path = Path(tempfile.gettempdir()) / "bedstone-bench-minilm-int8.onnx"
+        if not path.exists():
+            # Types behind fused operators are not inferred.
+            options = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+            source, kind = str(export(model)), QuantType.QInt8
+            quantize_dynamic(source, str(path), per_channel=True, weight_type=kind, extra_options=options)
+        return path
 
 
 def export(model):
@@ -121,9 +144,12 @@ def export(model):
     return path
 
 
+PEERS = {"torch": Torch, "onnx": Onnx, "onnx-int8": OnnxInt8}
+
+
 def worker(kind, model, threads):
     """Embeds the texts of each line on the standard input (a JSON list) and answers with the seconds that it took."""
-    peer = {"torch": Torch, "onnx": Onnx}[kind](model, threads)
+    peer = PEERS[kind](model, threads)
     for line in sys.stdin:
         request = json.loads(line)
         started = time.perf_counter()
@@ -155,7 +181,7 @@ def bedstone(args, file, precision):
 
 
 def golden(args):
-    """The largest difference from the recorded embeddings of the reference, by the program itself."""
+    """Largest difference and smallest cosine to the recorded embeddings of the reference, by the program itself."""
     from safetensors.numpy import load_file
 
     want = load_file(args.golden)["embeddings"]
@@ -165,10 +191,36 @@ def golden(args):
     for sentence in sentences:
         command += ["--text", sentence]
     errors = {}
-    for precision in ["f32", "bf16"]:
+    for precision in PRECISIONS:
+        out.unlink(missing_ok=True)
         subprocess.run(command + ["--precision", precision], check=True, capture_output=True)
-        errors[precision] = float(abs(load_file(str(out))["embeddings"] - want).max())
+        got = load_file(str(out))["embeddings"]
+        errors[precision] = {"difference": float(abs(got - want).max()), "cosine": float((got * want).sum(1).min())}
     return errors
+
+
+def own(args, file, precision):
+    """The vectors of all texts by the program."""
+    from safetensors.numpy import load_file
+
+    out = Path(tempfile.mkdtemp()) / "out.safetensors"
+    command = [args.bedstone, "embed", args.model, file, "--out", str(out), "--threads", str(args.threads)]
+    subprocess.run(command + ["--precision", precision], check=True, capture_output=True)
+    return load_file(str(out))["embeddings"]
+
+
+def accuracy(vectors, reference):
+    """Cosines to the reference's vectors, and how often the nearest other text is the same."""
+    import numpy
+
+    cosines = (vectors * reference).sum(1)
+    nearest = []
+    for x in [vectors, reference]:
+        similar = x @ x.T
+        numpy.fill_diagonal(similar, -1)
+        nearest.append(similar.argmax(1))
+    same = float((nearest[0] == nearest[1]).mean())
+    return {"mean cosine": float(cosines.mean()), "min cosine": float(cosines.min()), "same nearest": same}
 
 
 def main():
@@ -186,17 +238,18 @@ def main():
     all_texts = texts(args.reviews)
     file = Path(tempfile.mkdtemp()) / "texts.txt"
     file.write_text("\n".join(all_texts) + "\n")
-    peers = {"torch": Peer("torch", args), "onnx": Peer("onnx", args)}
+    peers = {kind: Peer(kind, args) for kind in PEERS}
     import numpy
 
     check = {name: numpy.array(peer.embed(all_texts, vectors=True)["vectors"]) for name, peer in peers.items()}
     agreement = float(abs(check["torch"] - check["onnx"]).max())
-    times = {"bedstone f32": [], "bedstone bf16": [], Torch.name: [], Onnx.name: []}
+    errors = {f"bedstone {p}": accuracy(own(args, str(file), p), check["torch"]) for p in PRECISIONS}
+    errors |= {PEERS[kind].name: accuracy(vectors, check["torch"]) for kind, vectors in check.items()}
+    times = {name: [] for name in errors}
     for _ in range(args.rounds):
-        times["bedstone f32"].append(bedstone(args, str(file), "f32"))
-        times[Torch.name].append(peers["torch"].embed(all_texts)["seconds"])
-        times["bedstone bf16"].append(bedstone(args, str(file), "bf16"))
-        times[Onnx.name].append(peers["onnx"].embed(all_texts)["seconds"])
+        for precision, (kind, peer) in zip(PRECISIONS, peers.items()):
+            times[f"bedstone {precision}"].append(bedstone(args, str(file), precision))
+            times[PEERS[kind].name].append(peer.embed(all_texts)["seconds"])
     import onnxruntime
     import sentence_transformers
     import torch
@@ -212,16 +265,21 @@ def main():
         },
         "seconds": times,
         "largest difference torch to onnxruntime": agreement,
-        "largest difference to the recorded embeddings": golden(args) if args.golden else None,
+        "accuracy beside torch": errors,
+        "to the recorded embeddings": golden(args) if args.golden else None,
     }
     (HERE / "results.json").write_text(json.dumps(result, indent=2) + "\n")
     median = {name: statistics.median(t) for name, t in times.items()}
     for name, seconds in median.items():
         print(f"{name:<34} {len(all_texts) / seconds:8.0f} texts/s   {seconds:.3f} s")
-    print("differences:", result["largest difference to the recorded embeddings"], "peers:", agreement)
+    for name, error in errors.items():
+        print(f"{name:<34}", "  ".join(f"{what} {x:.6f}" for what, x in error.items()))
+    print("to the recorded embeddings:", result["to the recorded embeddings"], "peers:", agreement)
     print("f32 / torch", median[Torch.name] / median["bedstone f32"])
     print("f32 / onnxruntime", median[Onnx.name] / median["bedstone f32"])
     print("bf16 / onnxruntime", median[Onnx.name] / median["bedstone bf16"])
+    print("int8 / bf16", median["bedstone bf16"] / median["bedstone int8"])
+    print("int8 / onnxruntime int8", median[OnnxInt8.name] / median["bedstone int8"])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ pub(crate) enum PrecisionArg {
     F32,
     /// bfloat16, where the processor has it
     Bf16,
+    /// Linear maps on numbers of eight bits, the rest as auto; to use models, not to train them
+    Int8,
 }
 
 impl RuntimeArgs {
@@ -53,12 +55,24 @@ impl RuntimeArgs {
         RuntimeArgs { precision, ..*self }.runtime()
     }
 
+    /// The same for a command that computes gradients, which int8 has none of.
+    pub(crate) fn differentiable(&self, command: &str) -> anyhow::Result<Self> {
+        if self.precision == PrecisionArg::Int8 {
+            let text = format!(
+                "--precision int8: wanted auto, f32 or bf16: {command} computes gradients, int8 is for inference only"
+            );
+            return Err(Usage(text).into());
+        }
+        Ok(*self)
+    }
+
     /// Starts the thread pool and resolves instruction set and precision.
     pub(crate) fn runtime(&self) -> anyhow::Result<bedstone_infer::Runtime> {
         let isa = self.threads.start()?;
         let precision = match self.precision {
             PrecisionArg::Auto => Precision::best(isa),
             PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Int8 => Precision::Int8,
             PrecisionArg::Bf16 if isa.has_bf16() => Precision::Bf16,
             PrecisionArg::Bf16 => {
                 let text = format!("--precision bf16: got {isa}, which has no products of bf16, wanted auto or f32");

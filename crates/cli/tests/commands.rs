@@ -355,15 +355,16 @@ fn doctor() {
     let mut p = Place::new();
     let e = p.done("doctor");
     let names: Vec<&str> = e.stdout.lines().map(|line| line[..12].trim_end()).collect();
-    let want = "cpu, cores, portable, avx2, avx512, avx512bf16, amx, would run, memory, huge pages, disk, cache";
+    let want = "cpu, cores, portable, avx2, avx512, avx512vnni, avx512bf16, amx, would run, int8, memory, huge pages, disk, cache";
     assert_eq!(names.join(", "), want);
     assert!(e.stdout.contains("(detected), products in "), "{}", e.stdout);
-    let mut want = vec!["cpu", "cores", "portable", "avx2", "avx512", "avx512bf16", "amx"];
-    want.extend(["would_run", "memory_bytes", "huge_pages", "disk_bytes", "cache"]);
+    let mut want = vec!["cpu", "cores", "portable", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"];
+    want.extend(["would_run", "int8", "memory_bytes", "huge_pages", "disk_bytes", "cache"]);
     check_keys(&p.run("doctor --json"), 1, &want);
     p.set_env("BEDSTONE_ISA", "portable");
     assert_eq!(p.done("doctor --json").json()[0]["would_run"], "portable");
     assert!(p.done("doctor").stdout.contains("would run    portable (BEDSTONE_ISA), products in f32"));
+    assert!(p.done("doctor").stdout.contains("int8         by plain Rust with --precision int8, the rest in f32"));
 }
 
 #[test]

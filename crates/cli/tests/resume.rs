@@ -215,7 +215,7 @@ fn instruction_sets() {
     }
     p.train("run-portable", "--steps 2");
     p.set_env("BEDSTONE_ISA", "nonsense");
-    let want = "BEDSTONE_ISA: got `nonsense`, wanted one of portable, avx2, avx512, avx512bf16, amx";
+    let want = "BEDSTONE_ISA: got `nonsense`, wanted one of portable, avx2, avx512, avx512vnni, avx512bf16, amx";
     for line in ["pretrain gpt --out x", "generate run --prompt a", "eval run --data data.jsonl", "parity run"] {
         p.fails(line, 2, want);
     }

@@ -56,7 +56,7 @@ fn wrong_words() {
     );
     check("pretrain gpt --steps many", "invalid value 'many' for '--steps <N>': invalid digit found in string");
     check("pretrain gpt --precision f16", {
-        "invalid value 'f16' for '--precision <PRECISION>'\n  [possible values: auto, f32, bf16]\n\n  \
+        "invalid value 'f16' for '--precision <PRECISION>'\n  [possible values: auto, f32, bf16, int8]\n\n  \
          tip: a similar value exists: 'bf16'"
     });
     check("pretrain gpt --allow-different-bits", "the following required arguments were not provided:\n  --resume");
@@ -232,6 +232,20 @@ fn precision_that_is_not_there() {
     p.train("run", "--steps 1");
     p.fails("generate run --prompt cat --precision bf16", 2, {
         "--precision bf16: got avx2, which has no products of bf16, wanted auto or f32"
+    });
+}
+
+#[test]
+fn int8_trains_nothing() {
+    let p = Place::new();
+    p.fails("pretrain gpt --config tiny.toml --out run --precision int8", 2, {
+        "--precision int8: `train.precision` is \"int8\", wanted auto, f32 or bf16: int8 is for inference only"
+    });
+    p.fails("parity anything --precision int8", 2, {
+        "--precision int8: wanted auto, f32 or bf16: parity computes gradients, int8 is for inference only"
+    });
+    p.fails("bench train --precision int8", 2, {
+        "--precision int8: wanted auto, f32 or bf16: bench train computes gradients, int8 is for inference only"
     });
 }
 

@@ -15,6 +15,8 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, DQ, VL: 16 lanes of f32.
     Avx512,
+    /// AVX-512 with `vpdpbusd`: products of fours of int8.
+    Avx512Vnni,
     /// AVX-512 with `vdpbf16ps`: products of bf16 pairs.
     Avx512Bf16,
     /// AMX tiles of bf16, which the operating system must grant as well.
@@ -23,7 +25,8 @@ pub enum Level {
 
 impl Level {
     /// All levels, from the plainest.
-    pub const ALL: [Level; 5] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Avx512Bf16, Level::Amx];
+    pub const ALL: [Level; 6] =
+        [Level::Portable, Level::Avx2, Level::Avx512, Level::Avx512Vnni, Level::Avx512Bf16, Level::Amx];
 
     /// The name that `BEDSTONE_ISA` takes.
     pub fn name(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512vnni",
             Level::Avx512Bf16 => "avx512bf16",
             Level::Amx => "amx",
         }
@@ -55,7 +59,7 @@ impl FromStr for Level {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
     /// The name is none of ours.
-    #[error("BEDSTONE_ISA: got `{got}`, wanted one of portable, avx2, avx512, avx512bf16, amx")]
+    #[error("BEDSTONE_ISA: got `{got}`, wanted one of portable, avx2, avx512, avx512vnni, avx512bf16, amx")]
     Unknown {
         /// The name given.
         got: String,
@@ -86,6 +90,10 @@ pub struct Avx2(());
 /// Proof of AVX-512 F, BW, DQ, VL (and of all that [`Avx2`] proves).
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512(());
+
+/// Proof of AVX512-VNNI (and of all that [`Avx512`] proves).
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512Vnni(());
 
 /// Proof of AVX512-BF16.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +175,11 @@ impl Isa {
         (self.level >= Level::Avx512).then_some(Avx512(()))
     }
 
+    /// Proof of AVX512-VNNI, if this includes it.
+    pub fn avx512_vnni(self) -> Option<Avx512Vnni> {
+        (self.level >= Level::Avx512Vnni).then_some(Avx512Vnni(()))
+    }
+
     /// Proof of AVX512-BF16, if this includes it.
     pub fn avx512_bf16(self) -> Option<Avx512Bf16> {
         (self.level >= Level::Avx512Bf16).then_some(Avx512Bf16(()))
@@ -199,6 +212,7 @@ pub fn missing(level: Level) -> Option<String> {
             Level::Portable => None,
             Level::Avx2 => lacking!("avx2", "fma", "f16c"),
             Level::Avx512 => lacking!("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+            Level::Avx512Vnni => lacking!("avx512vnni"),
             Level::Avx512Bf16 => lacking!("avx512bf16"),
             Level::Amx => amx::missing(),
         }

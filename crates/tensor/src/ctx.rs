@@ -19,6 +19,9 @@ pub enum Precision {
     /// On numbers rounded to bf16, with sums in f32; activations between products are kept as bf16. Needs
     /// [`Isa::has_bf16`].
     Bf16,
+    /// For inference: linear maps on numbers rounded to eight bits, weights by output and activations by token, with exact
+    /// sums; all else, last results among it, as [`Precision::best`].
+    Int8,
 }
 
 impl Precision {
@@ -32,14 +35,20 @@ impl Precision {
         match self {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         }
     }
 
+    /// The precision of products that int8 leaves out.
+    pub fn rest(self, isa: Isa) -> Precision {
+        if self == Precision::Int8 { Precision::best(isa) } else { self }
+    }
+
     /// The type of what only products read.
-    pub fn operand(self) -> Dtype {
-        match self {
-            Precision::F32 => Dtype::F32,
+    pub fn operand(self, isa: Isa) -> Dtype {
+        match self.rest(isa) {
             Precision::Bf16 => Dtype::Bf16,
+            _ => Dtype::F32,
         }
     }
 }
@@ -61,7 +70,7 @@ pub struct Env<'p> {
     pub isa: Isa,
     /// Of matrix products.
     pub precision: Precision,
-    /// Of weights for products of bf16.
+    /// Of weights for products of bf16 and int8.
     pub packing: Packing,
     /// The parameters.
     pub params: &'p Params,

@@ -8,7 +8,7 @@ use std::{
 
 use bedstone_kernels::{
     Isa,
-    gemm::{Mat, Panels},
+    gemm::{Int8Panels, Mat, Panels},
 };
 
 use crate::{Packing, Result, Tensor, TensorError};
@@ -44,13 +44,18 @@ pub enum Orientation {
     Transposed,
 }
 
-/// Packed forms of a weight, made when a product of bf16 first needs them.
+/// Packed forms of a weight by orientation, made when a product first needs them.
 #[derive(Default)]
-struct Packed([OnceLock<Arc<Panels>>; 2]);
+struct Packed {
+    half: [OnceLock<Arc<Panels>>; 2],
+    int8: [OnceLock<Arc<Int8Panels>>; 2],
+}
 
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Packed({:?})", self.0.each_ref().map(|p| p.get().is_some()))
+        let half = self.half.each_ref().map(|p| p.get().is_some());
+        let int8 = self.int8.each_ref().map(|p| p.get().is_some());
+        f.debug_struct("Packed").field("half", &half).field("int8", &int8).finish()
     }
 }
 
@@ -116,12 +121,21 @@ impl Params {
                 Orientation::Transposed => Panels::pack(isa, Mat::t(w, cols), cols, rows),
             })
         };
-        let slot = &self.packed[id.0].0[orientation as usize];
-        Ok(match (slot.get(), packing) {
-            (Some(panels), _) => panels.clone(),
-            (None, Packing::Kept) => slot.get_or_init(pack).clone(),
-            (None, Packing::Passing) => pack(),
-        })
+        Ok(kept(&self.packed[id.0].half[orientation as usize], packing, pack))
+    }
+
+    /// A weight of two axes, rounded to eight bits by output, as the right operand of products of int8.
+    pub fn int8_panels(&self, id: ParamId, orientation: Orientation, packing: Packing) -> Result<Arc<Int8Panels>> {
+        let value = &self.list[id.0].value;
+        let [rows, cols] = value.dims("int8_panels")?;
+        let pack = || {
+            let w = value.f32s();
+            Arc::new(match orientation {
+                Orientation::Stored => Int8Panels::pack(Mat::new(w, cols), rows, cols),
+                Orientation::Transposed => Int8Panels::pack(Mat::t(w, cols), cols, rows),
+            })
+        };
+        Ok(kept(&self.packed[id.0].int8[orientation as usize], packing, pack))
     }
 
     /// The id of a name.
@@ -159,5 +173,14 @@ impl Params {
     /// The count of numbers in all of them.
     pub fn numel(&self) -> usize {
         self.list.iter().map(|p| p.value.shape().numel()).sum()
+    }
+}
+
+/// What is in the slot, or is made now and kept there if it is to be.
+fn kept<T>(slot: &OnceLock<Arc<T>>, packing: Packing, pack: impl FnOnce() -> Arc<T>) -> Arc<T> {
+    match (slot.get(), packing) {
+        (Some(panels), _) => panels.clone(),
+        (None, Packing::Kept) => slot.get_or_init(pack).clone(),
+        (None, Packing::Passing) => pack(),
     }
 }

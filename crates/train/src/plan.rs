@@ -89,7 +89,8 @@ fn memory(model: &Model, recipe: &PretrainRecipe, runtime: Runtime) -> Vec<Memor
     // Of what a layer keeps, the residual stream (twice) is f32, the rest is read by products only.
     let operand = match runtime.precision {
         Precision::F32 => 4,
-        Precision::Bf16 => 2,
+        // Nothing is trained in int8.
+        Precision::Bf16 | Precision::Int8 => 2,
     };
     let layer = 8 * info.width + operand * info.kept_per_layer.saturating_sub(2 * info.width);
     let layers = if t.gradient_checkpointing { layer + 4 * info.width * info.layers } else { layer * info.layers };
@@ -149,7 +150,7 @@ fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
         Precision::F32 => best(TRIAL, || {
             gemm(isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());
         }),
-        Precision::Bf16 => {
+        Precision::Bf16 | Precision::Int8 => {
             let rows = PackedRows::pack(isa, Mat::new(&a, k), m, k);
             let panels = Panels::pack(isa, Mat::new(&b, n), k, n);
             let terms = [Term { a: rows.rows(), b: &panels }];

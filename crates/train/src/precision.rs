@@ -11,6 +11,10 @@ pub(crate) fn resolve<T>(choice: PrecisionChoice, isa: Isa, recipe: &Recipe<T>) 
         PrecisionChoice::Auto => Ok(Precision::best(isa)),
         PrecisionChoice::F32 => Ok(Precision::F32),
         PrecisionChoice::Bf16 if isa.has_bf16() => Ok(Precision::Bf16),
+        PrecisionChoice::Int8 => {
+            let wanted = "auto, f32 or bf16: int8 is for inference only".to_owned();
+            Err(recipe.invalid("train.precision", wanted).into())
+        }
         PrecisionChoice::Bf16 => {
             let wanted = format!("auto or f32: {isa} has no products of bf16");
             Err(recipe.invalid("train.precision", wanted).into())

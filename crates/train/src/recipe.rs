@@ -178,6 +178,8 @@ pub enum PrecisionChoice {
     F32,
     /// bf16.
     Bf16,
+    /// Known, to be refused with a reason: it has no gradients.
+    Int8,
 }
 
 /// `[evaluate]`.

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn train(args: &TrainArgs) -> anyhow::Result<()> {
-    let runtime = args.runtime.runtime()?;
+    let runtime = args.runtime.differentiable("bench train")?.runtime()?;
     for model in BENCH_MODELS.into_iter().filter(|m| m.name == args.model) {
         let options = BenchOptions {
             steps: args.steps.into(),

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::ExitCode, thread};
 
 use bedstone_data::shards::default_cache_dir;
+use bedstone_kernels::gemm::int8_instruction;
 use bedstone_run::{space, units};
 use bedstone_tensor::{Isa, Level, Precision};
 use clap::Args;
@@ -38,8 +39,13 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
                 isa.to_string().into(),
                 format!("{isa} ({from}), products in {}", Precision::best(*isa).name()),
             );
+            let (instruction, rest) = (int8_instruction(*isa), Precision::Int8.rest(*isa).name());
+            row("int8", instruction.into(), format!("by {instruction} with --precision int8, the rest in {rest}"));
         }
-        Err(e) => row("would_run", Value::Null, e.to_string()),
+        Err(e) => {
+            row("would_run", Value::Null, e.to_string());
+            row("int8", Value::Null, "unknown".to_owned());
+        }
     }
     let (total, available) = memory();
     let size = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), units::bytes);

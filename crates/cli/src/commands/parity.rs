@@ -28,7 +28,7 @@ pub(crate) struct ParityArgs {
 
 pub(crate) fn run(args: &ParityArgs) -> anyhow::Result<ExitCode> {
     // Rounding to bf16 would hide what this looks for.
-    let runtime = args.runtime.exact()?;
+    let runtime = args.runtime.differentiable("parity")?.exact()?;
     let (mut passed, mut failed) = (0, 0);
     for dir in &args.dirs {
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());

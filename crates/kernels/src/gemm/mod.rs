@@ -9,10 +9,12 @@ mod driver;
 mod epilogue;
 mod few;
 pub(crate) mod half;
+mod int8;
 mod tile;
 
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};
 pub use half::{PackedRows, Panels, Rows, Term, gemm_half};
+pub use int8::{Int8Panels, Int8Rows, gemm_int8, int8_instruction};
 pub(crate) use tile::tile;
 
 use crate::{

@@ -107,7 +107,7 @@ pub fn attention(q: Part<'_>, k: Part<'_>, v: Part<'_>, args: AttentionArgs<'_>,
         let [q, k, v] = full.parts();
         let lse = ctx.records().then_some(&mut lse[..]);
         kernel::attention(ctx.isa, &saved.kernel_args()?, &mut out, lse, heads::<f32>(q)?, heads(k)?, heads(v)?);
-        Tensor::from_buf(out, shape).to_dtype(ctx.precision.operand(), ctx.isa)?
+        Tensor::from_buf(out, shape).to_dtype(ctx.precision.operand(ctx.isa), ctx.isa)?
     };
     if !ctx.records() {
         return Ok(out);

@@ -97,7 +97,7 @@ pub fn disentangled_attention(
     }
     let out = Tensor::from_buf(out, [b, t, own]);
     let kept = out.clone();
-    let out = out.to_dtype(ctx.precision.operand(), ctx.isa)?;
+    let out = out.to_dtype(ctx.precision.operand(ctx.isa), ctx.isa)?;
     let lse = Tensor::from_buf(lse, [b, args.heads, t]);
     Ok(ctx.record(out, &[qkv, positions.x], &[], || DisentangledBackward { saved, out: kept, lse }))
 }

@@ -32,7 +32,7 @@ pub fn linear_cross_entropy(
     }
     let ids = check_labels(op, labels, rows, classes)?;
     let head = Head { weight, bias, classes, width };
-    let input = x.to_dtype(ctx.precision.operand(), ctx.isa)?;
+    let input = x.to_dtype(ctx.precision.operand(ctx.isa), ctx.isa)?;
     let (losses, backward) = with_number!(input.dtype(), T => head.run::<T>(&input, ids, args, ctx)?);
     let out = mean(&losses, args.weight(ids));
     let params: Vec<ParamId> = [Some(weight), bias].into_iter().flatten().collect();

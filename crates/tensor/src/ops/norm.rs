@@ -26,7 +26,7 @@ pub fn norm(x: &Tensor, args: NormArgs, ctx: &mut Ctx<'_>) -> Result<Tensor> {
 
 /// The same for a result that only products read: bf16 where these are.
 pub fn norm_operand(x: &Tensor, args: NormArgs, ctx: &mut Ctx<'_>) -> Result<Tensor> {
-    whole(x, args, ctx.precision.operand(), ctx)
+    whole(x, args, ctx.precision.operand(ctx.isa), ctx)
 }
 
 fn whole(x: &Tensor, args: NormArgs, dtype: Dtype, ctx: &mut Ctx<'_>) -> Result<Tensor> {

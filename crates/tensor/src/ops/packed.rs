@@ -61,7 +61,7 @@ pub fn attention_packed(
         let out = &mut out[row * width..(row + b * t) * width];
         kernel::attention(ctx.isa, &problem(&args, b, t), out, None, q, k, v);
     }
-    Tensor::from_buf(out, [1, n, width]).to_dtype(ctx.precision.operand(), ctx.isa)
+    Tensor::from_buf(out, [1, n, width]).to_dtype(ctx.precision.operand(ctx.isa), ctx.isa)
 }
 
 /// Neighbours of one length: first row, sequences, length.
@@ -131,7 +131,7 @@ mod tests {
                 let ctx = &mut Ctx::inference(env);
                 let run = |from: usize, t: usize, packed: Option<&[usize]>, ctx: &mut Ctx<'_>| {
                     let x = Tensor::from_slice(&numbers[from * width..(from + t) * width], [1, t, width]);
-                    let x = x.to_dtype(precision.operand(), isa).unwrap();
+                    let x = x.to_dtype(precision.operand(isa), isa).unwrap();
                     let part = |i: usize| Part { x: &x, first: 20 * i };
                     let y = match packed {
                         Some(lengths) => attention_packed(part(0), part(1), part(2), lengths, args, ctx),

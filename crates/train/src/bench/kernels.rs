@@ -6,7 +6,7 @@ use bedstone_kernels::{
     Isa,
     attention::{Attention, Heads, attention},
     bf16,
-    gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Rows, Term, gemm, gemm_half},
+    gemm::{Epilogue, Gemm, Int8Panels, Int8Rows, Mat, PackedRows, Panels, Rows, Term, gemm, gemm_half, gemm_int8},
     loss::{CrossEntropy, cross_entropy},
     mem::Buf,
     norm::{self, Norm, norm},
@@ -112,6 +112,15 @@ pub fn bench_kernels(isas: &[Isa], each: Duration, mut row: impl FnMut(KernelRow
                     }),
                 };
                 put(isa, "bf16", seconds);
+            }
+            if !matches!(operands, Operands::Weight) {
+                // The weight is rounded once, the rows for each product.
+                let panels = Int8Panels::pack(b, k, n);
+                let seconds = best(each, || {
+                    let rows = Int8Rows::quantise(isa, a.data, m, k);
+                    gemm_int8(isa, &rows, &panels, &mut c, n, Epilogue::default());
+                });
+                put(isa, "int8", seconds);
             }
         }
     }

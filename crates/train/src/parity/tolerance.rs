@@ -21,7 +21,7 @@ impl Tolerance {
     pub(super) fn output(self, pairs: impl Iterator<Item = (f32, f32)> + Clone, largest: f64) -> Error {
         match self.0 {
             Precision::F32 => Error { got: largest_difference(pairs), allowed: 2e-5 + 5e-5 * largest },
-            Precision::Bf16 => root_mean_square(pairs, 1e-1),
+            Precision::Bf16 | Precision::Int8 => root_mean_square(pairs, 1e-1),
         }
     }
 
@@ -29,7 +29,7 @@ impl Tolerance {
     pub(super) fn gradient(self, pairs: impl Iterator<Item = (f32, f32)> + Clone, largest: f64) -> Error {
         match self.0 {
             Precision::F32 => Error { got: largest_difference(pairs), allowed: 1e-4 * largest + 1e-6 },
-            Precision::Bf16 => {
+            Precision::Bf16 | Precision::Int8 => {
                 // A bias of keys has a gradient of zero but for rounding, which is larger here.
                 let error = root_mean_square(pairs, 1.5e-1);
                 Error { allowed: error.allowed + 4e-6, ..error }
@@ -41,7 +41,7 @@ impl Tolerance {
     pub(super) fn loss(self, got: f64, want: f64) -> Error {
         let allowed = match self.0 {
             Precision::F32 => 1e-4,
-            Precision::Bf16 => 1e-2 + 1e-2 * want.abs(),
+            Precision::Bf16 | Precision::Int8 => 1e-2 + 1e-2 * want.abs(),
         };
         Error { got: (got - want).abs(), allowed }
     }
@@ -51,8 +51,8 @@ impl Tolerance {
         let error = |allowed| Some(Error { got: (got - want).abs() / want, allowed });
         match (self.0, step) {
             (Precision::F32, _) => error(1e-3),
-            (Precision::Bf16, 0) => error(3e-2),
-            (Precision::Bf16, _) => None,
+            (Precision::Bf16 | Precision::Int8, 0) => error(3e-2),
+            (Precision::Bf16 | Precision::Int8, _) => None,
         }
     }
 
@@ -71,7 +71,7 @@ impl Tolerance {
                 });
                 errors.fold(Error { got: 0.0, allowed: 5e-4 }, Error::or)
             }
-            Precision::Bf16 => {
+            Precision::Bf16 | Precision::Int8 => {
                 // Weights whose gradient is rounding go anywhere within what AdamW moves them.
                 let real = triples.filter(|(.., g)| g.abs() >= 1e-6).map(|(a, b, _)| (a, b));
                 let (sum, n) = squares(real.map(|(a, b)| a as f64 - b as f64));

@@ -14,9 +14,9 @@ use crate::{Ctx, Element, Env, Grads, Orientation, Result, Tensor};
 
 /// A weight as a right operand, `[in, out]` or its transpose.
 fn operand(w: Linear, env: &Env<'_>, transposed: bool) -> Result<Arc<Panels>> {
-    let orientation = match (w.layout == Layout::OutIn) ^ transposed {
-        true => Orientation::Transposed,
-        false => Orientation::Stored,
+    let orientation = match (w.orientation(), transposed) {
+        (Orientation::Transposed, false) | (Orientation::Stored, true) => Orientation::Transposed,
+        _ => Orientation::Stored,
     };
     env.params.panels(w.weight, orientation, env.isa, env.packing)
 }

@@ -2,6 +2,7 @@
 
 mod full;
 mod half;
+mod int8;
 
 use bedstone_kernels::{
     bf16,
@@ -9,7 +10,7 @@ use bedstone_kernels::{
     gemm::{Activation, activate_backward},
 };
 
-use crate::{Backward, Ctx, Dtype, Env, Grads, ParamId, Precision, Result, Tensor, TensorError, Var};
+use crate::{Backward, Ctx, Dtype, Env, Grads, Orientation, ParamId, Result, Tensor, TensorError, Var};
 
 /// How a weight lies in its checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,14 @@ impl Linear {
             Layout::OutIn => (b, a),
             Layout::InOut => (a, b),
         })
+    }
+
+    /// The weight as a right operand `[in, out]`.
+    fn orientation(&self) -> Orientation {
+        match self.layout {
+            Layout::OutIn => Orientation::Transposed,
+            Layout::InOut => Orientation::Stored,
+        }
     }
 }
 
@@ -74,12 +83,19 @@ pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ct
         return Err(TensorError::Shape { op: "linear: residual", got: r.shape(), wanted: shape.to_string() });
     }
     let parts = Parts { weights: weights.to_vec(), columns };
+    if int8::serves(k, args, ctx)? {
+        let out = match ctx.precision.operand(ctx.isa) {
+            Dtype::Bf16 if args.residual.is_none() => int8::forward::<bf16>(x, &parts, args, ctx)?,
+            _ => int8::forward::<f32>(x, &parts, args, ctx)?,
+        };
+        return Ok(out);
+    }
     // The input as the products take it; its place on the tape is that of `x`.
-    let input = x.to_dtype(ctx.precision.operand(), ctx.isa)?;
-    let Forward { out, kept } = match ctx.precision {
-        Precision::F32 => full::forward(&input, &parts, args, ctx)?,
-        Precision::Bf16 if args.full || args.residual.is_some() => half::forward::<f32>(&input, &parts, args, ctx)?,
-        Precision::Bf16 => half::forward::<bf16>(&input, &parts, args, ctx)?,
+    let input = x.to_dtype(ctx.precision.operand(ctx.isa), ctx.isa)?;
+    let Forward { out, kept } = match input.dtype() {
+        Dtype::Bf16 if args.full || args.residual.is_some() => half::forward::<f32>(&input, &parts, args, ctx)?,
+        Dtype::Bf16 => half::forward::<bf16>(&input, &parts, args, ctx)?,
+        _ => full::forward(&input, &parts, args, ctx)?,
     };
     let inputs = [x, args.residual.unwrap_or(x)];
     let params: Vec<ParamId> = weights.iter().flat_map(|w| [Some(w.weight), w.bias]).flatten().collect();
@@ -147,10 +163,10 @@ impl Backward for LinearBackward {
                 });
             }
         }
-        match (env.precision, self.dtype) {
-            (Precision::F32, _) => full::backward(&self, &dy, grads, env),
-            (Precision::Bf16, Dtype::Bf16) => half::backward::<bf16>(&self, &dy, grads, env),
-            (Precision::Bf16, _) => half::backward::<f32>(&self, &dy, grads, env),
+        match (self.x.dtype(), self.dtype) {
+            (Dtype::Bf16, Dtype::Bf16) => half::backward::<bf16>(&self, &dy, grads, env),
+            (Dtype::Bf16, _) => half::backward::<f32>(&self, &dy, grads, env),
+            _ => full::backward(&self, &dy, grads, env),
         }
     }
 }
@@ -163,7 +179,7 @@ fn rows_end(m: usize, ld: usize, n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Shape, gradcheck::check};
+    use crate::{Precision, Shape, gradcheck::check};
 
     const ACTIVATIONS: [Activation; 7] = [
         Activation::None,
@@ -194,6 +210,49 @@ mod tests {
                         linear(&x, &weights, LinearArgs { activation, residual: Some(&r), full: false }, ctx)
                     });
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn int8_is_near_f32_and_for_inference_only() {
+        let numbers =
+            |n: usize, step: usize| -> Vec<f32> { (0..n).map(|i| (i * step % 97) as f32 / 48.0 - 1.0).collect() };
+        for (k, layout) in [(64, Layout::OutIn), (200, Layout::InOut), (16, Layout::OutIn)] {
+            let (rows, n, n2) = (9, 40, 3);
+            let (mut params, shape) = (crate::Params::default(), |n| match layout {
+                Layout::OutIn => [n, k],
+                Layout::InOut => [k, n],
+            });
+            let weight = params.add("w".into(), Tensor::from_slice(&numbers(n * k, 37), shape(n))).unwrap();
+            let other = params.add("v".into(), Tensor::from_slice(&numbers(n2 * k, 31), shape(n2))).unwrap();
+            let bias = params.add("b".into(), Tensor::from_slice(&numbers(n, 5), [n])).unwrap();
+            let maps = [Linear { weight, bias: Some(bias), layout }, Linear { weight: other, bias: None, layout }];
+            let x = Tensor::from_slice(&numbers(rows * k, 41), [rows, k]);
+            let r = Tensor::from_slice(&numbers(rows * (n + n2), 43), [rows, n + n2]);
+            for isa in crate::Isa::available() {
+                let env = |precision| Env { isa, precision, packing: Default::default(), params: &params };
+                for residual in [None, Some(&r)] {
+                    for full in [false, true] {
+                        let args = LinearArgs { residual, full, activation: Activation::Silu };
+                        let run = |p| linear(&x, &maps, args, &mut Ctx::inference(env(p))).unwrap();
+                        let (got, want) = (run(Precision::Int8), run(Precision::F32));
+                        let wanted = if full || residual.is_some() { Dtype::F32 } else { Precision::Int8.operand(isa) };
+                        assert_eq!(got.dtype(), wanted, "{isa} {k} {full}");
+                        let got = got.to_f32(isa).unwrap();
+                        let size = (k as f32).sqrt();
+                        for (i, (a, b)) in got.f32s().iter().zip(want.f32s()).enumerate() {
+                            assert!((a - b).abs() < 2e-2 * size, "{isa} {k} {full} {i}: {a}, in f32 {b}");
+                        }
+                        // Rounded where it is said to be, and only there.
+                        let exact = Precision::Int8.rest(isa) == Precision::F32 && (full || k < 64);
+                        assert_eq!(got.f32s() == want.f32s(), exact, "{isa} {k} {full}");
+                    }
+                }
+                let mut recording = Ctx::gradients(env(Precision::Int8));
+                let error = linear(&x, &maps, LinearArgs::default(), &mut recording).unwrap_err();
+                let wanted = "linear: int8 is for inference only: gradients need f32 or bf16";
+                assert_eq!(error.to_string(), wanted);
             }
         }
     }
