@@ -1,7 +1,8 @@
 """Word vectors beside word2vec.c, gensim and GloVe: words a second, memory, scores.
 
-    python run.py BEDSTONE WORD2VEC_C GLOVE_BUILD CORPUS WORDSIM WORK [--rounds 2] [--epochs 1] [--only word2vec|glove] --out rows.jsonl
+    python run.py BEDSTONE WORD2VEC_C GLOVE_BUILD CORPUS WORDSIM WORK [--rounds 3] [--only word2vec|glove] [--programs NAME…] --out rows.jsonl
 
+Each round has a seed of its own, its number (word2vec.c knows none, and varies by its threads).
 CORPUS comes from corpus.py; WORDSIM is the folder with questions-words.txt, wordsim353.tsv and simlex999.txt. The programs take
 turns, each a fresh process with the same settings and threads. Seconds are those of the whole process: reading the text,
 training, writing vectors; `training` is the speed that a program reports of training alone. Memory is the process's highest
@@ -26,7 +27,7 @@ import sys, time
 from gensim.models import Word2Vec
 corpus, out, threads, epochs, sg = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 m = Word2Vec(vector_size={size}, window={window}, negative={negative}, sample={sample}, alpha={alpha}, min_count={min_count},
-             sg=sg, hs=0, workers=threads, epochs=epochs)
+             seed=int(sys.argv[6]), sg=sg, hs=0, workers=threads, epochs=epochs)
 m.build_vocab(corpus_file=corpus)
 start = time.time()
 m.train(corpus_file=corpus, total_words=m.corpus_total_words, total_examples=m.corpus_count, epochs=epochs)
@@ -57,9 +58,9 @@ def judge(bedstone, vectors, wordsim):
     return scores
 
 
-def word2vec(a, words):
+def word2vec(a, words, seed):
     ours = [a.bedstone, "pretrain", "word2vec", "--data", a.corpus, "--threads", str(a.threads), "--set", "text.split=whitespace",
-            "--set", f"train.epochs={a.epochs}"]
+            "--set", f"train.epochs={a.epochs}", "--seed", str(seed)]
 
     def bedstone(name, *more):
         out = f"{a.work}/{name}"
@@ -76,7 +77,7 @@ def word2vec(a, words):
 
     def gensim(sg):
         out = f"{a.work}/gensim.bin"
-        seconds, memory, text = run([a.python, "-c", GENSIM, a.corpus, out, str(a.threads), str(a.epochs), str(sg)])
+        seconds, memory, text = run([a.python, "-c", GENSIM, a.corpus, out, str(a.threads), str(a.epochs), str(sg), str(seed)])
         return seconds, memory, float(re.findall(r"training ([\d.e+]+)", text)[-1]), out
 
     return {
@@ -90,13 +91,13 @@ def word2vec(a, words):
     }
 
 
-def glove(a, words):
+def glove(a, words, seed):
     def bedstone():
         out = f"{a.work}/glove"
         subprocess.run(["rm", "-rf", out], check=True)
         seconds, memory, text = run([a.bedstone, "pretrain", "glove", "--data", a.corpus, "--threads", str(a.threads), "--out", out,
                                      "--set", "text.split=whitespace", "--set", f"counts.window={GLOVE_WINDOW}", "--set", f"model.vector_size={GLOVE_SIZE}",
-                                     "--set", f"train.epochs={GLOVE_EPOCHS}", "--set", f"train.x_max={X_MAX}", "--set", f"train.eta={ETA}"])
+                                     "--set", f"train.epochs={GLOVE_EPOCHS}", "--set", f"train.x_max={X_MAX}", "--set", f"train.eta={ETA}", "--seed", str(seed)])
         return seconds, memory, float(re.findall(r"([\d,]+) tok/s", text)[-1].replace(",", "")), out
 
     def original():
@@ -105,9 +106,9 @@ def glove(a, words):
         script = f"""set -e
 {b}/vocab_count -min-count {MIN_COUNT} -verbose 0 < {a.corpus} > {w}/vocab.txt
 {b}/cooccur -memory 1.0 -vocab-file {w}/vocab.txt -verbose 0 -window-size {GLOVE_WINDOW} -overflow-file {w}/overflow < {a.corpus} > {w}/cooc.bin
-{b}/shuffle -memory 1.0 -verbose 0 -temp-file {w}/temp < {w}/cooc.bin > {w}/cooc.shuf
+{b}/shuffle -memory 1.0 -seed {seed} -verbose 0 -temp-file {w}/temp < {w}/cooc.bin > {w}/cooc.shuf
 date +%s.%N > {w}/begin
-{b}/glove -save-file {out} -threads {a.threads} -input-file {w}/cooc.shuf -x-max {X_MAX} -iter {GLOVE_EPOCHS} -vector-size {GLOVE_SIZE} -binary 0 -vocab-file {w}/vocab.txt -eta {ETA} -verbose 0
+{b}/glove -save-file {out} -threads {a.threads} -input-file {w}/cooc.shuf -x-max {X_MAX} -iter {GLOVE_EPOCHS} -vector-size {GLOVE_SIZE} -binary 0 -vocab-file {w}/vocab.txt -eta {ETA} -seed {seed} -verbose 0
 date +%s.%N > {w}/end
 """
         seconds, memory, _ = run(["bash", "-c", script])
@@ -124,7 +125,8 @@ def main():
         p.add_argument(name)
     p.add_argument("--python", default=sys.executable)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--rounds", type=int, default=2)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--first", type=int, default=1)
     p.add_argument("--epochs", type=int, default=1)
     p.add_argument("--only")
     p.add_argument("--programs", nargs="*")
@@ -132,21 +134,20 @@ def main():
     a = p.parse_args()
     pathlib.Path(a.work).mkdir(parents=True, exist_ok=True)
     words = int(subprocess.check_output(["wc", "-w", a.corpus]).split()[0])
-    programs = {}
-    if a.only != "glove":
-        programs |= word2vec(a, words)
-    if a.only != "word2vec":
-        programs |= glove(a, words)
     with open(a.out, "a") as out:
-        for round in range(a.rounds):
+        for round in range(a.first, a.first + a.rounds):
+            programs = {}
+            if a.only != "glove":
+                programs |= word2vec(a, words, round)
+            if a.only != "word2vec":
+                programs |= glove(a, words, round)
             for name, start in programs.items():
                 if a.programs and name not in a.programs:
                     continue
                 seconds, memory, training, vectors = start()
                 row = {"program": name, "round": round, "epochs": GLOVE_EPOCHS if "GloVe" in name else a.epochs, "threads": a.threads, "words": words,
                        "seconds": round_(seconds[0]), "cpu_seconds": round_(seconds[1]), "memory_mib": round_(memory), "training_per_s": training and int(training)}
-                if round == 0:
-                    row |= judge(a.bedstone, vectors, a.wordsim)
+                row |= judge(a.bedstone, vectors, a.wordsim)
                 out.write(json.dumps(row) + "\n")
                 out.flush()
                 print(json.dumps(row), flush=True)

@@ -1,5 +1,8 @@
 //! `bedstone`: pretrain, adapt and use foundation models on ordinary CPUs.
 
+// Comments of arguments are texts of the help, which is not Markdown.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
+
 mod args;
 mod commands;
 mod model;

@@ -7,6 +7,7 @@ use std::{
 
 use bedstone_hub::{Event, Hub, HubError, ModelId, Settings, Want};
 use bedstone_run::{Interrupt, interrupt, progress::Transfer};
+use bedstone_train::TrainError;
 
 /// The directory (or file) that a command's MODEL stands for.
 ///
@@ -14,11 +15,19 @@ use bedstone_run::{Interrupt, interrupt, progress::Transfer};
 /// in the cache this is, fetched before. Anything else is given back, for the reader to say what is wrong with it.
 /// Ctrl-C ends the process from the first request on.
 pub(crate) fn locate(model: &Path, want: Want) -> anyhow::Result<PathBuf> {
-    Ok(locate_until(model, want, None)?)
+    Ok(fetch(model, want, None)?)
 }
 
-/// The same for commands that handle Ctrl-C themselves: it ends in [`HubError::Interrupted`].
-pub(crate) fn locate_until(model: &Path, want: Want, until: Option<&Interrupt>) -> Result<PathBuf, HubError> {
+/// The same for commands that train, which handle Ctrl-C themselves.
+pub(crate) fn locate_until(model: &Path, want: Want, interrupt: &Interrupt) -> Result<PathBuf, TrainError> {
+    fetch(model, want, Some(interrupt)).map_err(|e| match e {
+        HubError::Interrupted => TrainError::Interrupted,
+        e => TrainError::Locate(e.into()),
+    })
+}
+
+/// Without `until` Ctrl-C ends the process.
+fn fetch(model: &Path, want: Want, until: Option<&Interrupt>) -> Result<PathBuf, HubError> {
     let id = model.to_str().and_then(|text| text.parse::<ModelId>().ok());
     let Some(id) = id.filter(|_| model.symlink_metadata().is_err()) else { return Ok(model.to_owned()) };
     if until.is_none() {

@@ -66,10 +66,51 @@ fn several_seeds_and_what_else_can_be_set() {
     assert!(e.stderr.contains("54 examples for training, 6 for evaluation"), "{}", e.stderr);
     let frozen = line.replace("--out run", "--out frozen");
     let e = p.done(&format!("{frozen} --freeze 'distilbert.*'"));
-    assert!(e.stderr.contains("frozen: "), "{}", e.stderr);
+    assert!(e.stderr.contains("trained: ") && e.stderr.contains(" numbers, beside "), "{}", e.stderr);
     let stopped = line.replace("--out run", "--out stopped").replace("--epochs 2", "--epochs 9");
     let e = p.done(&format!("{stopped} --set train.patience=1 --set train.lr=1e-9"));
     assert!(e.stderr.contains("no better for 1 evaluations: stopping after step "), "{}", e.stderr);
+}
+
+#[test]
+fn by_factors() {
+    let p = Place::new();
+    p.write("train.tsv", texts(60));
+    p.write("eval.tsv", texts(20));
+    let quick = QUICK.replace("lr=1e-3", "lr=3e-2").replace("--epochs 2", "--epochs 4");
+    let line = format!(
+        "finetune {} --task classify --data train.tsv --eval eval.tsv {quick} --lora 2 --json",
+        model("bert-seqcls")
+    );
+    let e = p.done(&format!("{line} --out merged"));
+    // Two factors of rank 2 for queries and values of both layers, and a head of two classes.
+    let of = format!("trained: {} numbers, beside ", 4 * 2 * (32 + 32) + 2 * 32 + 2);
+    assert!(e.stderr.contains(&of), "{}", e.stderr);
+    let scores = &e.json()[0]["seeds"][0]["scores"];
+    assert!(scores["accuracy"].as_f64().unwrap() > 0.9, "{scores}");
+    assert!(!p.names("merged").contains(&"adapter_config.json".to_owned()));
+    p.done(&format!("{line} --out adapter --set lora.save=adapter"));
+    assert!(!p.names("adapter").contains(&"model.safetensors".to_owned()));
+    let config = p.text("adapter/adapter_config.json");
+    assert!(config.contains("\"peft_type\": \"LORA\"") && config.contains("attention.self.query"), "{config}");
+    // Both are the same model.
+    let classify = |dir: &str| p.done(&format!("classify {dir} 'good day number 3' 'bad day' --json")).json();
+    let (merged, adapter) = (classify("merged"), classify("adapter"));
+    for (a, b) in merged.iter().zip(&adapter) {
+        assert_eq!(a["labels"][0]["label"], b["labels"][0]["label"]);
+    }
+    let same = line.replace("--json", "--threads 1 --out one");
+    p.done(&same);
+    assert_eq!(p.read("one/model.safetensors"), p.read("merged/model.safetensors"));
+    for (rest, code, want) in [
+        ("--lora 2 --set 'lora.target_modules=[\"dense9\"]'", 1, "lora.target_modules `dense9`: no matrix of the body"),
+        ("--lora 2 --set lora.alpha=0", 2, "lora.alpha"),
+        ("--lora -1", 2, "lora.r"),
+    ] {
+        let e = p.run(&format!("{} --out x", line.replace("--lora 2", rest)));
+        assert_eq!(e.code, Some(code), "{rest}: {}", e.stderr);
+        assert!(e.stderr.contains(want), "{rest}: {}", e.stderr);
+    }
 }
 
 #[test]
@@ -113,7 +154,11 @@ fn the_world_by_itself() {
     let e = p.done(&line);
     assert_eq!(e.stdout, "run\n");
     // What is too long for the model is cut for a class, and told; a tag would be lost.
-    assert!(e.stderr.contains(" training examples are longer than 24 tokens, and are cut"), "{}", e.stderr);
+    assert!(
+        e.stderr.contains("training: ") && e.stderr.contains(" of 40 examples are longer than 24 tokens, and are cut"),
+        "{}",
+        e.stderr
+    );
     let e = p.run(&format!("finetune {} --task tag --set data.sentences=40 {QUICK} --out tags", model("bert")));
     assert_eq!(e.code, Some(1));
     assert!(e.stderr.contains("tokens, wanted at most 24\nhint: "), "{}", e.stderr);

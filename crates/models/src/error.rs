@@ -63,6 +63,16 @@ pub enum ModelError {
         /// The shape that the configuration asks for.
         want: Vec<usize>,
     },
+    /// An adapter that cannot be applied.
+    #[error("{}: got {got}, wanted {wanted}", path.display())]
+    Adapter {
+        /// Its configuration.
+        path: PathBuf,
+        /// What there is.
+        got: String,
+        /// What it has to be.
+        wanted: String,
+    },
     /// Writing failed.
     #[error("{}: {source}", path.display())]
     Write {

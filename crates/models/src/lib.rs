@@ -3,6 +3,7 @@
 //! A new architecture is a file with its configuration, its layers and its `forward`, and a line in [`ARCHITECTURES`];
 //! the tests of the zoo cover it from then on.
 
+mod adapter;
 mod albert;
 mod bert;
 mod causal;
@@ -28,6 +29,7 @@ pub use error::ModelError;
 pub use load::{LoadReport, load, load_head, load_with, save};
 pub use model::{Info, Inputs, Logits, Model, Network, Outputs};
 
+use adapter::Adapter;
 use bedstone_nn::Builder;
 use checkpoint::ConfigFile;
 

@@ -11,7 +11,7 @@ use bedstone_tensor::{Shape, Tensor};
 use serde_json::{Map, Value};
 
 use crate::{
-    Architecture, Class, Model, ModelError,
+    Adapter, Architecture, Class, Model, ModelError,
     checkpoint::{ConfigFile, DEFAULT_SHARD_LIMIT, Dtype, NamedTensor, TensorData, WeightFiles, write_safetensors},
 };
 
@@ -24,9 +24,16 @@ pub struct LoadReport {
     pub fresh: Vec<String>,
 }
 
-/// Loads the model in a checkpoint directory.
+/// Loads the model in a checkpoint directory, or in one with an adapter of `peft` (LoRA), whose base has to be a directory.
 pub fn load(dir: &Path) -> Result<(Model, LoadReport), ModelError> {
-    load_with(dir, ConfigFile::open(dir)?)
+    load_with(dir, config(dir)?)
+}
+
+fn config(dir: &Path) -> Result<ConfigFile, ModelError> {
+    match Adapter::find(dir)? {
+        Some(adapter) => adapter.config(),
+        None => Ok(ConfigFile::open(dir)?),
+    }
 }
 
 /// Loads the weights of a checkpoint directory under a configuration that was read from elsewhere.
@@ -45,7 +52,7 @@ pub fn load_head(
     fields: &Map<String, Value>,
     seed: u64,
 ) -> Result<(Model, LoadReport), ModelError> {
-    let file = ConfigFile::open(dir)?;
+    let file = config(dir)?;
     let architecture = Architecture::of_type(&file)?;
     let Some(name) = architecture.class_name(class) else {
         let (path, class) = (file.path().to_owned(), format!("{class:?}"));
@@ -59,11 +66,16 @@ pub fn load_head(
 }
 
 fn open(dir: &Path, config: ConfigFile, fresh: Option<Random>) -> Result<(Model, LoadReport), ModelError> {
-    let files = WeightFiles::open(dir)?;
+    let adapter = Adapter::find(dir)?;
+    let files = match &adapter {
+        Some(adapter) => WeightFiles::open(adapter.base()?)?,
+        None => WeightFiles::open(dir)?,
+    };
     let (architecture, class) = Architecture::of(&config)?;
     let mut source = Checkpoint {
         dir,
         files: &files,
+        adapter: adapter.as_ref(),
         architecture,
         class,
         used: BTreeSet::new(),
@@ -77,7 +89,8 @@ fn open(dir: &Path, config: ConfigFile, fresh: Option<Random>) -> Result<(Model,
         Err(error) => return Err(source.error.take().unwrap_or(error)),
     };
     let unused = files.names().filter(|n| !source.used.contains(*n) && !source.is_buffer(n) && !source.is_copy(n));
-    let unused = unused.map(str::to_owned).collect();
+    let of_adapter = adapter.iter().flat_map(Adapter::unused);
+    let unused = unused.map(str::to_owned).chain(of_adapter).collect();
     let report = LoadReport { unused, fresh: source.made };
     Ok((model, report))
 }
@@ -98,6 +111,7 @@ const HEADS: [&str; 6] = [
 struct Checkpoint<'a> {
     dir: &'a Path,
     files: &'a WeightFiles,
+    adapter: Option<&'a Adapter>,
     architecture: &'static Architecture,
     class: Class,
     used: BTreeSet<String>,
@@ -118,6 +132,19 @@ impl Checkpoint<'_> {
     }
 
     fn tensor(&mut self, name: &str, shape: Shape) -> Result<Tensor, ModelError> {
+        let Some(adapter) = self.adapter else { return self.of_files(name, shape) };
+        if let Some(x) = adapter.replaced(name, &shape)? {
+            // What the base has of that name gives way.
+            let base = self.files.resolve(name, self.architecture.base_prefix);
+            self.used.extend(base.map(|w| w.name.to_owned()));
+            return Ok(Tensor::from_slice(&x, shape));
+        }
+        let mut tensor = self.of_files(name, shape)?;
+        adapter.add(name, &shape, &mut tensor)?;
+        Ok(tensor)
+    }
+
+    fn of_files(&mut self, name: &str, shape: Shape) -> Result<Tensor, ModelError> {
         let Some(weight) = self.files.resolve(name, self.architecture.base_prefix) else {
             let hint = self.files.tensor_hint(name).into_iter().map(str::to_owned).collect();
             return Err(ModelError::Missing { path: self.dir.to_owned(), name: name.to_owned(), hint });
@@ -156,7 +183,8 @@ impl Checkpoint<'_> {
 impl Source for Checkpoint<'_> {
     fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor, NnError> {
         if let Some(mut random) = self.fresh.filter(|_| self.is_head(name)) {
-            let fits = self.files.resolve(name, self.architecture.base_prefix).is_some_and(|w| w.shape == *shape);
+            let fits = self.adapter.is_some_and(|a| a.has(name))
+                || self.files.resolve(name, self.architecture.base_prefix).is_some_and(|w| w.shape == *shape);
             if !fits {
                 self.made.push(name.to_owned());
                 return random.weights(name, shape, init);
@@ -170,7 +198,7 @@ impl Source for Checkpoint<'_> {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.files.resolve(name, self.architecture.base_prefix).is_some()
+        self.adapter.is_some_and(|a| a.has(name)) || self.files.resolve(name, self.architecture.base_prefix).is_some()
     }
 }
 

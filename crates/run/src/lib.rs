@@ -4,6 +4,7 @@
 //! [`progress::Progress`], and only the sinks there, which the command line chooses, write to a stream.
 
 pub mod begin;
+pub mod confusion;
 pub mod curve;
 pub mod dir;
 pub mod error;

@@ -49,8 +49,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// The run directory's size in bytes, see [`space::used`](crate::space::used).
     pub disk_bytes: Option<u64>,
-    /// Seconds that did not go to steps.
-    pub aside: Aside,
+    /// Seconds that did not go to steps, where they were counted.
+    pub aside: Option<Aside>,
 }
 
 /// Seconds in which a run did something else than steps.
@@ -123,8 +123,7 @@ impl Comparison {
         for [name, predicted, measured, ratio] in rows {
             let _ = writeln!(text, "{name:8}{predicted:>16}{measured:>16}{ratio:>8}");
         }
-        let Aside { waiting, evaluating, saving } = outcome.aside;
-        if outcome.seconds > 0.0 {
+        if let Some(Aside { waiting, evaluating, saving }) = outcome.aside.filter(|_| outcome.seconds > 0.0) {
             let share = |seconds: f64| 100.0 * seconds / outcome.seconds;
             let _ = writeln!(
                 text,
@@ -227,7 +226,7 @@ plan
             peak_bytes: None,
             seconds: 128.0,
             disk_bytes: Some(260 << 20),
-            aside,
+            aside: Some(aside),
         };
         let want = "               predicted        measured   ratio
 memory           300 MiB         unknown       –

@@ -53,6 +53,14 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A module that LoRA cannot adapt.
+    #[error("lora.target_modules `{module}`: {reason}")]
+    Lora {
+        /// What was named.
+        module: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Labelled data.
     #[error("{}{}", .0, hint(.0.hint()))]
     Labelled(Box<bedstone_data::labelled::Error>),

@@ -4,7 +4,7 @@ use bedstone_data::{
     sampler::{IGNORE, InOrder, Masked, Sampler},
     shards::TokenSet,
 };
-use bedstone_infer::Runtime;
+use bedstone_infer::{Runtime, metrics::argmax};
 use bedstone_models::{Logits, Model, Outputs};
 use bedstone_tensor::Ctx;
 use serde::Serialize;
@@ -136,8 +136,7 @@ impl Score {
         let logits = out.need(logits)?;
         let rows = logits.f32s().chunks_exact(logits.shape().width().max(1));
         for (row, &label) in rows.zip(labels) {
-            let best = (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-            self.right += u64::from(best as u32 == label);
+            self.right += u64::from(argmax(row) as u32 == label);
             self.of += 1;
         }
         Ok(())
@@ -175,6 +174,17 @@ impl Evaluated {
         match self {
             Evaluated::Causal(e) => e.tokens,
             Evaluated::Masked(e) => e.tokens,
+        }
+    }
+
+    /// What there is to tell beside the loss while a run goes on.
+    pub(crate) fn more(&self) -> String {
+        match self {
+            Evaluated::Causal(_) => String::new(),
+            Evaluated::Masked(_) => {
+                let right = self.rows().into_iter().filter(|(name, _)| name.ends_with("right"));
+                right.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+            }
         }
     }
 

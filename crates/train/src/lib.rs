@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod finetune;
 mod grads;
+mod lora;
 mod objective;
 mod optimizer;
 pub mod parity;
@@ -24,7 +25,9 @@ pub use data::Text;
 pub use embeddings::{OpenVectors, WordVectors};
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
-pub use finetune::{FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, Scores, Task, finetune};
+pub use finetune::{
+    FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, Scores, Task, TaskReport, finetune, measure,
+};
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 pub use pretrain::{Locate, Needs, Report, Request, local, pretrain};
 pub use recipe::{DataConfig, EvaluateConfig, Family, PretrainRecipe, TokenizerConfig, TokenizerKind, TrainConfig};

@@ -1,8 +1,8 @@
 //! What a model is trained to do.
 
 use bedstone_data::sampler::{Batch, IGNORE as NONE};
-use bedstone_models::{Inputs, Logits};
-use bedstone_tensor::{IGNORE, Tensor};
+use bedstone_models::{Inputs, Logits, Model};
+use bedstone_tensor::{Ctx, IGNORE, Result as OpResult, Tensor};
 
 /// A task: how its batches become inputs of a model.
 pub(crate) trait Objective: Send + Sync {
@@ -16,6 +16,16 @@ pub(crate) trait Objective: Send + Sync {
 
     /// The inputs of samples `from..to` of a batch, with the loss divided by `divisor`.
     fn inputs(&self, batch: &Batch, samples: std::ops::Range<usize>, divisor: f64) -> Inputs;
+
+    /// Sequences that a sample is made of: each draws its own random numbers.
+    fn rows_per_sample(&self) -> usize {
+        1
+    }
+
+    /// The loss of such inputs: what the model's head gives, where it has one for this.
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        Ok(model.forward(inputs, ctx)?.need("loss")?.clone())
+    }
 
     /// Parameters that take no part, by name: they may go without a gradient.
     fn leaves_out(&self, _name: &str) -> bool {

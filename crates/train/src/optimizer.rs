@@ -1,11 +1,15 @@
 //! AdamW over the parameters of a model.
 
+use std::collections::BTreeMap;
+
 use bedstone_kernels::{
     mem::Buf,
     optim::{self, sum_squares},
 };
 use bedstone_tensor::{Env, Grads, Isa, ParamId, Params, Tensor};
 use serde::{Deserialize, Serialize};
+
+use crate::lora::LowRank;
 
 /// Settings of AdamW, [Loshchilov & Hutter 2017](https://arxiv.org/abs/1711.05101).
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -27,6 +31,8 @@ pub struct AdamW {
     moments: Vec<Option<Moments>>,
     /// What the learning rate of each parameter is multiplied by.
     rates: Vec<f32>,
+    /// Weights that learn by two factors; their moments are those of the factors.
+    low_rank: BTreeMap<ParamId, LowRank>,
     /// Steps done.
     step: u64,
 }
@@ -42,13 +48,28 @@ impl AdamW {
     pub fn new(config: AdamWConfig, params: &Params) -> Self {
         let zeros = |n| Moments { m: Buf::zeroed(n), v: Buf::zeroed(n) };
         let moments = params.iter().map(|(_, p)| p.trainable.then(|| zeros(p.value.shape().numel()))).collect();
-        AdamW { config, moments, rates: vec![1.0; params.len()], step: 0 }
+        AdamW { config, moments, rates: vec![1.0; params.len()], low_rank: BTreeMap::new(), step: 0 }
     }
 
     /// With the learning rate of some parameters multiplied.
     pub(crate) fn with_rates(mut self, rates: impl IntoIterator<Item = (ParamId, f32)>) -> Self {
         rates.into_iter().for_each(|(id, rate)| self.rates[id.index()] = rate);
         self
+    }
+
+    /// With these weights learning by their factors.
+    pub(crate) fn with_low_rank(mut self, low_rank: BTreeMap<ParamId, LowRank>) -> Self {
+        for (id, factors) in &low_rank {
+            let zeros = || Buf::zeroed(factors.len());
+            self.moments[id.index()] = Some(Moments { m: zeros(), v: zeros() });
+        }
+        self.low_rank = low_rank;
+        self
+    }
+
+    /// The weights that learn by their factors.
+    pub(crate) fn low_rank(&self) -> &BTreeMap<ParamId, LowRank> {
+        &self.low_rank
     }
 
     /// Steps done.
@@ -71,7 +92,15 @@ impl AdamW {
         self.moments[id.index()].as_mut()
     }
 
-    /// One step with learning rate `lr`; gradients are multiplied by `grad_scale` first.
+    /// The gradient of what is learned of a parameter: its own, or that of its factors.
+    pub(crate) fn learned(&self, id: ParamId, grad: Tensor, isa: Isa) -> Tensor {
+        match self.low_rank.get(&id) {
+            Some(factors) => factors.project(&grad, isa),
+            None => grad,
+        }
+    }
+
+    /// One step with learning rate `lr`; gradients, see `learned`, are multiplied by `grad_scale` first.
     ///
     /// A parameter without a gradient stays as it is, decay included, as in PyTorch.
     pub fn update(&mut self, params: &mut Params, grads: &Grads, lr: f32, grad_scale: f32, isa: Isa) {
@@ -88,7 +117,7 @@ impl AdamW {
         self.step += 1;
     }
 
-    /// Updates one parameter, if it is trained.
+    /// Updates one parameter, if it is trained, by the gradient of what is learned of it.
     pub(crate) fn update_one(
         &mut self,
         id: ParamId,
@@ -111,7 +140,11 @@ impl AdamW {
             step: self.step,
             grad_scale,
         };
-        optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
+        let Some(low_rank) = self.low_rank.get_mut(&id) else {
+            return optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
+        };
+        optim::adamw(isa, options, low_rank.factors_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
+        low_rank.write(param.value.f32s_mut(), isa);
     }
 }
 

@@ -69,13 +69,16 @@ impl Pass<'_> {
         let divisor = self.objective.divisor(self.batch);
         let range = from..(from + self.micro).min(self.batch.samples.len());
         let inputs = self.objective.inputs(self.batch, range, divisor);
-        let training = Training { key: random::key(self.seed, self.step), first_sample: from as u32 };
+        let training = Training {
+            key: random::key(self.seed, self.step),
+            first_sample: (from * self.objective.rows_per_sample()) as u32,
+        };
         let mut ctx = Ctx::training(self.env(model), training);
         if self.recompute {
             ctx = ctx.recomputing();
         }
         // Everything else the pass kept is on the tape.
-        let loss = model.forward(&inputs, &mut ctx)?.need("loss")?.clone();
+        let loss = self.objective.loss(model, &inputs, &mut ctx)?;
         Ok((ctx, loss))
     }
 
@@ -108,7 +111,12 @@ impl Pass<'_> {
         let Update { lr, clip, norm } = update;
         let isa = self.runtime.isa;
         if clip > 0.0 || !self.is_one() {
-            let Gradient { loss, grads } = self.gradient(model)?;
+            let Gradient { loss, mut grads } = self.gradient(model)?;
+            for &id in optimizer.low_rank().keys() {
+                if let Some(grad) = grads.param_mut(id) {
+                    *grad = optimizer.learned(id, grad.clone(), isa);
+                }
+            }
             let norm = if norm || clip > 0.0 { global_norm(&grads, &self.env(model)) } else { 0.0 };
             check(Done { loss, norm })?;
             optimizer.update(model.params_mut(), &grads, lr as f32, clip_factor(norm, clip), isa);
@@ -122,6 +130,7 @@ impl Pass<'_> {
         let mut squares = vec![None; model.params().len()];
         optimizer.begin_step();
         recording.backward_each(&loss, model.params_mut(), |id, params, grad| {
+            let grad = optimizer.learned(id, grad, isa);
             squares[id.index()] = Some(if norm { sum_squares(isa, grad.f32s()) } else { 0.0 });
             optimizer.update_one(id, params, &grad, lr as f32, 1.0, isa);
             Ok(())

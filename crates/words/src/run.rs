@@ -384,7 +384,7 @@ impl<T: Trainer> Run<T> {
             peak_bytes: run_plan::peak_memory(),
             seconds: clock.elapsed().as_secs_f64(),
             disk_bytes: Some(disk),
-            aside: Default::default(),
+            aside: None,
         };
         let comparison = Some(Comparison { plan, outcome });
         progress.event(&Event::Finished(progress::Finished { step: steps, of: steps, comparison }));

@@ -10,14 +10,16 @@ use serde_json::json;
 
 use crate::{
     args::{PrecisionArg, ThreadArgs},
-    model::locate,
+    model::locate_until,
     output,
 };
 
 /// Adapt a model to a task with labelled data
 #[derive(Debug, Args)]
-#[command(after_help = "Without --data the model learns labelled sentences of the embedded World.\n\
-    The last line on stdout is the checkpoint directory.")]
+#[command(
+    after_help = "Without --data the model learns labelled sentences, questions or pairs of the embedded World.\n\
+    The last line on stdout is the checkpoint directory."
+)]
 pub(crate) struct FinetuneArgs {
     /// An encoder: a checkpoint or run directory, or a hub id (org/name or org/name@revision)
     #[arg(required_unless_present = "print_recipe")]
@@ -25,7 +27,8 @@ pub(crate) struct FinetuneArgs {
     /// What for
     #[arg(long, value_enum, required_unless_present = "print_recipe")]
     task: Option<TaskArg>,
-    /// Labelled data: TSV, CSV or JSON lines; for tags also CoNLL (each also .gz or .zst)
+    /// Labelled data: TSV, CSV or JSON lines; for tags also CoNLL; for answers SQuAD's JSON or JSON lines (each also .gz or
+    /// .zst)
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Data for evaluation [default: a tenth of the training data]
@@ -34,6 +37,9 @@ pub(crate) struct FinetuneArgs {
     /// Parameters that stay as they are, such as "bert.embeddings.*"
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Learn factors of this rank instead of the weights (LoRA): more keys under [lora] of the recipe
+    #[arg(long, value_name = "RANK", allow_negative_numbers = true)]
+    lora: Option<i64>,
     /// The directory of the result [default: runs/finetune, runs/finetune-2, …]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -73,6 +79,22 @@ enum TaskArg {
     Regress,
     /// A tag for each word
     Tag,
+    /// The place of an answer in a text
+    Answer,
+    /// A vector for a text, near to those of texts that belong to it
+    Embed,
+}
+
+impl From<TaskArg> for Task {
+    fn from(task: TaskArg) -> Self {
+        match task {
+            TaskArg::Classify => Task::Classify,
+            TaskArg::Regress => Task::Regress,
+            TaskArg::Tag => Task::Tag,
+            TaskArg::Answer => Task::Answer,
+            TaskArg::Embed => Task::Embed,
+        }
+    }
 }
 
 impl FinetuneArgs {
@@ -95,6 +117,7 @@ impl FinetuneArgs {
             ("--epochs", "train.epochs", self.epochs),
             ("--seeds", "train.seeds", self.seeds),
             ("--seed", "train.seed", self.seed),
+            ("--lora", "lora.r", self.lora),
         ];
         for (flag, key, value) in numbers {
             if let Some(value) = value {
@@ -109,6 +132,11 @@ impl FinetuneArgs {
     }
 }
 
+/// Metrics by their names.
+pub(super) fn scores_object(scores: &bedstone_train::Scores) -> serde_json::Value {
+    scores.0.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into()
+}
+
 pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     let (Some(model), Some(task), false) = (&args.model, args.task, args.print_recipe) else {
         output::data(FINETUNE_RECIPE)?;
@@ -116,20 +144,18 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     };
     let isa = args.threads.start()?;
     let settings = args.settings()?;
-    let model = locate(model, Want::Model)?;
+    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
+    let name = model.display().to_string();
+    let model = locate_until(model, Want::Model, &interrupt)?;
     let request = FinetuneRequest {
         model: &model,
-        task: match task {
-            TaskArg::Classify => Task::Classify,
-            TaskArg::Regress => Task::Regress,
-            TaskArg::Tag => Task::Tag,
-        },
+        name: &name,
+        task: task.into(),
         config: args.config.as_deref(),
         settings: &settings,
         out: args.out.as_deref(),
         isa,
     };
-    let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
     let report = finetune(&request, &mut *progress::on_stderr(), &interrupt)?;
     for (name, mean, spread) in report.spread() {
         output::note(match report.scores.len() {
@@ -138,10 +164,8 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
         });
     }
     if args.json {
-        let of = |s: &bedstone_train::Scores| {
-            s.0.iter().map(|(n, v)| ((*n).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>()
-        };
-        let seeds: Vec<_> = report.scores.iter().map(|(seed, s)| json!({"seed": seed, "scores": of(s)})).collect();
+        let of = |(seed, scores): &(u64, _)| json!({"seed": seed, "scores": scores_object(scores)});
+        let seeds: Vec<_> = report.scores.iter().map(of).collect();
         output::line(json!({"dir": report.dir, "kept": report.kept, "seeds": seeds}))?;
     } else {
         output::line(report.dir.display())?;

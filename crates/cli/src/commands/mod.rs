@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Answer(answer::AnswerArgs),
     /// Turn texts into vectors
     Embed(embed::EmbedArgs),
-    /// Measure how well a language model predicts a text, or word vectors do in a test
+    /// Measure how well a language model predicts a text, an encoder does its task, or word vectors do in a test
     Eval(eval::EvalArgs),
     /// List the nearest words of a word
     Similar(similar::SimilarArgs),

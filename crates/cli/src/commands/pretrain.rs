@@ -5,11 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use bedstone_hub::{HubError, Want};
+use bedstone_hub::Want;
 use bedstone_infer::{GenerationConfig, Runtime};
 use bedstone_run::{Ending, Interrupt, Setting, Start, progress};
 use bedstone_tensor::Precision;
-use bedstone_train::{Evaluated, Family, Needs, Report, Request, TrainError, pretrain};
+use bedstone_train::{Evaluated, Family, Needs, Report, Request, pretrain};
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -164,10 +164,7 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         open_vectors: &pretrain_words::open_vectors,
         locate: &|model, needs| {
             let want = if needs == Needs::Tokenizer { Want::Tokenizer } else { Want::Model };
-            locate_until(model, want, Some(&interrupt)).map_err(|e| match e {
-                HubError::Interrupted => TrainError::Interrupted,
-                e => TrainError::Locate(e.into()),
-            })
+            locate_until(model, want, &interrupt)
         },
     };
     let report = pretrain(&request, &mut *progress::on_stderr(), &interrupt)?;
@@ -193,7 +190,9 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
                 });
             }
             // The run is done whatever becomes of its sample.
-            if let (true, Err(e)) = (family.generates(), sample(&report, isa)) {
+            if family.generates()
+                && let Err(e) = sample(&report, isa)
+            {
                 output::note(format!("no sample: {e}"));
             }
             output::line(report.dir.display())?;

@@ -104,6 +104,11 @@ impl Confusion {
     }
 }
 
+/// The class with the largest score: the first of them if there are several, 0 if there is no score.
+pub fn argmax(scores: &[f32]) -> usize {
+    (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best })
+}
+
 /// What became of the examples and predictions of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {

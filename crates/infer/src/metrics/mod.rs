@@ -24,7 +24,7 @@ mod spans;
 pub use answers::{
     AnswerReport, AnswerScore, Best, NoAnswer, answer_f1, exact_match, normalize_answer, squad_v1, squad_v2,
 };
-pub use classes::{Averages, Confusion, Prf};
+pub use classes::{Averages, Confusion, Prf, argmax};
 pub use cosine::{cosine, cosine_matrix, cosine_pairs};
 pub use multilabel::{MultiLabel, hamming_loss, multilabel, subset_accuracy};
 pub use numbers::{mean_absolute_error, mean_squared_error, pearson, r2, spearman};

@@ -8,29 +8,30 @@
 //! An input's result does not depend on the number of threads. What else is in its batch decides how many rows products
 //! have and so which kernel computes them: differences are those of rounding.
 
-use bedstone_data::tokenizer::{Encoding, Special, Truncation};
-use bedstone_models::{Inputs, Logits, Outputs};
-use bedstone_tensor::{Ctx, Tensor};
+use bedstone_data::tokenizer::{Encoding, Special, Tokenizer, Truncation};
+use bedstone_models::{Inputs, Logits, Model, Outputs};
+use bedstone_tensor::{Ctx, Isa, Tensor};
 
-use super::Encoder;
-use crate::{InferError, Result};
+use super::{BATCH_TOKENS, Encoder};
+use crate::{InferError, Result, Runtime};
 
 /// One sequence of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Row {
-    ids: Vec<i32>,
+pub struct Row {
+    /// Tokens.
+    pub ids: Vec<i32>,
     /// Which text each token is of; empty where all are of the first.
-    types: Vec<i32>,
+    pub types: Vec<i32>,
 }
 
 impl Row {
     /// Of one text.
-    pub(crate) fn of_ids(ids: &[u32]) -> Self {
+    pub fn of_ids(ids: &[u32]) -> Self {
         Row { ids: ids.iter().map(|&id| id as i32).collect(), types: Vec::new() }
     }
 
     /// Of one or two texts.
-    pub(crate) fn of(encoding: &Encoding) -> Self {
+    pub fn of(encoding: &Encoding) -> Self {
         let types = match encoding.type_ids.iter().all(|&t| t == 0) {
             true => Vec::new(),
             false => encoding.type_ids.iter().map(|&t| t as i32).collect(),
@@ -38,26 +39,59 @@ impl Row {
         Row { types, ..Row::of_ids(&encoding.ids) }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many tokens.
+    pub fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// A model as rows go through it: training has no more at hand while it evaluates.
+#[derive(Clone, Copy)]
+pub struct Forward<'m> {
+    /// The model.
+    pub model: &'m Model,
+    /// How it is run.
+    pub runtime: Runtime,
+    /// Tokens that go through it at a time.
+    pub batch_tokens: usize,
+}
+
+impl<'m> Forward<'m> {
+    /// With the usual number of tokens a batch.
+    pub fn new(model: &'m Model, runtime: Runtime) -> Self {
+        Forward { model, runtime, batch_tokens: BATCH_TOKENS }
+    }
+}
+
+impl<'m> From<Encoder<'m>> for Forward<'m> {
+    fn from(Encoder { model, runtime, batch_tokens, .. }: Encoder<'m>) -> Self {
+        Forward { model, runtime, batch_tokens }
     }
 }
 
 /// Runs the model on every row and gives `take(row, outputs)` the numbers that each of the outputs `names` has for it:
 /// `[T, width]` or `[width]`.
 ///
-/// An error if an output is not made of numbers, which names the row.
-pub(crate) fn forward<const N: usize>(
-    encoder: Encoder<'_>,
+/// # Errors
+///
+/// If an output is not made of numbers, which names the row; what `take` gives.
+pub fn forward<'m, const N: usize>(
+    encoder: impl Into<Forward<'m>>,
     rows: &[Row],
     names: [&'static str; N],
     mut take: impl FnMut(usize, [&[f32]; N]) -> Result<()>,
 ) -> Result<()> {
+    let Forward { model, runtime, batch_tokens } = encoder.into();
     no_row_without_tokens(rows)?;
-    let env = encoder.model.env(encoder.runtime.isa, encoder.runtime.precision);
-    for batch in batches(rows, encoder.batch_tokens, encoder.model.packs()) {
-        let out = encoder.model.forward(&inputs(rows, &batch), &mut Ctx::inference(env))?;
-        let outputs = outputs(&out, names, encoder)?;
+    let env = model.env(runtime.isa, runtime.precision);
+    for batch in batches(rows, batch_tokens, model.packs()) {
+        let out = model.forward(&inputs(rows, &batch), &mut Ctx::inference(env))?;
+        let outputs = outputs(&out, names, runtime.isa)?;
         let total: usize = batch.iter().map(|&row| rows[row].len()).sum();
         let mut token = 0;
         for (place, &row) in batch.iter().enumerate() {
@@ -108,7 +142,7 @@ pub(crate) fn forward_places(
         let mut inputs = inputs(rows, &batch);
         inputs.logits = Logits::At(asked.iter().map(|&(token, ..)| token as i32).collect());
         let out = encoder.model.forward(&inputs, &mut Ctx::inference(env))?;
-        let [logits] = outputs(&out, [name], encoder)?;
+        let [logits] = outputs(&out, [name], encoder.runtime.isa)?;
         let width = logits.shape().width().max(1);
         for (&(_, row, place), scores) in asked.iter().zip(logits.f32s().chunks_exact(width)) {
             if scores.iter().any(|x| x.is_nan()) {
@@ -122,24 +156,24 @@ pub(crate) fn forward_places(
 
 /// What a tokenizer without special tokens makes of some texts.
 fn no_row_without_tokens(rows: &[Row]) -> Result<()> {
-    match rows.iter().position(|row| row.len() == 0) {
+    match rows.iter().position(Row::is_empty) {
         Some(row) => Err(InferError::NoTokens { row }),
         None => Ok(()),
     }
 }
 
 /// The tokens of a text, or of a pair, cut to `limit`, and whether something was cut off.
-pub(crate) fn tokens(encoder: Encoder<'_>, text: &str, pair: Option<&str>, limit: usize) -> Result<(Row, bool)> {
+pub fn tokens(tokenizer: &Tokenizer, text: &str, pair: Option<&str>, limit: usize) -> Result<(Row, bool)> {
     let row = match pair {
         // Without places of tokens it is faster.
-        None => Row::of_ids(&encoder.tokenizer.encode_ids(text, Special::With)?),
-        Some(pair) => Row::of(&encoder.tokenizer.encode_pair(text, pair, Special::With)?),
+        None => Row::of_ids(&tokenizer.encode_ids(text, Special::With)?),
+        Some(pair) => Row::of(&tokenizer.encode_pair(text, pair, Special::With)?),
     };
     if row.len() <= limit {
         return Ok((row, false));
     }
     let pair = pair.map(|pair| pair.into());
-    let cut = encoder.tokenizer.encode_truncated(text.into(), pair, limit, Truncation::LongestFirst)?;
+    let cut = tokenizer.encode_truncated(text.into(), pair, limit, Truncation::LongestFirst)?;
     Ok((Row::of(&cut), true))
 }
 
@@ -180,10 +214,10 @@ fn inputs(rows: &[Row], batch: &[usize]) -> Inputs {
     inputs.with("token_type_ids", Tensor::from_slice(&types, shape))
 }
 
-fn outputs<const N: usize>(out: &Outputs, names: [&'static str; N], encoder: Encoder<'_>) -> Result<[Tensor; N]> {
+fn outputs<const N: usize>(out: &Outputs, names: [&'static str; N], isa: Isa) -> Result<[Tensor; N]> {
     let mut all = Vec::with_capacity(N);
     for name in names {
-        all.push(out.need(name)?.to_f32(encoder.runtime.isa)?);
+        all.push(out.need(name)?.to_f32(isa)?);
     }
     // As many as names.
     all.try_into().map_err(|_| unreachable!("one a name"))

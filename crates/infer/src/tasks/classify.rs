@@ -96,7 +96,7 @@ pub fn classify(
     };
     let limit = encoder.max_length();
     let tokens: Vec<(batch::Row, bool)> =
-        texts.par_iter().map(|t| batch::tokens(encoder, t.text, t.pair, limit)).collect::<Result<_>>()?;
+        texts.par_iter().map(|t| batch::tokens(encoder.tokenizer, t.text, t.pair, limit)).collect::<Result<_>>()?;
     let (rows, cut): (Vec<_>, Vec<_>) = tokens.into_iter().unzip();
     let mut results: Vec<Classified> =
         cut.into_iter().map(|truncated| Classified { scores: Vec::new(), truncated }).collect();

@@ -113,6 +113,7 @@ pub fn fill<T: AsRef<str> + Sync>(
 
 /// The id of each word that masks are to be compared with: its own, or that of its first token. In the order given, each
 /// once; with the words that are no token of the vocabulary, and the token taken for each.
+#[allow(clippy::type_complexity)] // Two lists, of which the second is for messages.
 pub fn target_ids(tokenizer: &Tokenizer, targets: &[String]) -> Result<(Vec<u32>, Vec<(String, String)>)> {
     let (mut ids, mut replaced) = (Vec::new(), Vec::new());
     for target in targets {

@@ -12,7 +12,7 @@
 //! ```
 
 pub mod answer;
-mod batch;
+pub mod batch;
 pub mod classify;
 pub mod embed;
 pub mod fill;
@@ -92,7 +92,7 @@ impl<'m> Encoder<'m> {
     }
 
     /// An error that names the command that serves the model, unless it is of one of these classes.
-    fn need(&self, task: &'static str, classes: &[Class]) -> Result<()> {
+    pub fn need(&self, task: &'static str, classes: &[Class]) -> Result<()> {
         let class = self.model.class();
         if classes.contains(&class) {
             return Ok(());

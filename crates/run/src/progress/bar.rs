@@ -91,7 +91,7 @@ mod tests {
             "{last}"
         );
 
-        bar.event(&Event::Evaluated(Evaluated { step: 500, loss: 3.0, best: false }));
+        bar.event(&Event::Evaluated(Evaluated { step: 500, loss: 3.0, best: false, more: String::new() }));
         let text = terminal.contents();
         let above = text.lines().rev().nth(1).unwrap();
         assert_eq!(above, "step 500  validation loss 3.00 (as unsure as among 20 tokens)");

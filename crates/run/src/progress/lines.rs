@@ -102,7 +102,7 @@ mod tests {
         for i in 1..=3 {
             lines.event(&tests::step(i, 3));
         }
-        lines.event(&Event::Evaluated(Evaluated { step: 3, loss: 3.0, best: true }));
+        lines.event(&Event::Evaluated(Evaluated { step: 3, loss: 3.0, best: true, more: String::new() }));
         lines.event(&Event::Checkpoint(Saved { step: 3, path: "runs/gpt/training/step-3".into(), bytes: 1536 }));
         lines.note("the file system knows no locks");
         lines.event(&Event::Finished(Finished { step: 3, of: 3, comparison: None }));

@@ -85,7 +85,7 @@ pub struct Step {
 }
 
 /// See [`Event::Evaluated`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluated {
     /// After this step.
     pub step: u64,
@@ -93,6 +93,9 @@ pub struct Evaluated {
     pub loss: f64,
     /// Whether it is the lowest so far.
     pub best: bool,
+    /// What else was measured, for people; empty where nothing was.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub more: String,
 }
 
 /// See [`Event::Checkpoint`].
@@ -176,7 +179,7 @@ pub(crate) mod tests {
         check(&step(1, 2), {
             r#"{"event":"step","step":1,"of":2,"loss":3.21,"lr":0.0003,"grad_norm":0.8,"tokens_per_s":12345.0,"waiting_fraction":0.0}"#
         });
-        check(&Event::Evaluated(Evaluated { step: 1, loss: f64::NAN, best: false }), {
+        check(&Event::Evaluated(Evaluated { step: 1, loss: f64::NAN, best: false, more: String::new() }), {
             r#"{"event":"evaluated","step":1,"loss":null,"best":false}"#
         });
     }

@@ -16,11 +16,29 @@ pub enum LossMeaning {
         /// Number of tokens.
         vocab_size: u64,
     },
+    /// The same of tokens that are masked, and how surprised the model is by whether one text follows another.
+    Masked {
+        /// Number of tokens.
+        vocab_size: u64,
+        /// Whether it says of texts that one follows the other.
+        next_sentence: bool,
+    },
     /// Anything else, explained by one sentence.
     Other(String),
 }
 
 impl LossMeaning {
+    /// The loss of blind guessing.
+    fn blind(&self) -> Option<f64> {
+        match *self {
+            Self::Tokens { vocab_size } | Self::Masked { vocab_size, next_sentence: false } => {
+                Some((vocab_size as f64).ln())
+            }
+            Self::Masked { vocab_size, next_sentence: true } => Some((2.0 * vocab_size as f64).ln()),
+            Self::Other(_) => None,
+        }
+    }
+
     /// One sentence for the start of a run.
     pub fn explained(&self) -> String {
         match self {
@@ -29,6 +47,13 @@ impl LossMeaning {
                 (*vocab_size as f64).ln(),
                 units::count(*vocab_size)
             ),
+            Self::Masked { next_sentence, .. } => {
+                let texts = if *next_sentence { ", plus by whether one text follows the other" } else { "" };
+                let blind = self.blind().unwrap_or_default();
+                format!(
+                    "loss: how surprised the model is by each masked token{texts}; {blind:.2} is blind guessing, 0 is certainty"
+                )
+            }
             Self::Other(text) => format!("loss: {text}"),
         }
     }
@@ -38,10 +63,13 @@ impl LossMeaning {
         if !loss.is_finite() {
             return "not a number: training has failed".to_owned();
         }
-        let Self::Tokens { vocab_size } = self else { return String::new() };
+        let blind = self.blind().unwrap_or(f64::INFINITY);
+        if loss >= blind + 0.98f64.ln() {
+            return "no better than blind guessing".to_owned();
+        }
+        let Self::Tokens { .. } = self else { return String::new() };
         let choices = loss.exp();
         match choices {
-            _ if choices >= 0.98 * *vocab_size as f64 => "no better than blind guessing".to_owned(),
             _ if choices < 1.05 => "nearly certain of each token".to_owned(),
             _ if choices < 9.95 => format!("as unsure as between {choices:.1} tokens"),
             _ => format!("as unsure as among {} tokens", units::count(choices.round() as u64)),
@@ -110,7 +138,8 @@ fn evaluated_text(evaluated: &Evaluated, loss: &LossMeaning) -> String {
     let best = if evaluated.best { "best so far" } else { "" };
     let remarks: Vec<&str> = [meaning.as_str(), best].into_iter().filter(|text| !text.is_empty()).collect();
     let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
-    format!("step {}  validation loss {}{remarks}", units::count(evaluated.step), loss_text(evaluated.loss))
+    let more = if evaluated.more.is_empty() { String::new() } else { format!(", {}", evaluated.more) };
+    format!("step {}  validation loss {}{more}{remarks}", units::count(evaluated.step), loss_text(evaluated.loss))
 }
 
 fn finished_text(finished: &Finished) -> String {
@@ -151,12 +180,19 @@ mod tests {
         check(f64::INFINITY, "not a number: training has failed");
         check(1e9, "no better than blind guessing");
         assert_eq!(LossMeaning::Other("squared error".into()).of(1.0), "");
+        let masked = LossMeaning::Masked { vocab_size: 1000, next_sentence: true };
+        assert_eq!([masked.of(7.59), masked.of(7.5)], ["no better than blind guessing", ""]);
     }
 
     #[test]
     fn meaning_at_the_start() {
         let tokens = LossMeaning::Tokens { vocab_size: 50_257 }.explained();
         assert!(tokens.ends_with("10.82 is blind guessing among 50,257 tokens, 0 is certainty"), "{tokens}");
+        let masked = LossMeaning::Masked { vocab_size: 1000, next_sentence: true }.explained();
+        assert!(
+            masked.contains("each masked token, plus by whether") && masked.contains("; 7.60 is blind"),
+            "{masked}"
+        );
         assert_eq!(LossMeaning::Other("squared error of counts".into()).explained(), "loss: squared error of counts");
     }
 

@@ -15,6 +15,11 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The key that is set, such as `train.lr`.
+    pub fn key(&self) -> String {
+        self.keys.join(".")
+    }
+
     /// Reads `a.b=c`, the argument of `--set`: `c` is a TOML value, and what is none is text.
     ///
     /// `train.lr=3e-4`, `train.decay=false`, `data.files=["a", "b"]`, `optimizer={lr=0.1}`, `train.schedule=cosine`,

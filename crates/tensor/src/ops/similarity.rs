@@ -35,7 +35,8 @@ pub fn similarity(a: &Tensor, b: &Tensor, scale: f32, ctx: &mut Ctx<'_>) -> Resu
     }
     impl Backward for SimilarityBackward {
         fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-            let [n, m] = grad.dims("similarity")?;
+            // The gradient may come from another shape of the same numbers.
+            let (n, m) = (self.a.shape().rows(), self.b.shape().rows());
             self.give(self.a.var(), Mat::new(grad.f32s(), m), &self.b, n, grads, env)?;
             self.give(self.b.var(), Mat::t(grad.f32s(), m), &self.a, m, grads, env)
         }
@@ -63,6 +64,11 @@ mod tests {
             check("similarity", &[[n, k].into(), [m, k].into()], |p, ctx| {
                 let (a, b) = (ctx.leaf(p[0]), ctx.leaf(p[1]));
                 similarity(&a, &b, 0.5, ctx)
+            });
+            check("similarity in another shape", &[[n, k].into(), [m, k].into()], |p, ctx| {
+                let (a, b) = (ctx.leaf(p[0]), ctx.leaf(p[1]));
+                let column = similarity(&a, &b, 0.5, ctx)?.reshape([n * m, 1])?;
+                crate::ops::rows(&column, &[(n * m - 1) as i32, 0], ctx)
             });
         }
     }

@@ -1,30 +1,82 @@
 //! The model card of a fine-tuned model.
 
-use bedstone_models::{Class, Model};
+use bedstone_models::Model;
 use bedstone_run::units;
 
-use super::{FinetuneRequest, data::Data, fit::Fitted};
+use super::{FinetuneRequest, Task, fit::Fitted};
 
-/// `README.md` of the checkpoint.
-pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &Data, fitted: &Fitted) -> String {
-    let (pipeline, auto, verb) = match model.class() {
-        Class::TokenClassification => ("token-classification", "AutoModelForTokenClassification", "tag"),
-        _ => ("text-classification", "AutoModelForSequenceClassification", "classify"),
-    };
+/// How a model is used.
+struct Use {
+    library: &'static str,
+    pipeline: &'static str,
+    /// After `bedstone`.
+    command: &'static str,
+    /// The class of Python's library.
+    python: &'static str,
+}
+
+impl Use {
+    fn of(task: Task) -> Self {
+        let library = "transformers";
+        match task {
+            Task::Classify | Task::Regress => Use {
+                library,
+                pipeline: "text-classification",
+                command: "classify DIR \"a text\"",
+                python: "AutoModelForSequenceClassification",
+            },
+            Task::Tag => Use {
+                library,
+                pipeline: "token-classification",
+                command: "tag DIR \"a text\"",
+                python: "AutoModelForTokenClassification",
+            },
+            Task::Answer => Use {
+                library,
+                pipeline: "question-answering",
+                command: "answer DIR --question \"a question\" --context \"a text\"",
+                python: "AutoModelForQuestionAnswering",
+            },
+            Task::Embed => Use {
+                library: "sentence-transformers",
+                pipeline: "sentence-similarity",
+                command: "embed DIR texts.txt --out vectors.safetensors",
+                python: "SentenceTransformer",
+            },
+        }
+    }
+
+    fn python(&self, task: Task) -> String {
+        let class = self.python;
+        match task {
+            Task::Embed => format!(
+                "from sentence_transformers import {class}\n\
+                 vectors = {class}(DIR).encode([\"a text\", \"another one\"])"
+            ),
+            _ => format!(
+                "from transformers import {class}, AutoTokenizer\n\
+                 model, tokenizer = {class}.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR)"
+            ),
+        }
+    }
+}
+
+/// `README.md` of the checkpoint; `data` is the training data's name.
+pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, fitted: &Fitted) -> String {
+    let usage = Use::of(request.task);
+    let Use { library, pipeline, command, .. } = usage;
     let scores: String = fitted.scores.0.iter().map(|(name, value)| format!("| {name} | {value:.4} |\n")).collect();
     format!(
-        "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\ntags: [bedstone]\n---\n\n\
-         # {} fine-tuned on {}\n\n\
+        "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags: [bedstone]\n---\n\n\
+         # {} fine-tuned on {data}\n\n\
          | | |\n|---|---|\n| architecture | {} |\n| parameters | {} |\n| from | `{}` |\n| step of the best evaluation | {} |\n\
          {scores}\n`recipe.toml` describes the training completely; metrics are those of the evaluation data.\n\n\
-         ```sh\nbedstone {verb} DIR \"a text\"\n```\n\n\
-         ```python\nfrom transformers import {auto}, AutoTokenizer\n\
-         model, tokenizer = {auto}.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR)\n```\n",
+         ```sh\nbedstone {command}\n```\n\n```python\n{}\n```\n",
         model.architecture().model_type,
-        data.name,
         model.class_name(),
         units::count(model.params().numel() as u64),
-        request.model.display(),
+        request.name,
         fitted.step,
+        usage.python(request.task),
     )
 }

@@ -3,127 +3,162 @@
 use std::path::Path;
 
 use bedstone_data::{
-    labelled::{
-        Label, LabelForm, Labels, Place, TagExample, TagOptions, TextExample, TextOptions, Unit, read_tags, read_texts,
-    },
+    labelled::{Place, Unit},
     sampler::Permutation,
     tokenizer::Tokenizer,
 };
+use bedstone_infer::tasks::embed::SentenceConfig;
 use bedstone_kernels::random;
-use bedstone_models::Class;
+use bedstone_models::{Class, Model};
 use bedstone_world::{Split, World};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{Task, examples::Examples, recipe::LabelledConfig};
+use super::{
+    Task,
+    answers::Answers,
+    examples::{Evaluate, Train},
+    pairs::Pairs,
+    recipe::LabelledConfig,
+    tags::Tags,
+    texts::Texts,
+};
 use crate::{Result, TrainError};
 
-/// Labelled data, and what its labels are.
-pub(crate) struct Data {
-    kind: Kind,
-    /// In a few words.
-    pub(crate) name: String,
+/// A kind of labelled data: how it is read, and what a model has to be to learn it.
+pub(crate) trait Kind {
+    /// A record.
+    type Example;
+
+    /// The records of a file.
+    fn read(&self, path: &Path) -> Result<Vec<Self::Example>>;
+
+    /// What the World has of it, in words; `None` for nothing.
+    fn in_world(&self) -> Option<&'static str>;
+
+    /// The first `count` records of a split of the World.
+    fn world(&self, world: &World, split: Split, count: u64) -> Vec<Self::Example>;
+
+    /// Takes the labels of the training data for those that there are.
+    fn learn(&mut self, train: &[Self::Example]) -> Result<()>;
+
+    /// Takes the labels of a model for those that there are; an error if it is none for this task.
+    fn adopt(&mut self, model: &Model) -> Result<()>;
+
+    /// The head that is needed, and the fields of `config.json` that describe it.
+    fn head(&self) -> (Class, Map<String, Value>);
+
+    /// Examples to learn from.
+    fn train(&self, examples: &[Self::Example], setup: &Setup<'_>) -> Result<Box<dyn Train>>;
+
+    /// Examples to measure by.
+    fn eval(&self, examples: &[Self::Example], setup: &Setup<'_>) -> Result<Box<dyn Evaluate>>;
 }
 
-enum Kind {
-    Texts { train: Vec<TextExample>, eval: Vec<TextExample>, labels: Option<Labels>, many: bool },
-    Tags { train: Vec<TagExample>, eval: Vec<TagExample>, labels: Labels },
+/// What makes tokens of text.
+pub(crate) struct Setup<'a> {
+    pub(crate) tokenizer: &'a Tokenizer,
+    /// Tokens of an example, at most.
+    pub(crate) max_length: usize,
+    /// What follows the encoder, where texts become vectors.
+    pub(crate) sentence: Option<&'a SentenceConfig>,
+}
+
+/// Labelled data, split.
+pub(crate) trait Data {
+    /// The head that its labels need, and the fields of `config.json` that describe them.
+    fn head(&self) -> (Class, Map<String, Value>);
+
+    /// Tokens of the training and the evaluation examples.
+    fn tokenise(&self, setup: &Setup<'_>) -> Result<(Box<dyn Train>, Box<dyn Evaluate>)>;
+}
+
+struct Both<K: Kind> {
+    kind: K,
+    train: Vec<K::Example>,
+    eval: Vec<K::Example>,
+}
+
+impl<K: Kind> Data for Both<K> {
+    fn head(&self) -> (Class, Map<String, Value>) {
+        self.kind.head()
+    }
+
+    fn tokenise(&self, setup: &Setup<'_>) -> Result<(Box<dyn Train>, Box<dyn Evaluate>)> {
+        Ok((self.kind.train(&self.train, setup)?, self.kind.eval(&self.eval, setup)?))
+    }
+}
+
+/// Does something with the kind of data that a task takes.
+macro_rules! with_kind {
+    ($task:expr, $config:expr, $kind:ident => $body:expr) => {
+        match $task {
+            Task::Classify => with_kind!(@ Texts::classes($config), $kind => $body),
+            Task::Regress => with_kind!(@ Texts::numbers($config), $kind => $body),
+            Task::Tag => with_kind!(@ Tags::new($config), $kind => $body),
+            Task::Answer => with_kind!(@ Answers::new($config), $kind => $body),
+            Task::Embed => with_kind!(@ Pairs::new($config), $kind => $body),
+        }
+    };
+    (@ $make:expr, $kind:ident => $body:expr) => {{
+        #[allow(unused_mut)]
+        let mut $kind = $make;
+        $body
+    }};
+}
+
+/// Reads what the recipe names; gives its name, too. Labels are those of the training data: one that only the evaluation
+/// data has is an error.
+pub(crate) fn read(task: Task, config: &LabelledConfig, seed: u64) -> Result<(Box<dyn Data>, String)> {
+    with_kind!(task, config, kind => both(kind, task, config, seed))
+}
+
+/// The records of a file as examples to measure `model` by, whose labels they have to have.
+pub(crate) fn read_eval(
+    task: Task,
+    config: &LabelledConfig,
+    path: &Path,
+    model: &Model,
+    setup: &Setup<'_>,
+) -> Result<Box<dyn Evaluate>> {
+    with_kind!(task, config, kind => {
+        kind.adopt(model)?;
+        kind.eval(&kind.read(path)?, setup)
+    })
 }
 
 /// Where no evaluation data is given, one example in so many is kept for it.
 const HELD: usize = 10;
+/// The seed of the embedded data: the same for every run.
+const WORLD_SEED: u64 = 0;
 
-impl Data {
-    /// Reads what the recipe names. Labels are those of the training data: one that only the evaluation data has is an
-    /// error.
-    pub(crate) fn read(task: Task, config: &LabelledConfig, seed: u64) -> Result<Self> {
-        let name = match &config.train {
-            Some(path) => format!("`{}`", path.display()),
-            None => "sentences of the embedded World".to_owned(),
-        };
-        let named = |column: &str| (!column.is_empty()).then(|| column.to_owned());
-        let kind = match task {
-            Task::Tag => {
-                let options =
-                    TagOptions { words: named(&config.text), tags: named(&config.label), ..Default::default() };
-                let (train, eval) = match &config.train {
-                    None => world(config.sentences, tagged),
-                    Some(path) => split(path, config.eval.as_deref(), seed, |path| Ok(read_tags(path, &options)?))?,
-                };
-                let labels = Labels::of_tags(&train)?;
-                Kind::Tags { train, eval, labels }
-            }
-            Task::Classify | Task::Regress => {
-                let options = TextOptions {
-                    text: named(&config.text),
-                    pair: named(&config.pair),
-                    label: named(&config.label),
-                    form: if task == Task::Regress { LabelForm::Number } else { LabelForm::Auto },
-                    ..TextOptions::default()
-                };
-                let (train, eval) = match (&config.train, task) {
-                    (None, Task::Regress) => {
-                        return Err(TrainError::Examples {
-                            what: "--task regress".into(),
-                            got: "no data".into(),
-                            wanted: "--data FILE".into(),
-                            hint: "the embedded World has classes and tags, no numbers".into(),
-                        });
-                    }
-                    (None, _) => world(config.sentences, sentences),
-                    (Some(path), _) => {
-                        split(path, config.eval.as_deref(), seed, |path| Ok(read_texts(path, &options)?))?
-                    }
-                };
-                let many = train.iter().any(|e| matches!(e.label, Label::Many(_)));
-                let labels = if task == Task::Regress { None } else { Some(Labels::of_texts(&train)?) };
-                Kind::Texts { train, eval, labels, many }
-            }
-        };
-        Ok(Data { kind, name })
-    }
-
-    /// The head that these labels need, and the fields of `config.json` that describe them.
-    pub(crate) fn head(&self) -> (Class, Map<String, Value>) {
-        let mut fields = Map::new();
-        let named = |labels: &Labels, fields: &mut Map<String, Value>| {
-            let ids = labels.names().iter().enumerate();
-            let by_id: Map<String, Value> = ids.clone().map(|(i, n)| (i.to_string(), json!(n))).collect();
-            fields.insert("id2label".into(), by_id.into());
-            fields.insert("label2id".into(), ids.map(|(i, n)| (n.clone(), json!(i))).collect::<Map<_, _>>().into());
-        };
-        match &self.kind {
-            Kind::Tags { labels, .. } => {
-                named(labels, &mut fields);
-                (Class::TokenClassification, fields)
-            }
-            Kind::Texts { labels: Some(labels), many, .. } => {
-                named(labels, &mut fields);
-                let problem = if *many { "multi_label_classification" } else { "single_label_classification" };
-                fields.insert("problem_type".into(), problem.into());
-                (Class::SequenceClassification, fields)
-            }
-            Kind::Texts { labels: None, .. } => {
-                fields.insert("id2label".into(), json!({"0": "LABEL_0"}));
-                fields.insert("label2id".into(), json!({"LABEL_0": 0}));
-                fields.insert("problem_type".into(), "regression".into());
-                (Class::SequenceClassification, fields)
-            }
+fn both<K: Kind + 'static>(
+    mut kind: K,
+    task: Task,
+    config: &LabelledConfig,
+    seed: u64,
+) -> Result<(Box<dyn Data>, String)> {
+    let (train, eval, name) = match (&config.train, kind.in_world()) {
+        (Some(path), _) => {
+            let (train, eval) = split(path, config.eval.as_deref(), seed, |path| kind.read(path))?;
+            (train, eval, format!("`{}`", path.display()))
         }
-    }
-
-    /// Tokens of the training and the evaluation examples.
-    pub(crate) fn tokenise(&self, tokenizer: &Tokenizer, max_length: usize) -> Result<(Examples, Examples)> {
-        Ok(match &self.kind {
-            Kind::Texts { train, eval, labels, many } => {
-                let examples = |e: &[TextExample]| Examples::texts(e, labels.as_ref(), *many, tokenizer, max_length);
-                (examples(train)?, examples(eval)?)
-            }
-            Kind::Tags { train, eval, labels } => {
-                let examples = |e: &[TagExample]| Examples::tags(e, labels, tokenizer, max_length);
-                (examples(train)?, examples(eval)?)
-            }
-        })
-    }
+        (None, Some(what)) => {
+            let (world, count) = (World::new(WORLD_SEED), config.sentences);
+            let train = kind.world(&world, Split::Train, count);
+            let eval = kind.world(&world, Split::Validation, (count / HELD as u64).max(1));
+            (train, eval, format!("{what} of the embedded World"))
+        }
+        (None, None) => {
+            return Err(TrainError::Examples {
+                what: format!("--task {}", task.name()),
+                got: "no data".into(),
+                wanted: "--data FILE".into(),
+                hint: "the embedded World has classes, tags, questions and pairs, no numbers".into(),
+            });
+        }
+    };
+    kind.learn(&train)?;
+    Ok((Box::new(Both { kind, train, eval }), name))
 }
 
 /// Two files, or one whose every tenth example, in an order drawn from the seed, is for evaluation.
@@ -154,34 +189,12 @@ fn split<T>(
     Ok((examples.collect(), eval))
 }
 
-fn world<T>(count: u64, make: impl Fn(Split, u64) -> Vec<T>) -> (Vec<T>, Vec<T>) {
-    (make(Split::Train, count), make(Split::Validation, (count / HELD as u64).max(1)))
-}
-
-/// The seed of the embedded sentences: the same data for every run.
-const WORLD_SEED: u64 = 0;
-
-fn at(split: Split, record: usize) -> Place {
+/// The place of a record of the World.
+pub(crate) fn at(split: Split, record: usize) -> Place {
     Place { file: Path::new(split.name()).into(), record: record as u64 + 1, unit: Unit::Record }
 }
 
-fn sentences(split: Split, count: u64) -> Vec<TextExample> {
-    let all = World::new(WORLD_SEED).labelled_sentences(split, count).enumerate();
-    let example = |(i, s): (usize, bedstone_world::LabelledSentence)| TextExample {
-        place: at(split, i),
-        text: s.text,
-        pair: None,
-        label: Label::One(s.label.name().to_owned()),
-    };
-    all.map(example).collect()
-}
-
-fn tagged(split: Split, count: u64) -> Vec<TagExample> {
-    let all = World::new(WORLD_SEED).tagged_sentences(split, count).enumerate();
-    let example = |(i, s): (usize, bedstone_world::TaggedSentence)| TagExample {
-        place: at(split, i),
-        words: s.words,
-        tags: s.tags.into_iter().map(str::to_owned).collect(),
-    };
-    all.map(example).collect()
+/// The error of a record that a task cannot use.
+pub(crate) fn refused(place: &Place, got: String, wanted: impl Into<String>, hint: &str) -> TrainError {
+    TrainError::Examples { what: place.to_string(), got, wanted: wanted.into(), hint: hint.to_owned() }
 }

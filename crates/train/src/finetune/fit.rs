@@ -1,21 +1,22 @@
 //! The steps of one fine-tuning.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use bedstone_data::sampler::{Batch, Permutation};
 use bedstone_infer::Runtime;
 use bedstone_kernels::random;
 use bedstone_models::Model;
 use bedstone_run::{Event, Interrupt, Progress, progress};
-use bedstone_tensor::Params;
+use bedstone_tensor::{ParamId, Params};
 
 use super::{
-    adapt::layer_rates,
-    examples::{Examples, Scores},
+    adapt::{body, layer_rates},
+    examples::{Evaluate, Scores, Train},
     recipe::FitConfig,
 };
 use crate::{
     Result, TrainError,
+    lora::LowRank,
     optimizer::{AdamW, AdamWConfig},
     schedule::{Kind, Schedule},
     step::{Done, Pass, Update},
@@ -29,6 +30,8 @@ pub(crate) struct Fitted {
     pub(crate) step: u64,
     /// Steps done.
     pub(crate) steps: u64,
+    /// The factors of weights that learned by them.
+    pub(crate) low_rank: BTreeMap<ParamId, LowRank>,
     /// Evaluations in order: step, mean training loss since the one before, scores.
     pub(crate) history: Vec<(u64, f64, Scores)>,
     /// Whether the user stopped it.
@@ -41,7 +44,8 @@ pub(crate) fn fit(
     config: &FitConfig,
     seed: u64,
     runtime: Runtime,
-    (train, eval): (&Examples, &Examples),
+    low_rank: BTreeMap<ParamId, LowRank>,
+    (train, eval): (&dyn Train, &dyn Evaluate),
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Fitted> {
@@ -57,11 +61,11 @@ pub(crate) fn fit(
     };
     let adamw =
         AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay: config.weight_decay };
-    let rates = layer_rates(model.params(), model.info().layers, model.architecture().base_prefix, config.layer_decay);
-    let mut optimizer = AdamW::new(adamw, model.params()).with_rates(rates);
+    let rates = layer_rates(model.params(), model.info().layers, &body(model), config.layer_decay);
+    let mut optimizer = AdamW::new(adamw, model.params()).with_rates(rates).with_low_rank(low_rank);
     let interval = (per_epoch / config.evaluations).max(1);
     let mut history: Vec<(u64, f64, Scores)> = Vec::new();
-    let mut best: Option<(u64, Scores, Params)> = None;
+    let mut best: Option<(u64, Scores, Params, BTreeMap<ParamId, LowRank>)> = None;
     let (mut losses, mut worse, mut step, mut interrupted) = (Vec::new(), 0, 0, false);
     // Speed is that of this process, evaluations included.
     let (mut tokens, started) = (0, Instant::now());
@@ -109,16 +113,16 @@ pub(crate) fn fit(
             if !step.is_multiple_of(interval) && step != steps {
                 continue;
             }
-            let scores = eval.evaluate(model, runtime)?;
+            let scores = eval.report(model, runtime)?.scores;
             let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
             losses.clear();
-            let better = best.as_ref().is_none_or(|(_, b, _)| scores.judge() > b.judge());
+            let better = best.as_ref().is_none_or(|(_, b, ..)| scores.judge() > b.judge());
             let told: Vec<String> = scores.0.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             let mark = if better { ", best so far" } else { "" };
             progress.note(&format!("step {step}: training loss {loss:.4}, evaluation {}{mark}", told.join(", ")));
             history.push((step, loss, scores.clone()));
             if better {
-                best = Some((step, scores, model.params().clone()));
+                best = Some((step, scores, model.params().clone(), optimizer.low_rank().clone()));
                 worse = 0;
             } else {
                 worse += 1;
@@ -129,12 +133,12 @@ pub(crate) fn fit(
             }
         }
     }
-    let (at, scores) = match best {
-        Some((at, scores, params)) => {
+    let (at, scores, low_rank) = match best {
+        Some((at, scores, params, low_rank)) => {
             *model.params_mut() = params;
-            (at, scores)
+            (at, scores, low_rank)
         }
-        None => (step, eval.evaluate(model, runtime)?),
+        None => (step, eval.report(model, runtime)?.scores, optimizer.low_rank().clone()),
     };
-    Ok(Fitted { scores, step: at, steps: step, history, interrupted })
+    Ok(Fitted { scores, step: at, steps: step, low_rank, history, interrupted })
 }

@@ -3,37 +3,56 @@
 //! ```text
 //! mod.rs       what is asked for, from checkpoint to checkpoint
 //! recipe.rs    its settings
-//! data.rs      from files, or the World, to examples
-//! examples.rs  tokenised examples, their losses and metrics
-//! adapt.rs     which parameters learn, and how fast
+//! data.rs      from files, or the World, to examples; what a kind of data has to say for itself
+//! examples.rs  what tokenised examples of all kinds have in common
+//! texts.rs     classes and numbers of texts
+//! tags.rs      tags of words
+//! answers.rs   answers to questions
+//! pairs.rs     vectors of texts
+//! adapt.rs     which parameters learn, how fast, and by which factors
+//! adapter.rs   factors as files of peft
 //! fit.rs       the steps of one seed
+//! measure.rs   a model on labelled data, without training
 //! ```
 
 mod adapt;
+mod adapter;
+mod answers;
 mod card;
 mod data;
 mod examples;
 mod fit;
+mod measure;
+mod pairs;
 mod recipe;
+mod tags;
+mod texts;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use bedstone_data::tokenizer::Tokenizer;
-use bedstone_infer::Runtime;
+use bedstone_infer::{
+    Runtime,
+    tasks::embed::{SentenceConfig, save_sentence_transformer},
+};
 use bedstone_models::{Model, load_head, save};
 use bedstone_run::{
     Interrupt, Layers, Log, Progress, Recipe, RunDir, Setting, dir::model_folder, files::FileError, units,
 };
-use bedstone_tensor::Isa;
+use bedstone_tensor::{Isa, Param, ParamId};
 use serde_json::{Map, json};
 
 use card::card;
-use data::Data;
-pub use examples::Scores;
+use data::Setup;
+pub use examples::{Scores, TaskReport};
 use fit::{Fitted, fit};
-use recipe::{ClassWeights, FinetuneRecipe};
+pub use measure::{MeasureRequest, measure};
+use recipe::{ClassWeights, FinetuneRecipe, LoraSave};
 
-use crate::{Result, TrainError, precision::resolve};
+use crate::{Result, TrainError, lora::LowRank, precision::resolve};
 
 /// What a model is fine-tuned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +63,39 @@ pub enum Task {
     Regress,
     /// A tag for each word.
     Tag,
+    /// The place of an answer in a text.
+    Answer,
+    /// A vector for a text, near to those of texts that belong to it.
+    Embed,
+}
+
+impl Task {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Classify => "classify",
+            Task::Regress => "regress",
+            Task::Tag => "tag",
+            Task::Answer => "answer",
+            Task::Embed => "embed",
+        }
+    }
+
+    /// Tokens of an example, where nothing else is said.
+    fn usual_length(self, sentence: Option<&SentenceConfig>) -> usize {
+        match self {
+            Task::Answer => 384,
+            _ => sentence.and_then(|s| s.max_seq_length).unwrap_or(128),
+        }
+    }
 }
 
 /// What to fine-tune.
 pub struct FinetuneRequest<'a> {
     /// The checkpoint directory to start from.
     pub model: &'a Path,
+    /// What the user calls it.
+    pub name: &'a str,
     /// What for.
     pub task: Task,
     /// A recipe file over the built-in one.
@@ -101,59 +147,88 @@ pub fn finetune(
 ) -> Result<FinetuneReport> {
     let layers = Layers { built_in: FINETUNE_RECIPE, config: request.config, settings: request.settings };
     let recipe: Recipe<FinetuneRecipe> = Recipe::resolve(layers)?;
-    if let Some((key, wanted)) = recipe.values.wrong() {
-        return Err(recipe.invalid(key, wanted).into());
+    check(&recipe)?;
+    let (t, lora) = (recipe.values.train.clone(), &recipe.values.lora);
+    let as_adapter = lora.save == LoraSave::Adapter;
+    if as_adapter && lora.r == 0 {
+        return Err(recipe.without_use("lora.save", "there are factors with lora.r above 0 only").into());
     }
-    let t = recipe.values.train.clone();
+    if as_adapter && request.task == Task::Embed {
+        return Err(recipe.without_use("lora.save", "a sentence-transformer is saved whole: \"merged\"").into());
+    }
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
-    let folder = model_folder(request.model)?;
+    let dir = model_folder(request.model)?;
+    // Of old sentence-transformers it is not the model's.
+    let folder = if request.task == Task::Embed { SentenceConfig::encoder_folder(&dir)? } else { dir.clone() };
     let mut tokenizer = Tokenizer::load(&folder)?;
     if request.task == Task::Tag {
         // A byte-level tokenizer tells words apart by the spaces before them.
         tokenizer.add_prefix_space()?;
     }
-    let data = Data::read(request.task, &recipe.values.data, t.seed)?;
+    let (data, data_name) = data::read(request.task, &recipe.values.data, t.seed)?;
     let (class, fields) = data.head();
     let start = |seed| {
         let (mut model, report) = load_head(&folder, class, &fields, seed)?;
-        let frozen = adapt::freeze(model.params_mut(), &t.freeze)?;
-        Ok::<_, TrainError>((model, report, frozen))
+        if t.random_weights {
+            model = Model::random(model.config().clone(), seed)?;
+        }
+        let mut low_rank = BTreeMap::new();
+        if lora.r > 0 {
+            low_rank = adapt::low_rank(&mut model, lora, &report.fresh, seed)?;
+        }
+        adapt::freeze(model.params_mut(), &t.freeze)?;
+        low_rank.retain(|id, _| model.params().get(*id).trainable);
+        Ok::<_, TrainError>((model, report, low_rank))
     };
-    let (model, report, frozen) = start(t.seed)?;
+    let (model, report, low_rank) = start(t.seed)?;
+    let mut sentence = match request.task {
+        Task::Embed => Some(pairs::sentence(&dir, model.info().width, t.pooling)?),
+        _ => None,
+    };
     let limit = model.info().max_length.unwrap_or(usize::MAX);
-    let length = if t.max_length == 0 { limit } else { t.max_length.min(limit) };
-    let (mut train, eval) = data.tokenise(&tokenizer, length)?;
-    if t.class_weights == ClassWeights::Balanced {
-        train.balance();
+    let asked = if t.max_length == 0 { request.task.usual_length(sentence.as_ref()) } else { t.max_length };
+    let max_length = asked.min(limit);
+    let setup = Setup { tokenizer: &tokenizer, max_length, sentence: sentence.as_ref() };
+    let (mut train, eval) = data.tokenise(&setup)?;
+    if t.class_weights == ClassWeights::Balanced && !train.balance() {
+        return Err(recipe.without_use("train.class_weights", "these examples have no class each").into());
+    }
+    if train.whole_batches() && t.micro_batch != 0 && t.micro_batch < t.batch {
+        let why = "each pair is compared with all others of its batch, which cannot be split; \
+                   train.gradient_checkpointing=true saves memory, too";
+        return Err(recipe.without_use("train.micro_batch", why).into());
     }
     progress.note(&format!("data: {} examples for training, {} for evaluation", train.len(), eval.len()));
-    for (what, examples) in [("training", &train), ("evaluation", &eval)] {
-        if examples.cut > 0 {
-            let (n, of) = (examples.cut, examples.len());
-            progress.note(&format!("{n} of {of} {what} examples are longer than {length} tokens, and are cut"));
-        }
+    for (what, notes) in [("training", train.notes()), ("evaluation", eval.notes())] {
+        notes.iter().for_each(|note| progress.note(&format!("{what}: {note}")));
+    }
+    if let Some(sentence) = &mut sentence {
+        // What it learned with is what it is used with.
+        sentence.max_seq_length = Some(max_length);
     }
     if !report.fresh.is_empty() {
         progress.note(&format!("new: {}", report.fresh.join(", ")));
     }
-    if frozen > 0 {
-        let of = units::count(model.params().numel() as u64);
-        progress.note(&format!("frozen: {} of {of} numbers", units::count(frozen as u64)));
+    let (learned, of) = (learned(&model, &low_rank), model.params().numel());
+    if learned < of {
+        let (learned, of) = (units::count(learned as u64), units::count(of as u64));
+        progress.note(&format!("trained: {learned} numbers, beside {of} of the model"));
     }
-    let mut dir = RunDir::create(request.out, "finetune")?;
-    let mut log = Log::create(&dir.log())?;
+    let mut run = RunDir::create(request.out, "finetune")?;
+    let mut log = Log::create(&run.log())?;
     let mut scores: Vec<(u64, Scores)> = Vec::new();
     let mut kept: Option<(u64, Fitted, Model)> = None;
-    let mut first = Some(model);
+    let mut first = Some((model, low_rank));
     for seed in t.seed..t.seed + t.seeds {
-        let mut model = match first.take() {
-            Some(model) => model,
+        let (mut model, low_rank) = match first.take() {
+            Some(first) => first,
             None => {
                 progress.note(&format!("seed {seed}"));
-                start(seed)?.0
+                let (model, _, low_rank) = start(seed)?;
+                (model, low_rank)
             }
         };
-        let fitted = fit(&mut model, &t, seed, runtime, (&train, &eval), progress, interrupt)?;
+        let fitted = fit(&mut model, &t, seed, runtime, low_rank, (&*train, &*eval), progress, interrupt)?;
         for (step, loss, s) in &fitted.history {
             let mut line = Map::new();
             line.insert("seed".into(), seed.into());
@@ -171,18 +246,44 @@ pub fn finetune(
         }
     }
     let Some((seed, fitted, model)) = kept else { return Err(TrainError::Interrupted) };
-    let card = card(&model, request, &data, &fitted);
+    let card = card(&model, request, &data_name, &fitted);
     let text = recipe.to_toml();
-    dir.commit(fitted.steps.max(1), |staging| {
-        save(&model, staging)?;
-        tokenizer.save(staging)?;
+    run.commit(fitted.steps.max(1), |staging| {
+        match &sentence {
+            Some(sentence) => save_sentence_transformer(staging, &model, &tokenizer, sentence)?,
+            None => {
+                match as_adapter {
+                    true => adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?,
+                    false => drop(save(&model, staging)?),
+                }
+                tokenizer.save(staging)?;
+            }
+        }
         for (name, text) in [("README.md", &card), ("recipe.toml", &text)] {
             let path = staging.join(name);
             std::fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
         }
         Ok::<_, TrainError>(())
     })?;
-    dir.finish()?;
+    run.finish()?;
     let interrupted = fitted.interrupted;
-    Ok(FinetuneReport { dir: dir.path().to_owned(), scores, kept: seed, interrupted })
+    Ok(FinetuneReport { dir: run.path().to_owned(), scores, kept: seed, interrupted })
+}
+
+/// An error that names the first key whose value makes no sense.
+fn check(recipe: &Recipe<FinetuneRecipe>) -> Result<()> {
+    match recipe.values.wrong() {
+        Some((key, wanted)) => Err(recipe.invalid(key, wanted).into()),
+        None => Ok(()),
+    }
+}
+
+/// How many numbers learn.
+fn learned(model: &Model, low_rank: &BTreeMap<ParamId, LowRank>) -> usize {
+    let of = |(id, p): (ParamId, &Param)| match low_rank.get(&id) {
+        Some(factors) => factors.len(),
+        None if p.trainable => p.value.shape().numel(),
+        None => 0,
+    };
+    model.params().iter().map(of).sum()
 }

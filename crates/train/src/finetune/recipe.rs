@@ -13,6 +13,7 @@ use crate::recipe::PrecisionChoice;
 pub(crate) struct FinetuneRecipe {
     pub(crate) data: LabelledConfig,
     pub(crate) train: FitConfig,
+    pub(crate) lora: LoraConfig,
 }
 
 /// `[data]`.
@@ -24,8 +25,14 @@ pub(crate) struct LabelledConfig {
     pub(crate) eval: Option<PathBuf>,
     pub(crate) text: String,
     pub(crate) pair: String,
+    pub(crate) negative: String,
     pub(crate) label: String,
     pub(crate) sentences: u64,
+    pub(crate) score_scale: f64,
+    pub(crate) doc_stride: usize,
+    pub(crate) n_best_size: usize,
+    pub(crate) max_answer_length: usize,
+    pub(crate) null_threshold: f64,
 }
 
 /// `[train]`.
@@ -45,12 +52,33 @@ pub(crate) struct FitConfig {
     pub(crate) layer_decay: f64,
     pub(crate) freeze: Vec<String>,
     pub(crate) class_weights: ClassWeights,
+    pub(crate) pooling: PoolingChoice,
     pub(crate) patience: u64,
     pub(crate) evaluations: u64,
     pub(crate) seed: u64,
     pub(crate) seeds: u64,
     pub(crate) precision: PrecisionChoice,
     pub(crate) gradient_checkpointing: bool,
+    pub(crate) random_weights: bool,
+}
+
+/// `[lora]`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct LoraConfig {
+    pub(crate) r: usize,
+    pub(crate) alpha: f64,
+    pub(crate) target_modules: Vec<String>,
+    pub(crate) save: LoraSave,
+}
+
+/// What is written of a model that learned by LoRA.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LoraSave {
+    /// The whole model with its new weights.
+    Merged,
+    /// The factors and the head, as `peft` has them.
+    Adapter,
 }
 
 /// How classes are weighted in the loss.
@@ -61,6 +89,18 @@ pub(crate) enum ClassWeights {
     None,
     /// Each class counts the same, as scikit-learn's `balanced`.
     Balanced,
+}
+
+/// How states of tokens become one vector.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PoolingChoice {
+    /// As the model has it; the mean where it says nothing.
+    Auto,
+    /// Their mean.
+    Mean,
+    /// That of the first token.
+    Cls,
 }
 
 impl FinetuneRecipe {
@@ -80,7 +120,12 @@ impl FinetuneRecipe {
             ("train.layer_decay", t.layer_decay > 0.0 && t.layer_decay <= 1.0, "above 0, at most 1"),
             ("train.evaluations", t.evaluations > 0, "1 or more"),
             ("train.seeds", t.seeds > 0, "1 or more"),
+            ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
             ("data.sentences", self.data.sentences >= 20, "20 or more"),
+            ("data.score_scale", self.data.score_scale > 0.0 && self.data.score_scale.is_finite(), "above 0"),
+            ("data.n_best_size", self.data.n_best_size > 0, "1 or more"),
+            ("data.max_answer_length", self.data.max_answer_length > 0, "1 or more"),
+            ("data.null_threshold", !self.data.null_threshold.is_nan(), "a number"),
         ];
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
     }

@@ -123,12 +123,17 @@ impl Run {
         let schedule =
             Schedule { kind: t.schedule, lr: t.lr, min_lr: t.min_lr, warmup: t.warmup, steps: t.steps, decay: t.decay };
         let first = self.state.step;
+        let vocab_size = self.model.info().vocab_size as u64;
+        let meaning = match &self.recipe.values.mask {
+            Some(mask) => progress::LossMeaning::Masked { vocab_size, next_sentence: mask.next_sentence },
+            None => progress::LossMeaning::Tokens { vocab_size },
+        };
         progress.event(&Event::Started(progress::Started {
             run: self.dir.path().to_owned(),
             done: first,
             of: t.steps,
             plan: self.plan.clone(),
-            loss: progress::LossMeaning::Tokens { vocab_size: self.model.info().vocab_size as u64 },
+            loss: meaning,
         }));
         self.started = Instant::now();
         let mut final_evaluation = None;
@@ -150,7 +155,8 @@ impl Run {
                     if best {
                         self.state.best = Some(e.loss());
                     }
-                    progress.event(&Event::Evaluated(progress::Evaluated { step: step.step, loss: e.loss(), best }));
+                    let (step, loss, more) = (step.step, e.loss(), e.more());
+                    progress.event(&Event::Evaluated(progress::Evaluated { step, loss, best, more }));
                     final_evaluation = Some(e);
                 }
             } else {
@@ -332,7 +338,7 @@ impl Run {
             peak_bytes: run_plan::peak_memory(),
             seconds: self.started.elapsed().as_secs_f64(),
             disk_bytes: Some(self.disk),
-            aside: Aside { waiting: self.loader.waited().as_secs_f64(), ..self.aside },
+            aside: Some(Aside { waiting: self.loader.waited().as_secs_f64(), ..self.aside }),
         };
         Comparison { plan: self.plan.clone(), outcome }
     }

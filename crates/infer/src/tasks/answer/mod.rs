@@ -2,14 +2,14 @@
 
 mod spans;
 
-use bedstone_data::tokenizer::{Encoding, Truncation, Window};
+use bedstone_data::tokenizer::{Encoding, Tokenizer, Truncation, Window};
 use bedstone_models::Class;
 use rayon::prelude::*;
 
 use self::spans::Spans;
 use super::{
     Encoder,
-    batch::{self, Row},
+    batch::{self, Forward, Row},
     no_empty_text,
 };
 use crate::{InferError, Result};
@@ -95,18 +95,55 @@ pub fn answer(encoder: Encoder<'_>, questions: &[Question<'_>], options: &Answer
     no_empty_text(questions.iter().map(|q| q.context))?;
     let max_length = options.max_seq_len.min(encoder.max_length());
     let stride = options.doc_stride.unwrap_or((max_length / 2).min(128));
-    let window = Window { max_length, truncation: Truncation::OnlySecond, stride };
-    let features: Vec<Vec<Encoding>> = questions
+    let windows: Vec<Vec<Encoding>> = questions
         .par_iter()
-        .map(|q| Ok(encoder.tokenizer.encode_windows(q.question.into(), Some(q.context.into()), &window)?))
+        .map(|q| windows(encoder.tokenizer, q.question, q.context, max_length, stride))
         .collect::<Result<_>>()?;
-    let encodings: Vec<&Encoding> = features.iter().flatten().collect();
+    let contexts: Vec<&str> = questions.iter().map(|q| q.context).collect();
+    search(encoder, cls(encoder.tokenizer), &contexts, &windows, options)
+}
+
+/// A question and its context as tokens, in as many windows of `max_length` as the context needs; windows share `stride`
+/// tokens of it.
+///
+/// # Errors
+///
+/// If the question leaves no room.
+pub fn windows(
+    tokenizer: &Tokenizer,
+    question: &str,
+    context: &str,
+    max_length: usize,
+    stride: usize,
+) -> Result<Vec<Encoding>> {
+    let window = Window { max_length, truncation: Truncation::OnlySecond, stride };
+    Ok(tokenizer.encode_windows(question.into(), Some(context.into()), &window)?)
+}
+
+/// The token that stands for no answer.
+pub fn cls(tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.special().cls.as_ref().map(|cls| cls.id)
+}
+
+/// The answers that a model finds in the windows over each of `contexts`, as [`answer`] and the evaluation of training
+/// search for them; the token `cls` stands for no answer.
+///
+/// # Errors
+///
+/// If the model's results are not numbers, which names the question.
+pub fn search<'m>(
+    model: impl Into<Forward<'m>>,
+    cls: Option<u32>,
+    contexts: &[&str],
+    windows: &[Vec<Encoding>],
+    options: &AnswerOptions,
+) -> Result<Vec<Answers>> {
+    let encodings: Vec<&Encoding> = windows.iter().flatten().collect();
     let rows: Vec<Row> = encodings.iter().map(|e| Row::of(e)).collect();
-    let question_of: Vec<usize> = features.iter().enumerate().flat_map(|(q, f)| vec![q; f.len()]).collect();
+    let question_of: Vec<usize> = windows.iter().enumerate().flat_map(|(q, w)| vec![q; w.len()]).collect();
     let mut found: Vec<Option<Spans>> = vec![None; rows.len()];
-    let cls = encoder.tokenizer.special().cls.as_ref().map(|cls| cls.id);
     let count = if options.align_to_words { 2 * options.top_k + 10 } else { options.top_k };
-    let failed = batch::forward(encoder, &rows, ["start_logits", "end_logits"], |row, [start, end]| {
+    let failed = batch::forward(model, &rows, ["start_logits", "end_logits"], |row, [start, end]| {
         let allowed = allowed(encodings[row], cls);
         found[row] = Some(Spans::find(start, end, &allowed, options.max_answer_len, count));
         Ok(())
@@ -115,7 +152,7 @@ pub fn answer(encoder: Encoder<'_>, questions: &[Question<'_>], options: &Answer
         InferError::NotNumbers { row } => InferError::NotNumbers { row: question_of[row] },
         other => other,
     })?;
-    let mut results: Vec<Merged> = questions.iter().map(|q| Merged::new(q.context)).collect();
+    let mut results: Vec<Merged> = contexts.iter().map(|context| Merged::new(context)).collect();
     for ((encoding, spans), &question) in encodings.iter().zip(&found).zip(&question_of) {
         if let Some(spans) = spans {
             results[question].add(encoding, spans, options);
@@ -182,5 +219,5 @@ fn place(encoding: &Encoding, first: usize, last: usize, align_to_words: bool) -
         let tokens = encoding.word_ids.iter().zip(&encoding.sequence_ids).zip(&encoding.offsets);
         tokens.filter(move |((w, s), _)| **w == Some(word) && **s == Some(1)).map(|(_, offsets)| *offsets)
     };
-    (of(start).next().map_or(from, |o| o.0), of(end).last().map_or(to, |o| o.1))
+    (of(start).next().map_or(from, |o| o.0), of(end).next_back().map_or(to, |o| o.1))
 }

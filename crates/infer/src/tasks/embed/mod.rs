@@ -12,14 +12,14 @@ pub use save::save_sentence_transformer;
 
 use std::path::Path;
 
-use bedstone_data::tokenizer::Special;
+use bedstone_data::tokenizer::{Special, Tokenizer};
 use bedstone_models::{Architecture, Class, LoadReport, checkpoint::ConfigFile, load_with};
 use bedstone_tensor::Tensor;
 use rayon::prelude::*;
 
 use super::{
     Encoder, EncoderModel,
-    batch::{self, Row},
+    batch::{self, Forward, Row},
 };
 use crate::{Result, Runtime};
 
@@ -111,26 +111,42 @@ pub fn embed<T: AsRef<str> + Sync>(
     let prompt = prompt.unwrap_or_default();
     let tokens: Vec<(Row, bool)> = texts
         .par_iter()
-        .map(|text| tokens(encoder, config, &[prompt, text.as_ref()].concat(), limit))
+        .map(|text| tokens(encoder.tokenizer, config, &[prompt, text.as_ref()].concat(), limit))
         .collect::<Result<_>>()?;
     let truncated = (0..tokens.len()).filter(|&i| tokens[i].1).collect();
     let rows: Vec<Row> = tokens.into_iter().map(|(row, _)| row).collect();
     let skipped = prompt_tokens(encoder, config, prompt, limit)?;
-    let c = encoder.model.info().width;
+    let (data, width) = vectors(encoder, config, &rows, skipped)?;
+    Ok(Embeddings { data, width, truncated })
+}
+
+/// The vectors of rows of tokens, one after another, and how wide they are. The first `skipped` tokens, those of a prompt
+/// that is not pooled, take no part.
+///
+/// # Errors
+///
+/// If the model's results are not numbers, which names the row.
+pub fn vectors<'m>(
+    model: impl Into<Forward<'m>>,
+    config: &SentenceConfig,
+    rows: &[Row],
+    skipped: usize,
+) -> Result<(Vec<f32>, usize)> {
+    let model = model.into();
+    let c = model.model.info().width;
     let width = config.pooling().len() * c;
-    let mut pooled = Tensor::zeros::<f32>([texts.len(), width]);
+    let mut pooled = Tensor::zeros::<f32>([rows.len(), width]);
     let data = pooled.f32s_mut();
-    batch::forward(encoder, &rows, ["last_hidden_state"], |row, [states]| {
+    batch::forward(model, rows, ["last_hidden_state"], |row, [states]| {
         config.pool(states, c, skipped, &mut data[row * width..(row + 1) * width]);
         Ok(())
     })?;
-    let out = config.finish(pooled, encoder.runtime.isa);
-    let width = out.shape().width();
-    Ok(Embeddings { data: out.f32s().to_vec(), width, truncated })
+    let out = config.finish(pooled, model.runtime.isa);
+    Ok((out.f32s().to_vec(), out.shape().width()))
 }
 
-/// The tokens of a text, and whether its end was cut off.
-fn tokens(encoder: Encoder<'_>, config: &SentenceConfig, text: &str, limit: usize) -> Result<(Row, bool)> {
+/// The tokens of a text, at most `limit`, and whether its end was cut off.
+pub fn tokens(tokenizer: &Tokenizer, config: &SentenceConfig, text: &str, limit: usize) -> Result<(Row, bool)> {
     let lower;
     let text = match config.do_lower_case {
         true => {
@@ -139,7 +155,7 @@ fn tokens(encoder: Encoder<'_>, config: &SentenceConfig, text: &str, limit: usiz
         }
         false => text,
     };
-    batch::tokens(encoder, text, None, limit)
+    batch::tokens(tokenizer, text, None, limit)
 }
 
 /// Tokens at the start that belong to the prompt and are not pooled.

@@ -1,0 +1,45 @@
+//! A language model on a text.
+
+use std::process::ExitCode;
+
+use bedstone_data::shards::{Build, Text, Validation, default_cache_dir};
+use bedstone_run::units;
+use bedstone_train::{TrainError, evaluate};
+
+use super::{super::text_model, EvalArgs};
+use crate::output;
+
+/// How well a language model predicts a text.
+pub(super) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    let model = text_model(&args.model, args.runtime.runtime()?)?;
+    let corpus = args.text.open()?;
+    let cache = match &args.cache {
+        Some(dir) => dir.clone(),
+        None => default_cache_dir().map_err(TrainError::from)?,
+    };
+    let mut build = Build::new(Text::Corpus(&corpus), &model.tokenizer, cache);
+    build.validation = Validation::None;
+    let shards = build.run().map_err(TrainError::from)?;
+    let limit = model.model.info().max_length.unwrap_or(1024);
+    let context = match args.context {
+        Some(n) if n as usize > limit => {
+            return Err(output::Usage(format!("--context: got {n}, the model takes {limit}")).into());
+        }
+        Some(n) => n as usize,
+        None => limit.min(1024),
+    };
+    output::note(format!("tokens: in {}", shards.dir.display()));
+    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch as usize, 0)?;
+    if !e.loss.is_finite() {
+        anyhow::bail!("{}: the loss is {}: the weights are damaged", args.model.display(), e.loss);
+    }
+    if args.json {
+        output::line(serde_json::to_string(&e)?)?;
+    } else {
+        output::line(format!("loss            {:.4}", e.loss))?;
+        output::line(format!("perplexity      {:.3}", e.perplexity))?;
+        output::line(format!("bits per byte   {:.4}", e.bits_per_byte))?;
+        output::line(format!("tokens          {}", units::count(e.tokens)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
