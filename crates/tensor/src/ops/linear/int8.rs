@@ -9,10 +9,11 @@ use bedstone_kernels::{
 use super::{LinearArgs, Parts};
 use crate::{Ctx, Element, Precision, Result, Tensor, TensorError};
 
-/// Narrower inputs are multiplied in the precision of the rest: there is nothing to win, and few errors to cancel.
+/// Narrower inputs are multiplied in the precision of the rest: little is won, and few errors cancel.
 const NARROWEST: usize = 64;
 
-/// Whether a product is one of int8. Last results (`full`) are not: logits of near classes differ by less than a step.
+/// Whether a product is one of int8. Last results (`full`) are not: what is compared should not be rounded last, and an
+/// encoder's are a row a text.
 pub(super) fn serves(k: usize, args: LinearArgs<'_>, ctx: &Ctx<'_>) -> Result<bool> {
     if ctx.precision != Precision::Int8 {
         return Ok(false);
