@@ -107,6 +107,11 @@ pub fn analogies(vectors: &Vectors, path: &Path, restrict: usize) -> Result<Anal
     if sections.iter().all(|(s, _)| s.total == 0) {
         return Err(WordsError::format_hint(path, "holds no questions", "a question is a line of four words"));
     }
+    if sections.iter().all(|(s, _)| s.asked == 0) {
+        let total: u64 = sections.iter().map(|(s, _)| s.total).sum();
+        let what = format!("none of {total} questions has all its words in the vocabulary");
+        return Err(WordsError::format(path, what));
+    }
     let index = Index::new(vectors);
     let ask = |&[a, b, c, d]: &[u32; 4]| {
         let (a1, b1, c1) = (index.unit(a), index.unit(b), index.unit(c));

@@ -34,6 +34,8 @@ pub(crate) struct Stored {
     pub(crate) path: PathBuf,
     pub(crate) vocab: Vocab,
     pub(crate) dimension: usize,
+    /// How words are cut, where rows of n-grams stand behind those of words.
+    pub(crate) ngrams: Option<NGrams>,
     source: Source,
 }
 
@@ -62,7 +64,7 @@ impl Stored {
         if !path.is_dir() || model_type(&model_folder(path)?)?.is_none() {
             let v = Vectors::open(path)?;
             let (dimension, path) = (v.dimension, path.to_owned());
-            return Ok(Self { path, dimension, source: Source::Numbers(v.numbers), vocab: v.vocab });
+            return Ok(Self { path, dimension, ngrams: None, source: Source::Numbers(v.numbers), vocab: v.vocab });
         }
         let opened = Opened::open(path)?;
         let input = if opened.ngrams.is_some() { "input" } else { "vectors" };
@@ -70,6 +72,7 @@ impl Stored {
             path: path.to_owned(),
             vocab: opened.vocab,
             dimension: opened.dimension,
+            ngrams: opened.ngrams,
             source: Source::Tensors { tensors: opened.tensors, input },
         })
     }

@@ -110,6 +110,16 @@ fn errors_name_the_place() {
 }
 
 #[test]
+fn numbers_that_are_none_in_text() {
+    let dir = tempfile::tempdir().unwrap();
+    for (bad, says) in [("nan", "number 2 is `nan`"), ("inf", "number 2 is `inf`")] {
+        let path = file(&dir, "v.txt", &format!("a 1 2\nb 1 {bad}\n"));
+        let e = Vectors::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(e.contains(says), "{e}");
+    }
+}
+
+#[test]
 fn words_with_spaces_in_text() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(&dir, "glove.txt", "new york 1 2\n. . 3 4\n");
@@ -183,7 +193,9 @@ fn tests_of_vectors() {
         (triple(&found.semantic), triple(&found.syntactic), triple(&found.all)),
         ((1, 2, 3), (1, 1, 1), (2, 3, 4))
     );
-    assert_eq!(analogies(&v, &path, 3).unwrap().all.asked, 0, "woman is the fourth word");
+    // Woman is the fourth word.
+    let e = analogies(&v, &path, 3).unwrap_err().to_string();
+    assert!(e.ends_with("q.txt: none of 4 questions has all its words in the vocabulary"), "{e}");
     let path = file(&dir, "q.txt", "a b c\n");
     assert!(
         analogies(&v, &path, 0)

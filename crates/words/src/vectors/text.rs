@@ -67,6 +67,9 @@ pub(super) fn parse(path: &Path, format: Format, bytes: &[u8]) -> Result<Vectors
                 }
                 _ => wrong(number, format!("number {} is `{field}`", at + 1)),
             })?;
+            if !x.is_finite() {
+                return Err(wrong(number, format!("number {} is `{field}`", at + 1)));
+            }
             numbers[begin + at] = x;
         }
         let Some(word) = fields.next().filter(|w| !w.is_empty() && d > 0) else {

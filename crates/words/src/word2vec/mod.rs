@@ -301,6 +301,16 @@ impl Word2Vec {
         progress: &mut dyn bedstone_run::Progress,
     ) -> Result<()> {
         let (vocab, m) = (&started.prepared.vocab, &self.model);
+        let own = model::ngrams(&self.recipe);
+        if let Some(n) = init.ngrams.filter(|n| own != Some(*n)) {
+            // A word's row alone is not its vector: the n-grams' rows belong to it, and they fit no other cut.
+            let what = format!("its words are cut with minn {}, maxn {}, bucket {}", n.minn, n.maxn, n.bucket);
+            let hint = format!(
+                "set subwords.minn={} subwords.maxn={} subwords.bucket={}, or begin from its vectors: bedstone convert",
+                n.minn, n.maxn, n.bucket
+            );
+            return Err(WordsError::format_hint(&init.path, what, hint));
+        }
         let source = init.input()?;
         let mut taken = 0;
         source.each_row(|r, x| {

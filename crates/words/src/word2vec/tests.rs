@@ -143,3 +143,17 @@ fn settings_that_make_no_sense() {
         assert!(!out.exists());
     }
 }
+
+#[test]
+fn going_on_with_words_cut_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = dir.path().join("first");
+    let cut = "subwords.minn=3 subwords.maxn=4 subwords.bucket=500";
+    train(&first, cut).unwrap();
+    let base = format!("vocabulary.min_count=2 model.vector_size=20 train.epochs=1 train.init={}", first.display());
+    for other in ["", "subwords.minn=3 subwords.maxn=4 subwords.bucket=400"] {
+        let e = run(pretrain, &dir.path().join("x"), &format!("{base} {other}"), Start::New, Isa::detect());
+        let e = e.unwrap_err().to_string();
+        assert!(e.contains("cut with minn 3, maxn 4, bucket 500\nhint: set subwords.minn=3"), "{other}: {e}");
+    }
+}
