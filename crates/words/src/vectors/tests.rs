@@ -113,7 +113,7 @@ fn errors_name_the_place() {
 fn numbers_that_are_none_in_text() {
     let dir = tempfile::tempdir().unwrap();
     for (bad, says) in [("nan", "number 2 is `nan`"), ("inf", "number 2 is `inf`")] {
-        let path = file(&dir, "v.txt", &format!("a 1 2\nb 1 {bad}\n"));
+        let path = file(&dir, "v.txt", format!("a 1 2\nb 1 {bad}\n"));
         let e = Vectors::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(e.contains(says), "{e}");
     }
