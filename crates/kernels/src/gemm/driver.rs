@@ -7,6 +7,7 @@
 use super::{
     Gemm, Mat,
     epilogue::{Block, Epilogue},
+    tasks,
 };
 use crate::{
     isa::Isa,
@@ -29,17 +30,14 @@ pub(super) fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, 
     let (mc, nc) = (mr * ROW_PANELS, (NC / nr).max(1) * nr);
     let mut packed = Buf::for_overwrite(n.div_ceil(nr) * nr * k);
     pool::for_chunks(&mut packed, (nr * k).max(1), |j, panel| pack(panel, nr, b.strides(), b.data, j * nr, n, k));
-    let columns = n.div_ceil(nc);
-    pool::for_each(m.div_ceil(mc) * columns, |task| {
-        let (row, col) = (task / columns * mc, task % columns * nc);
-        let block = Block { row, col, rows: mc.min(m - row), cols: nc.min(n - col) };
+    tasks::for_each_block(m, n, (mc, nc), |block| {
         let mut rows = Buf::for_overwrite(block.rows.div_ceil(mr) * mr * k);
         let (rs, cs) = a.strides();
         for (i, panel) in rows.chunks_mut((mr * k).max(1)).enumerate() {
-            pack(panel, mr, (cs, rs), a.data, row + i * mr, m, k);
+            pack(panel, mr, (cs, rs), a.data, block.row + i * mr, m, k);
         }
         let mut acc = Buf::for_overwrite(mc * nc);
-        run_block(isa, &rows, &packed[col * k..], k, &mut acc, block, out, epilogue);
+        run_block(isa, &rows, &packed[block.col * k..], k, &mut acc, block, out, epilogue);
     });
 }
 

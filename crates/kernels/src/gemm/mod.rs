@@ -10,6 +10,7 @@ mod epilogue;
 mod few;
 pub(crate) mod half;
 mod int8;
+mod tasks;
 mod tile;
 
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};

@@ -15,21 +15,14 @@ use crate::{
     gemm::{
         Mat,
         epilogue::{Block as Place, Epilogue},
+        tasks,
     },
     isa::Isa,
     mem::Buf,
     number::Number,
     out::Out,
-    pool,
     simd::simd_fn,
 };
-
-/// Rows of a task, at most.
-const MC: usize = 96;
-/// Columns of a task, at most.
-const NC: usize = 256;
-/// Tasks that a product is cut into where its shape allows it, so that threads have something to share.
-const TASKS: usize = 16;
 
 pub(super) fn gemm<C: Number>(
     isa: Isa,
@@ -46,18 +39,6 @@ pub(super) fn gemm<C: Number>(
     }
 }
 
-/// Rows and columns of a task, by shape alone.
-fn task_size<K: HalfTile>(m: usize, n: usize) -> (usize, usize) {
-    let (mut mc, mut nc) = (MC / K::MR * K::MR, NC);
-    while nc > 2 * NR && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
-        nc -= NR;
-    }
-    while mc > K::MR && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
-        mc -= K::MR;
-    }
-    (mc, nc)
-}
-
 fn run<C: Number, K: HalfTile>(
     isa: Isa,
     kernel: K,
@@ -68,11 +49,7 @@ fn run<C: Number, K: HalfTile>(
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
 ) {
-    let (mc, nc) = task_size::<K>(m, n);
-    let columns = n.div_ceil(nc);
-    pool::for_each(m.div_ceil(mc) * columns, |task| {
-        let (row, col) = (task / columns * mc, task % columns * nc);
-        let place = Place { row, col, rows: mc.min(m - row), cols: nc.min(n - col) };
+    tasks::for_each_block(m, n, tasks::size(m, n, K::MR, NR), |place| {
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         let mut start = true;

@@ -5,23 +5,19 @@ use super::{
     tile::{Block, Int8Tile, block_len},
 };
 use crate::{
-    gemm::epilogue::{Block as Place, Epilogue},
+    gemm::{
+        epilogue::{Block as Place, Epilogue},
+        tasks,
+    },
     isa::Isa,
     mem::Buf,
     number::Number,
     out::Out,
-    pool,
     simd::{Portable, simd_fn},
 };
 
-/// Rows of a task, at most.
-const MC: usize = 96;
-/// Columns of a task, at most.
-const NC: usize = 256;
 /// Depth of one pass over a block's panels, so that a panel stays in the first cache: 16 KiB.
 const KC: usize = 512;
-/// Tasks that a product is cut into where its shape allows it, so that threads have something to share.
-const TASKS: usize = 16;
 /// The most rows that a tile has.
 const MOST: usize = 12;
 
@@ -41,18 +37,6 @@ pub(super) fn gemm<C: Number>(isa: Isa, a: &Int8Rows, b: &Int8Panels, out: Out<'
     run(isa, Portable, a, b, out, epilogue);
 }
 
-/// Rows and columns of a task, by shape alone.
-fn task_size<K: Int8Tile>(m: usize, n: usize) -> (usize, usize) {
-    let (mut mc, mut nc) = (MC / K::MR * K::MR, NC);
-    while nc > 2 * NR && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
-        nc -= NR;
-    }
-    while mc > K::MR && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
-        mc -= K::MR;
-    }
-    (mc, nc)
-}
-
 fn run<C: Number, K: Int8Tile>(
     isa: Isa,
     kernel: K,
@@ -63,11 +47,7 @@ fn run<C: Number, K: Int8Tile>(
 ) {
     const { assert!(K::MR <= MOST) };
     let (m, n) = (a.m, b.n);
-    let (mc, nc) = task_size::<K>(m, n);
-    let columns = n.div_ceil(nc);
-    pool::for_each(m.div_ceil(mc) * columns, |task| {
-        let (row, col) = (task / columns * mc, task % columns * nc);
-        let place = Place { row, col, rows: mc.min(m - row), cols: nc.min(n - col) };
+    tasks::for_each_block(m, n, tasks::size(m, n, K::MR, NR), |place| {
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<i32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         sum(kernel, a, b, place, &mut acc);

@@ -1,0 +1,32 @@
+//! How a product is cut into tasks, which share nothing.
+
+use super::epilogue::Block;
+use crate::pool;
+
+/// Rows of a task, at most.
+const MC: usize = 96;
+/// Columns of a task, at most.
+const NC: usize = 256;
+/// Tasks that a product is cut into where its shape allows it, so that threads have something to share.
+const TASKS: usize = 16;
+
+/// Rows and columns of a task for tiles of `mr` rows and panels of `nr` columns, by shape alone.
+pub(super) fn size(m: usize, n: usize, mr: usize, nr: usize) -> (usize, usize) {
+    let (mut mc, mut nc) = (MC / mr * mr, NC);
+    while nc > 2 * nr && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
+        nc -= nr;
+    }
+    while mc > mr && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
+        mc -= mr;
+    }
+    (mc, nc)
+}
+
+/// Calls `task` with each block of at most `mc` rows and `nc` columns of an `m × n` result, on all threads.
+pub(super) fn for_each_block(m: usize, n: usize, (mc, nc): (usize, usize), task: impl Fn(Block) + Sync) {
+    let columns = n.div_ceil(nc);
+    pool::for_each(m.div_ceil(mc) * columns, |i| {
+        let (row, col) = (i / columns * mc, i % columns * nc);
+        task(Block { row, col, rows: mc.min(m - row), cols: nc.min(n - col) });
+    });
+}
