@@ -107,7 +107,12 @@ fn unknown_keys_name_the_nearest() {
         "--set train.n_embd=1: unknown key `train.n_embd`\nhint: did you mean `model.n_embd`?",
     );
     check_recipe("lr=1", "--set lr=1: unknown key `lr`\nhint: did you mean `train.lr`?");
-    check_recipe("model.hidden_size=8", "--set model.hidden_size=8: unknown key `model.hidden_size`");
+    // What other models and programs call so.
+    check_recipe(
+        "model.hidden_size=8",
+        "--set model.hidden_size=8: unknown key `model.hidden_size`\nhint: did you mean `model.n_embd`?",
+    );
+    check_recipe("model.cats=8", "--set model.cats=8: unknown key `model.cats`");
     check_recipe("steps", "--set steps: wanted `key=value`");
     check_file("[train]\nlr = 1e-3\nwarmpu = 3\n", {
         "my.toml:3: unknown key `train.warmpu`\nhint: did you mean `train.warmup`?"
