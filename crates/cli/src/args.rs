@@ -12,7 +12,7 @@ use crate::output::Usage;
 /// How many threads.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct ThreadArgs {
-    /// Threads; all cores if not given. Results do not depend on it
+    /// Threads; all cores if not given. Results do not depend on it, but for word2vec without --deterministic
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }

@@ -6,8 +6,11 @@ use std::{
 };
 
 use bedstone_hub::{Event, Hub, HubError, ModelId, Settings, Want};
-use bedstone_run::{Interrupt, interrupt, progress::Transfer};
+use bedstone_run::{Interrupt, interrupt, progress::Transfer, units};
 use bedstone_train::TrainError;
+use bedstone_words::Vectors;
+
+use crate::output;
 
 /// The directory (or file) that a command's MODEL stands for.
 ///
@@ -24,6 +27,19 @@ pub(crate) fn locate_until(model: &Path, want: Want, interrupt: &Interrupt) -> R
         HubError::Interrupted => TrainError::Interrupted,
         e => TrainError::Locate(e.into()),
     })
+}
+
+/// Word vectors, with a note on what of the file is not used.
+pub(crate) fn word_vectors(path: &Path) -> anyhow::Result<Vectors> {
+    let vectors = Vectors::open(path)?;
+    if let Some((word, rows)) = &vectors.repeated {
+        let rows = units::count(*rows);
+        output::note(format!(
+            "{}: words such as `{word}` stand there more than once; the first counts, {rows} rows are left out",
+            path.display()
+        ));
+    }
+    Ok(vectors)
 }
 
 /// Without `until` Ctrl-C ends the process.

@@ -504,5 +504,9 @@ fn interrupted_before_a_run() {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let ended = ended(child.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-    assert!(ended.stderr.ends_with("stopped before the first step\n"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.ends_with("stopped before the first step; nothing was kept: start it again by the same command\n"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -134,6 +134,26 @@ fn mistakes() {
     p.fails("pretrain word2vec --init v.txt --out run", 1, {
         "v.txt: vectors have 2 dimensions, wanted 100\nhint: go on with --set model.vector_size=2"
     });
+    p.fails("pretrain word2vec --set train.sample=2", 2, {
+        "--set train.sample=2: `train.sample` is 2, wanted 0 to 1, such as 1e-3"
+    });
+    p.fails("pretrain glove --set train.lr=0.1", 2, {
+        "--set train.lr=0.1: unknown key `train.lr`\nhint: did you mean `train.eta`?"
+    });
+    p.fails("pretrain glove --resume --out none", 1, {
+        "none: holds no run that could go on\n\
+         hint: name the folder of the run with `--out`; to begin one, say what to train on: `--data`, `--config` or `--set`"
+    });
+    assert!(!p.path("none").exists());
+    p.fails("map v.txt king --out m.png", 2, "--out m.png: the picture is an SVG, wanted a name that ends with .svg");
+    p.fails("convert v.txt --to glove-text --out none/v", 1, {
+        "none/v: cannot write: No such file or directory (os error 2)"
+    });
+    p.write("vocab.txt", "king 10\nqueen 9\n");
+    p.fails("similar vocab.txt king", 1, {
+        "vocab.txt: line 1: one number behind the word\n\
+         hint: this looks like a list of words with counts; the vectors of a run are opened by its directory"
+    });
     p.write("odd.txt", "");
     p.fails("inspect odd.txt", 1, "odd.txt: an empty file");
 }
@@ -226,6 +246,33 @@ fn interrupted() {
          hint: resume with the recipe of the run, or start another run from its vectors with --init"
         ),
     );
+}
+
+/// Published files have words twice.
+#[test]
+fn the_first_of_equal_words_counts() {
+    let p = Place::new();
+    p.write("v.txt", "4 2\nking 1 1\nqueen -1 1\nking 0 0\nmen 1 0\n");
+    let e = p.done("similar v.txt queen");
+    assert_eq!(e.stdout, "0.0000  king\n-0.7071  men\n");
+    let note = "v.txt: words such as `king` stand there more than once; the first counts, 1 rows are left out\n";
+    assert_eq!(e.stderr, note);
+    p.done("convert v.txt --to word2vec-binary --out v.bin");
+    assert!(p.read("v.bin").starts_with(b"3 2\nking "));
+}
+
+/// A run of words in lower case answers whatever the case; other files have words of their own.
+#[test]
+fn words_of_any_case() {
+    let p = Place::new();
+    p.done("pretrain word2vec --set data.stories=300 --set subwords.maxn=4 --set subwords.bucket=1000 --set train.epochs=1 --out v");
+    let [lower, upper] = ["cat", "Cat"].map(|word| p.done(&format!("similar v {word}")).stdout);
+    assert_eq!(lower, upper);
+    assert!(!lower.contains(" cat\n"), "{lower}");
+    p.fails("classify v cat", 1, {
+        "v/config.json: model_type `word2vec` is not known here\n\
+         hint: these are word vectors, for similar, analogy, map, convert, eval --task analogy|similarity and --init-embeddings"
+    });
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub enum ModelError {
     #[error(transparent)]
     Tensor(#[from] TensorError),
     /// An architecture that is not there.
-    #[error("{}: model_type `{model_type}` is not known here\nhint: known are {}", path.display(), known())]
+    #[error("{}: model_type `{model_type}` is not known here\nhint: {}", path.display(), known(model_type))]
     Unknown {
         /// The configuration.
         path: PathBuf,
@@ -83,8 +83,12 @@ pub enum ModelError {
     },
 }
 
-fn known() -> String {
-    ARCHITECTURES.iter().map(|a| a.model_type).collect::<Vec<_>>().join(", ")
+fn known(model_type: &str) -> String {
+    if matches!(model_type, "word2vec" | "glove") {
+        return "these are word vectors, for similar, analogy, map, convert, eval --task analogy|similarity and --init-embeddings".into();
+    }
+    let known = ARCHITECTURES.iter().map(|a| a.model_type).collect::<Vec<_>>().join(", ");
+    format!("known are {known}")
 }
 
 fn near(names: &[String]) -> String {

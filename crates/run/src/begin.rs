@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Layers, Progress, Recipe, Resume, RunDir, Verify,
-    dir::{DirError, last_run},
+    dir::{DirError, RUNS, last_run},
     files::FileError,
     recipe::{Change, RecipeError, diff},
 };
@@ -40,10 +40,15 @@ pub enum Ending {
 impl RunDir {
     /// Makes the directory `out` of a run called `name`, or opens it to go on; without `out` the next free one, or the
     /// newest run of that name. What is decided along the way goes to `progress`.
+    ///
+    /// # Errors
+    /// [`DirError::NoRun`] where there is nothing to resume and the request is `bare`: it says nothing of what to train, so no one
+    /// meant a new run.
     pub fn begin(
         start: Start,
         out: Option<&Path>,
         name: &str,
+        bare: bool,
         progress: &mut dyn Progress,
     ) -> Result<(RunDir, Resume), DirError> {
         if start == Start::New {
@@ -54,11 +59,17 @@ impl RunDir {
             None => last_run(name)?,
         };
         let Some(out) = out else {
+            if bare {
+                return Err(DirError::NoRun { path: Path::new(RUNS).join(name) });
+            }
             progress.note("there is no run to resume: starting a new one");
             return Ok((RunDir::create(None, name)?, Resume::Fresh));
         };
         let (dir, resume) = RunDir::resume(&out, Verify::Checksums)?;
         if resume == Resume::Fresh {
+            if bare && !dir.begun_with().exists() {
+                return Err(DirError::NoRun { path: out });
+            }
             progress.note(&format!("{}: there is no checkpoint to resume: starting afresh", out.display()));
         }
         Ok((dir, resume))

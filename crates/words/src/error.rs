@@ -134,6 +134,16 @@ impl WordsError {
         WordsError::Format { path: path.to_owned(), what: what.into(), hint: None }
     }
 
+    /// The same error with `to` in the place of the path `from`: of a file whose name is nobody's business.
+    pub(crate) fn at_path(mut self, from: &Path, to: &Path) -> Self {
+        if let WordsError::Run(run::Error::File(error)) = &mut self
+            && error.path == from
+        {
+            error.path = to.to_owned();
+        }
+        self
+    }
+
     /// The same, with a hint.
     pub(crate) fn format_hint(path: &Path, what: impl Into<String>, hint: impl Into<String>) -> Self {
         WordsError::Format { path: path.to_owned(), what: what.into(), hint: Some(hint.into()) }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use bedstone_run::{Layers, Recipe, recipe::Origin};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Result, text::PhrasesConfig};
+use crate::{
+    Result,
+    text::{PhrasesConfig, VocabularyConfig},
+};
 
 /// `[data]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,9 +45,10 @@ pub fn resolve<T: Rules>(layers: Layers<'_>) -> Result<Recipe<T>> {
 
 type Rule = (&'static str, bool, &'static str);
 
-pub(crate) fn text_rules(data: &DataConfig, phrases: &PhrasesConfig) -> Vec<Rule> {
+pub(crate) fn text_rules(data: &DataConfig, vocabulary: &VocabularyConfig, phrases: &PhrasesConfig) -> Vec<Rule> {
     vec![
         ("data.stories", data.stories > 0, "1 or more"),
+        ("vocabulary.min_count", vocabulary.min_count > 0, "1 or more"),
         ("phrases.passes", phrases.passes <= 10, "0 to 10"),
         ("phrases.threshold", phrases.threshold.is_finite(), "a number"),
     ]

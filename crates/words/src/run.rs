@@ -87,9 +87,10 @@ pub(crate) trait Trainer: Sized {
     type Recipe: Rules;
     const NAME: &'static str;
     const RECIPE: &'static str;
-    const LOSS: &'static str;
     const AXIS: &'static str;
 
+    /// What the loss measures, in one sentence.
+    fn loss(&self) -> String;
     fn data(recipe: &Self::Recipe) -> &DataConfig;
     fn init(recipe: &Self::Recipe) -> Option<&Path>;
     fn deterministic(recipe: &Self::Recipe) -> bool;
@@ -137,7 +138,8 @@ pub(crate) fn pretrain<T: Trainer>(
 ) -> Result<Report> {
     // A recipe with mistakes leaves no directory behind.
     resolved::<T>(request, None)?;
-    let (mut dir, resume) = RunDir::begin(request.start, request.out, T::NAME, progress)?;
+    let bare = request.config.is_none() && request.settings.is_empty();
+    let (mut dir, resume) = RunDir::begin(request.start, request.out, T::NAME, bare, progress)?;
     for note in dir.notes() {
         progress.note(note);
     }
@@ -360,7 +362,7 @@ impl<T: Trainer> Run<T> {
             done: first,
             of: steps,
             plan: plan.clone(),
-            loss: progress::LossMeaning::Other(T::LOSS.to_owned()),
+            loss: progress::LossMeaning::Other(trainer.loss()),
         }));
         let clock = Instant::now();
         let mut disk = 0;
@@ -407,6 +409,12 @@ impl<T: Trainer> Run<T> {
     fn plan(&self, dir: &RunDir, trainer: &T, steps: u64, first: u64) -> Plan {
         let mut memory = trainer.memory(self);
         memory.insert(0, Memory { what: "program".into(), bytes: PROCESS });
+        // Reading the text is over by now, and the system says what it took at its height.
+        let planned = memory.iter().map(|m| m.bytes).sum();
+        if let Some(more) = run_plan::peak_memory().and_then(|peak| peak.checked_sub(planned)).filter(|&more| more > 0)
+        {
+            memory.push(Memory { what: "reading the text, before training".into(), bytes: more });
+        }
         let parameters = trainer.parameters();
         let (keep, every) = T::keep(&self.recipe.values);
         let checkpoint = trainer.checkpoint_bytes() + self.prepared.vocab.bytes();

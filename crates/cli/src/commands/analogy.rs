@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use bedstone_words::{Vectors, vectors::near::Index};
+use bedstone_words::vectors::near::Index;
 use clap::Args;
 use serde_json::json;
 
-use crate::{args::ThreadArgs, output};
+use crate::{args::ThreadArgs, model::word_vectors, output};
 
 /// Answer: A is to B as C is to what?
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(crate) struct AnalogyArgs {
 
 pub(crate) fn run(args: &AnalogyArgs) -> anyhow::Result<ExitCode> {
     args.threads.start()?;
-    let vectors = Vectors::open(&args.vectors)?;
+    let vectors = word_vectors(&args.vectors)?;
     let answers = Index::new(&vectors).analogy(&args.a, &args.b, &args.c, args.n)?;
     if args.json {
         let rows: Vec<_> = answers.iter().map(|n| json!({"word": n.word, "similarity": n.similarity})).collect();

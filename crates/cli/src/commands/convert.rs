@@ -3,13 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use bedstone_run::units;
-use bedstone_words::{
-    Vectors,
-    vectors::write::{Target, write},
-};
+use bedstone_words::vectors::write::{Target, write};
 use clap::{Args, ValueEnum};
 
-use crate::output;
+use crate::{model::word_vectors, output};
 
 /// Write word vectors in a format of other programs
 #[derive(Debug, Args)]
@@ -43,7 +40,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
         TargetArg::GloveText => Target::GloveText,
         TargetArg::Safetensors => Target::Safetensors,
     };
-    let vectors = Vectors::open(&args.vectors)?;
+    let vectors = word_vectors(&args.vectors)?;
     write(&vectors, target, &args.out)?;
     if vectors.ngrams().is_some() {
         output::note("note: vectors of n-grams are left out: unknown words have no vectors in this file");

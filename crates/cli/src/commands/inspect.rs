@@ -9,11 +9,13 @@ use bedstone_models::{
     checkpoint::{ConfigFile, WeightFiles},
 };
 use bedstone_run::{Checkpoint, Verify, dir::model_folder, units};
-use bedstone_words::Vectors;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{model::locate, output};
+use crate::{
+    model::{locate, word_vectors},
+    output,
+};
 
 /// Say what a checkpoint or run directory holds
 #[derive(Debug, Args)]
@@ -111,7 +113,7 @@ fn words(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     if args.tensors {
         return Err(output::Usage("--tensors: has no use for word vectors".into()).into());
     }
-    let v = Vectors::open(&args.dir)?;
+    let v = word_vectors(&args.dir)?;
     let norms = v.norms();
     let training = if args.dir.is_dir() { Checkpoint::open(&args.dir, Verify::Sizes)? } else { None };
     let counted: u64 = v.vocab.counts().iter().sum();

@@ -3,13 +3,10 @@
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use bedstone_words::{
-    Vectors,
-    vectors::{map, near::Index},
-};
+use bedstone_words::vectors::{map, near::Index};
 use clap::Args;
 
-use crate::{args::ThreadArgs, output};
+use crate::{args::ThreadArgs, model::word_vectors, output};
 
 /// Draw words on a plane
 #[derive(Debug, Args)]
@@ -35,7 +32,11 @@ pub(crate) struct MapArgs {
 
 pub(crate) fn run(args: &MapArgs) -> anyhow::Result<ExitCode> {
     args.threads.start()?;
-    let vectors = Vectors::open(&args.vectors)?;
+    if args.out.extension().is_none_or(|e| !e.eq_ignore_ascii_case("svg")) {
+        let text = format!("--out {}: the picture is an SVG, wanted a name that ends with .svg", args.out.display());
+        return Err(output::Usage(text).into());
+    }
+    let vectors = word_vectors(&args.vectors)?;
     let index = Index::new(&vectors);
     let mut listed = args.words.clone();
     if let Some(path) = &args.words_file {

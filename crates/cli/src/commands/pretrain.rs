@@ -203,12 +203,12 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
 
 /// Says how to go on with a run that the user stopped.
 pub(super) fn stopped(family: &str, step: u64, dir: &Path) -> ExitCode {
+    let out = dir.display();
+    let go_on = format!("go on with: bedstone pretrain {family} --out {out} --resume");
     output::note(match step {
-        0 => "stopped before the first step".to_owned(),
-        step => {
-            let out = dir.display();
-            format!("stopped after step {step}; go on with: bedstone pretrain {family} --out {out} --resume")
-        }
+        0 if dir.join("training").exists() => format!("stopped before the first checkpoint; {go_on}"),
+        0 => "stopped before the first step; nothing was kept: start it again by the same command".to_owned(),
+        step => format!("stopped after step {step}; {go_on}"),
     });
     output::interrupted()
 }

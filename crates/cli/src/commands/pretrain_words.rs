@@ -23,9 +23,7 @@ impl WordVectors for Rows {
     }
 
     fn vector(&self, word: &str) -> Option<&[f32]> {
-        let vocab = &self.0.vocab;
-        let lower = || if self.0.lowercase { vocab.id(&word.to_lowercase()) } else { None };
-        vocab.id(word).or_else(lower).map(|id| self.0.row(id))
+        self.0.id(word).map(|id| self.0.row(id))
     }
 }
 

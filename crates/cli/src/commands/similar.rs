@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use bedstone_words::{Vectors, vectors::near::Index};
+use bedstone_words::vectors::near::Index;
 use clap::Args;
 use serde_json::json;
 
-use crate::{args::ThreadArgs, output};
+use crate::{args::ThreadArgs, model::word_vectors, output};
 
 /// List the nearest words of a word
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(crate) struct SimilarArgs {
 
 pub(crate) fn run(args: &SimilarArgs) -> anyhow::Result<ExitCode> {
     args.threads.start()?;
-    let vectors = Vectors::open(&args.vectors)?;
+    let vectors = word_vectors(&args.vectors)?;
     let index = Index::new(&vectors);
     // A word that is unknown must not come after half of the answers.
     let found =

@@ -19,6 +19,15 @@ pub enum DirError {
         /// Its last checkpoint.
         step: Option<u64>,
     },
+    /// A run was to go on where there is none, and nothing said what another should train on.
+    #[error(
+        "{}: holds no run that could go on\nhint: name the folder of the run with `--out`; to begin one, say what to train on: `--data`, `--config` or `--set`",
+        path.display()
+    )]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The folder holds something that no run wrote.
     #[error("{}: holds `{found}`, which belongs to no run; wanted a new or empty folder, or a run to resume\nhint: choose another `--out`", path.display())]
     NotEmpty {

@@ -105,9 +105,20 @@ impl Layer<'_> {
             let near = hint::nearest(&wanted, names.iter().map(String::as_str))?.to_owned();
             known().find(|key| last(key) == near)
         };
-        elsewhere().or_else(|| hint::nearest(name, known())).or_else(similar).map(str::to_owned)
+        let group = || SYNONYMS.iter().find(|names| names.contains(&&wanted[..]));
+        let synonym = || group().and_then(|names| known().find(|key| names.contains(&&last(key)[..])));
+        elsewhere().or_else(synonym).or_else(|| hint::nearest(name, known())).or_else(similar).map(str::to_owned)
     }
 }
+
+/// Names of the same thing in the recipes here and in other programs.
+const SYNONYMS: [&[&str]; 5] = [
+    &["lr", "learning_rate", "alpha", "eta"],
+    &["epochs", "iter", "steps", "max_steps", "num_train_epochs"],
+    &["vector_size", "size", "dim", "embedding_dim", "hidden_size", "n_embd", "d_model"],
+    &["batch", "batch_size", "per_device_train_batch_size"],
+    &["sg", "model", "architecture"],
+];
 
 /// Every value of a document with its full key, in the order of the text; tables are walked, lists are values.
 pub(super) fn leaves(document: &DocumentMut) -> Vec<(String, &Item)> {

@@ -78,7 +78,8 @@ pub struct Report {
 pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
     // A recipe with mistakes leaves no directory behind.
     resume::resolve(request, None)?;
-    let (mut dir, resume) = RunDir::begin(request.start, request.out, request.family.name(), progress)?;
+    let bare = request.config.is_none() && request.settings.is_empty();
+    let (mut dir, resume) = RunDir::begin(request.start, request.out, request.family.name(), bare, progress)?;
     for note in dir.notes() {
         progress.note(note);
     }

@@ -17,7 +17,7 @@ use super::{Request, resume::check_bits, run::Run};
 use crate::{
     Result, TrainError,
     data::Text,
-    embeddings::begin_with,
+    embeddings::{WordVectors, begin_with},
     objective::{CausalLm, MaskedLm, Objective},
     optimizer::{AdamW, AdamWConfig},
     plan::{peak_bytes, plan},
@@ -40,6 +40,11 @@ impl Run {
         let precision = resolve(r.train.precision, request.isa, &recipe)?;
         let runtime = Runtime { isa: request.isa, precision };
         progress.note(&format!("run: {}", dir.path().display()));
+        // Before a long text is numbered in vain.
+        let vectors = match (&saved, &r.train.init_embeddings) {
+            (None, Some(path)) => Some((path, open_vectors(request, r, path)?)),
+            _ => None,
+        };
         let text = Text::open(&r.data)?;
         let tokenizer = match (&saved, &r.train.init, &r.tokenizer.file) {
             (Some(saved), ..) => Tokenizer::load(&saved.path)?,
@@ -65,9 +70,7 @@ impl Run {
             }
         };
         let mut model = model;
-        if let (None, Some(path)) = (&saved, &r.train.init_embeddings) {
-            let vectors =
-                (request.open_vectors)(path).map_err(|reason| TrainError::Embeddings { path: path.clone(), reason })?;
+        if let Some((path, vectors)) = vectors {
             begin_with(&mut model, &tokenizer, path, &*vectors, progress)?;
         }
         let info = model.info();
@@ -133,6 +136,23 @@ impl Run {
             disk: 0,
             aside: Default::default(),
         })
+    }
+}
+
+/// Word vectors for the embedding; an error if the recipe's model is of another width.
+fn open_vectors(request: &Request<'_>, r: &PretrainRecipe, path: &Path) -> Result<Box<dyn WordVectors>> {
+    let vectors =
+        (request.open_vectors)(path).map_err(|reason| TrainError::Embeddings { path: path.to_owned(), reason })?;
+    // With train.init the model is not the recipe's.
+    let width = ["n_embd", "hidden_size"]
+        .into_iter()
+        .find_map(|key| r.model.get(key)?.as_u64())
+        .filter(|_| r.train.init.is_none());
+    match (width, vectors.dimension()) {
+        (Some(wanted), got) if wanted != got as u64 => {
+            Err(TrainError::EmbeddingWidth { path: path.to_owned(), got, wanted: wanted as usize })
+        }
+        _ => Ok(vectors),
     }
 }
 

@@ -67,6 +67,9 @@ struct StepLine {
     pairs_per_s: f64,
 }
 
+/// No logarithm of a count is that far from anything: a loss beyond only grows.
+const DIVERGED: f64 = 1e4;
+
 /// Vectors, biases and sums of squares, which only training needs.
 const PARAMETERS: &str = "state/glove.safetensors";
 
@@ -74,8 +77,11 @@ impl Trainer for Glove {
     type Recipe = GloveRecipe;
     const NAME: &'static str = "glove";
     const RECIPE: &'static str = RECIPE;
-    const LOSS: &'static str = "half the weighted squared error of the logarithm of a count, mean over the pairs of the step; a tok is a pair of words here";
     const AXIS: &'static str = "loss (weighted squared error a pair)";
+
+    fn loss(&self) -> String {
+        "half the weighted squared error of the logarithm of a count, mean over the pairs of the step; a tok is a pair of words here".into()
+    }
 
     fn data(recipe: &GloveRecipe) -> &crate::recipe::DataConfig {
         &recipe.data
@@ -166,7 +172,7 @@ impl Trainer for Glove {
         let loss = if pairs == 0 { 0.0 } else { loss / pairs as f64 };
         run.state.step += 1;
         run.state.words += pairs;
-        if !loss.is_finite() {
+        if !(loss < DIVERGED) {
             return Err(WordsError::NotFinite {
                 step: run.state.step,
                 what: "loss",

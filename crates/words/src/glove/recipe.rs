@@ -79,7 +79,7 @@ impl Rules for GloveRecipe {
             ("train.alpha", t.alpha >= 0.0 && t.alpha.is_finite(), "0 or more"),
             ("train.grad_clip", above_0(t.grad_clip), "above 0"),
         ];
-        text_rules(&self.data, &self.phrases)
+        text_rules(&self.data, &self.vocabulary, &self.phrases)
             .into_iter()
             .chain(rules)
             .find(|(_, holds, _)| !holds)

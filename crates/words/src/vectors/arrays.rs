@@ -37,10 +37,21 @@ pub(super) fn open_folder(folder: &Path) -> Result<Vectors> {
         ([matrix], [words]) => open(matrix, words),
         _ => Err(WordsError::format_hint(
             folder,
-            format!("holds {} .npy files and {} lists of words, wanted one of each", matrices.len(), words.len()),
-            "a directory of word vectors has config.json, or a .npy beside a .parquet or .txt",
+            format!(
+                "holds {} .npy files{} and {} lists of words{}, wanted one of each",
+                matrices.len(),
+                names_of(&matrices),
+                words.len(),
+                names_of(&words)
+            ),
+            "put a matrix and its words into a folder of their own; a directory of word vectors has config.json, or a .npy beside a .parquet or .txt",
         )),
     }
+}
+
+fn names_of(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().filter_map(|p| p.file_name()?.to_str()).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }
 
 /// Whether a folder holds a matrix and no checkpoint.

@@ -6,7 +6,7 @@ use std::path::Path;
 use bedstone_kernels::mem::MappedFile;
 use bedstone_run::files::FileError;
 
-use super::{Format, Vectors};
+use super::{Format, Repeats, Vectors};
 use crate::{Result, WordsError, text::Vocab};
 
 pub(super) fn open(path: &Path) -> Result<Vectors> {
@@ -33,6 +33,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vectors> {
         )));
     }
     let (mut vocab, mut numbers) = (Vocab::default(), Vec::with_capacity(words * dimension));
+    let mut repeats = Repeats::default();
     for n in 1..=words {
         while bytes.get(at) == Some(&b'\n') {
             at += 1;
@@ -53,13 +54,14 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vectors> {
         numbers.extend(vector.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
         at += 4 * dimension;
         vocab.add(word, 0).map_err(|e| e.in_file(path))?;
-        if vocab.len() != n {
-            return Err(wrong(format!("word {n}: `{word}` stands there twice")));
+        if vocab.len() + repeats.rows() != n {
+            numbers.truncate(numbers.len() - dimension);
+            repeats.add(word);
         }
     }
     let rest = bytes[at..].iter().filter(|&&b| b != b'\n').count();
     if rest > 0 {
         return Err(wrong(format!("{rest} bytes behind the last of {words} words")));
     }
-    Ok(Vectors::new(path, Format::Word2VecBinary, vocab, dimension, numbers))
+    Ok(Vectors { repeated: repeats.0, ..Vectors::new(path, Format::Word2VecBinary, vocab, dimension, numbers) })
 }

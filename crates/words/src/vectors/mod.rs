@@ -88,6 +88,8 @@ pub struct Vectors {
     pub model_type: Option<String>,
     /// Whether the words were in lower case only.
     pub lowercase: bool,
+    /// A word that the file has more than once, and how many rows were left out for such words: the first of each counts.
+    pub repeated: Option<(String, u64)>,
 }
 
 impl Vectors {
@@ -133,6 +135,7 @@ impl Vectors {
             format,
             model_type: None,
             lowercase: false,
+            repeated: None,
         }
     }
 
@@ -169,16 +172,23 @@ impl Vectors {
         self.ngrams.as_ref().map(|(n, _)| *n)
     }
 
+    /// The id of a word; where the vectors are of words in lower case only, of the word in lower case.
+    pub fn id(&self, word: &str) -> Option<u32> {
+        let lower = || if self.lowercase { self.vocab.id(&word.to_lowercase()) } else { None };
+        self.vocab.id(word).or_else(lower)
+    }
+
     /// The vector of a word; of an unknown one the mean of its n-grams' vectors, where there are n-grams.
     ///
     /// # Errors
     /// [`WordsError::UnknownWord`], with near spellings.
     pub fn vector(&self, word: &str) -> Result<Vec<f32>> {
-        if let Some(id) = self.vocab.id(word) {
+        if let Some(id) = self.id(word) {
             return Ok(self.row(id).to_vec());
         }
+        let lower = if self.lowercase { word.to_lowercase() } else { word.to_owned() };
         let composed = self.ngrams.as_ref().and_then(|(ngrams, rows)| {
-            let buckets = ngrams.buckets(word);
+            let buckets = ngrams.buckets(&lower);
             let mut sum = vec![0.0; self.dimension];
             for &bucket in &buckets {
                 let row = &rows[bucket as usize * self.dimension..][..self.dimension];
@@ -187,6 +197,20 @@ impl Vectors {
             (!buckets.is_empty()).then_some(sum)
         });
         composed.ok_or_else(|| self.vocab.unknown(word))
+    }
+}
+
+/// Words that stand in a file again. Published files have some (gensim, too, takes the first of each), so they are no error.
+#[derive(Default)]
+struct Repeats(Option<(String, u64)>);
+
+impl Repeats {
+    fn add(&mut self, word: &str) {
+        self.0.get_or_insert_with(|| (word.to_owned(), 0)).1 += 1;
+    }
+
+    fn rows(&self) -> usize {
+        self.0.as_ref().map_or(0, |(_, rows)| *rows as usize)
     }
 }
 

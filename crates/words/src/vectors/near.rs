@@ -71,7 +71,7 @@ impl<'a> Index<'a> {
     /// The neighbours of a word, itself left out.
     pub fn similar(&self, word: &str, n: usize) -> Result<Vec<Near<'a>>> {
         let query = self.vectors.vector(word)?;
-        let own: Vec<u32> = self.vectors.vocab.id(word).into_iter().collect();
+        let own: Vec<u32> = self.vectors.id(word).into_iter().collect();
         Ok(self.nearest(&query, n, &own, usize::MAX))
     }
 
@@ -84,7 +84,7 @@ impl<'a> Index<'a> {
             let x = self.vectors.vector(word)?;
             let scale = inverse(&x) * sign;
             query.iter_mut().zip(&x).for_each(|(q, x)| *q += x * scale);
-            ids.extend(self.vectors.vocab.id(word));
+            ids.extend(self.vectors.id(word));
         }
         Ok(self.nearest(&query, n, &ids, usize::MAX))
     }

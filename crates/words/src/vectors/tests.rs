@@ -92,7 +92,6 @@ fn errors_name_the_place() {
     }
     check(&dir, "2 3\na 1 2 3\nb 1 2\n", "v.txt: line 3: 2 numbers, wanted 3");
     check(&dir, "2 3\na 1 2 3\nb 1 x 3\n", "line 3: number 2 is `x`");
-    check(&dir, "2 3\na 1 2 3\na 1 2 3\n", "line 3: the word `a` stands there twice");
     check(&dir, "3 3\na 1 2 3\nb 1 2 3\n", "ends after 2 of 3 words");
     check(&dir, "1 3\na 1 2 3\nb 1 2 3\n", "line 3: more words than the 1 of the first line");
     check(&dir, "a 1 2 3\nb 1 2 3 \nc d 1 2\n", "line 3: number 1 is `d`");

@@ -5,7 +5,7 @@ use std::path::Path;
 use bedstone_kernels::mem::MappedFile;
 use bedstone_run::files::FileError;
 
-use super::{Format, Vectors};
+use super::{Format, Repeats, Vectors};
 use crate::{Result, WordsError, text::Vocab};
 
 /// Reads a file whose first line has been looked at.
@@ -30,17 +30,21 @@ pub(super) fn parse(path: &Path, format: Format, bytes: &[u8]) -> Result<Vectors
     }
     let mut dimension = header.map(|(_, d)| d);
     let (mut vocab, mut numbers) = (Vocab::default(), Vec::new());
+    let mut repeats = Repeats::default();
     while let Some((at, line)) = lines.next() {
         let number = at + 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() && lines.peek().is_none() {
             break;
         }
-        if header.is_some_and(|(words, _)| vocab.len() == words) {
+        if header.is_some_and(|(words, _)| vocab.len() + repeats.rows() == words) {
             if line.is_empty() {
                 continue;
             }
-            return Err(wrong(number, format!("more words than the {} of the first line", vocab.len())));
+            return Err(wrong(
+                number,
+                format!("more words than the {} of the first line", vocab.len() + repeats.rows()),
+            ));
         }
         let text = std::str::from_utf8(line)
             .map_err(|e| wrong(number, format!("not UTF-8 at byte {} of the line", e.valid_up_to())))?;
@@ -52,6 +56,13 @@ pub(super) fn parse(path: &Path, format: Format, bytes: &[u8]) -> Result<Vectors
             None => {
                 let fields = text.split(separators).skip(1).collect::<Vec<_>>();
                 let d = fields.iter().rev().take_while(|f| f.parse::<f32>().is_ok()).count();
+                if d == 1 {
+                    return Err(WordsError::format_hint(
+                        path,
+                        format!("line {number}: one number behind the word"),
+                        "this looks like a list of words with counts; the vectors of a run are opened by its directory",
+                    ));
+                }
                 *dimension.insert(d)
             }
         };
@@ -78,14 +89,15 @@ pub(super) fn parse(path: &Path, format: Format, bytes: &[u8]) -> Result<Vectors
         let before = vocab.len();
         vocab.add(word, 0).map_err(|e| e.in_file(path))?;
         if vocab.len() == before {
-            return Err(wrong(number, format!("the word `{word}` stands there twice")));
+            numbers.truncate(begin);
+            repeats.add(word);
         }
     }
-    if let Some((words, _)) = header.filter(|&(words, _)| words != vocab.len()) {
-        return Err(WordsError::format(path, format!("ends after {} of {words} words", vocab.len())));
+    if let Some((words, _)) = header.filter(|&(words, _)| words != vocab.len() + repeats.rows()) {
+        return Err(WordsError::format(path, format!("ends after {} of {words} words", vocab.len() + repeats.rows())));
     }
     if vocab.is_empty() {
         return Err(WordsError::format(path, "holds no words"));
     }
-    Ok(Vectors::new(path, format, vocab, dimension.unwrap_or(0), numbers))
+    Ok(Vectors { repeated: repeats.0, ..Vectors::new(path, format, vocab, dimension.unwrap_or(0), numbers) })
 }

@@ -67,6 +67,8 @@ pub fn write(vectors: &Vectors, target: Target, path: &Path) -> Result<()> {
         }
         _ => lines(vectors, target, beside),
     };
+    // The file beside is nobody's business.
+    let written = written.map_err(|e| e.at_path(beside, path));
     let done = written.and_then(|()| std::fs::rename(beside, path).map_err(|e| FileError::at(path, "write")(e).into()));
     if done.is_err() {
         // Nothing half written stays; the first error is the one to report.

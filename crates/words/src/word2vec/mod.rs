@@ -77,8 +77,21 @@ impl Trainer for Word2Vec {
     type Recipe = Word2VecRecipe;
     const NAME: &'static str = "word2vec";
     const RECIPE: &'static str = RECIPE;
-    const LOSS: &'static str = "the mean over words of -ln σ(x·o) for what stands together and -ln σ(-x·o) for noise; with 5 noise words 4.16 at the start";
     const AXIS: &'static str = "loss (nats a word)";
+
+    fn loss(&self) -> String {
+        let m = &self.recipe.model;
+        let noise = (m.negative > 0).then(|| {
+            let start = (m.negative + 1) as f64 * std::f64::consts::LN_2;
+            let n = m.negative;
+            format!("-ln σ(x·o) for what stands together and -ln σ(-x·o) for noise; with {n} noise words {start:.2} at the start")
+        });
+        let tree = m
+            .hs
+            .then(|| "-ln σ(±x·o) for the nodes on a word's way through the tree; 0.69 a node at the start".to_owned());
+        let parts: Vec<String> = noise.into_iter().chain(tree).collect();
+        format!("the mean over predicted words of {}", parts.join("; plus "))
+    }
 
     fn data(recipe: &Word2VecRecipe) -> &crate::recipe::DataConfig {
         &recipe.data

@@ -91,10 +91,10 @@ impl Rules for Word2VecRecipe {
             ("train.epochs", t.epochs > 0, "1 or more"),
             ("train.alpha", t.alpha > 0.0 && t.alpha.is_finite(), "above 0"),
             ("train.min_alpha", (0.0..=t.alpha).contains(&t.min_alpha), "0 to train.alpha"),
-            ("train.sample", t.sample >= 0.0 && t.sample.is_finite(), "0 or more"),
+            ("train.sample", (0.0..=1.0).contains(&t.sample), "0 to 1, such as 1e-3"),
             ("train.step_words", t.step_words > 0, "1 or more"),
         ];
-        text_rules(&self.data, &self.phrases)
+        text_rules(&self.data, &self.vocabulary, &self.phrases)
             .into_iter()
             .chain(rules)
             .find(|(_, holds, _)| !holds)

@@ -201,21 +201,24 @@ impl<'a> Worker<'a> {
         dx.fill(0.0);
         let look = windows.is_multiple_of(LOOK);
         *windows += 1;
-        let mut learn = |rows: &SharedRows, ids: &[u32], labels: &[f32], x: &[f32], dx: &mut [f32]| {
+        // A word that noise and tree both predict is one word.
+        let by_tree = u64::from(model.output.is_none());
+        let mut learn = |rows: &SharedRows, ids: &[u32], labels: &[f32], predicted: u64, x: &[f32], dx: &mut [f32]| {
             if look {
-                let (loss, n) = loss(rows, ids, labels, x);
-                (done.loss, done.losses) = (done.loss + loss, done.losses + n);
+                done.loss += loss(rows, ids, labels, x);
+                done.losses += predicted;
             }
             step(isa, Outputs { rows, ids, labels }, *rate, x, dx);
         };
         if let Some(output) = &model.output {
             if now.ends.is_empty() {
-                learn(output, &now.outputs, &now.labels, x, dx);
+                let predicted = now.labels.iter().filter(|&&label| label == 1.0).count() as u64;
+                learn(output, &now.outputs, &now.labels, predicted, x, dx);
             } else {
                 let mut begin = 0;
                 for ((x, dx), &end) in x.chunks(stride).zip(dx.chunks_mut(stride)).zip(&now.ends) {
                     let range = begin..end as usize;
-                    learn(output, &now.outputs[range.clone()], &now.labels[range], x, dx);
+                    learn(output, &now.outputs[range.clone()], &now.labels[range], 1, x, dx);
                     begin = end as usize;
                 }
             }
@@ -223,7 +226,7 @@ impl<'a> Worker<'a> {
         if let (Some(tree), Some(nodes)) = (&model.tree, &model.nodes) {
             for &leaf in &now.leaves {
                 let (ids, labels) = tree.path(leaf);
-                learn(nodes, ids, labels, x, dx);
+                learn(nodes, ids, labels, by_tree, x, dx);
             }
         }
         // Of a bag each row takes the whole gradient, as word2vec and fastText have it.
@@ -231,8 +234,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The sum of `-ln σ(±x·o)` over the outputs, mean over the inputs; and how many words were predicted.
-fn loss(rows: &SharedRows, ids: &[u32], labels: &[f32], x: &[f32]) -> (f64, u64) {
+/// The sum of `-ln σ(±x·o)` over the outputs, mean over the inputs.
+fn loss(rows: &SharedRows, ids: &[u32], labels: &[f32], x: &[f32]) -> f64 {
     let mut row = vec![0.0; rows.cols()];
     let inputs = x.len() / rows.stride();
     let mut sum = 0.0;
@@ -245,5 +248,5 @@ fn loss(rows: &SharedRows, ids: &[u32], labels: &[f32], x: &[f32]) -> (f64, u64)
             sum += z.max(0.0) + (-z.abs()).exp().ln_1p();
         }
     }
-    (sum / inputs as f64, 1)
+    sum / inputs as f64
 }

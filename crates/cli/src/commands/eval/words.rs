@@ -2,11 +2,11 @@
 
 use std::{path::Path, process::ExitCode};
 
-use bedstone_words::{Vectors, vectors::judge};
+use bedstone_words::vectors::judge;
 use serde_json::json;
 
 use super::EvalArgs;
-use crate::output;
+use crate::{model::word_vectors, output};
 
 /// What word vectors are asked.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ const RESTRICT: usize = 30_000;
 /// A test of word vectors.
 pub(super) fn run(args: &EvalArgs, data: &Path, test: Test) -> anyhow::Result<ExitCode> {
     args.runtime.exact()?;
-    let vectors = Vectors::open(&args.model)?;
+    let vectors = word_vectors(&args.model)?;
     match test {
         Test::Analogy => {
             let found = judge::analogies(&vectors, data, args.restrict.unwrap_or(RESTRICT))?;
