@@ -170,10 +170,31 @@ impl Evaluated {
     }
 
     /// Tokens predicted.
-    pub fn tokens(&self) -> u64 {
+    pub fn places(&self) -> u64 {
         match self {
             Evaluated::Causal(e) => e.tokens,
             Evaluated::Masked(e) => e.tokens,
+        }
+    }
+
+    /// The line of the log.
+    pub(crate) fn line(&self) -> EvaluationLine {
+        let (val_loss, val_tokens) = (self.loss(), self.places());
+        match *self {
+            Evaluated::Causal(e) => EvaluationLine::Causal {
+                val_loss,
+                val_tokens,
+                perplexity: e.perplexity,
+                bits_per_byte: e.bits_per_byte,
+            },
+            Evaluated::Masked(e) => EvaluationLine::Masked {
+                val_loss,
+                val_tokens,
+                mlm_loss: e.mlm_loss,
+                mlm_accuracy: e.mlm_accuracy,
+                nsp_loss: e.nsp_loss,
+                nsp_accuracy: e.nsp_accuracy,
+            },
         }
     }
 
@@ -208,4 +229,26 @@ impl Evaluated {
             }
         }
     }
+}
+
+/// One line of the log, of an evaluation.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum EvaluationLine {
+    Causal {
+        val_loss: f64,
+        val_tokens: u64,
+        perplexity: f64,
+        bits_per_byte: f64,
+    },
+    Masked {
+        val_loss: f64,
+        val_tokens: u64,
+        mlm_loss: f64,
+        mlm_accuracy: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nsp_loss: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nsp_accuracy: Option<f64>,
+    },
 }

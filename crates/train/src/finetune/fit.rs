@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use bedstone_data::sampler::{Batch, Permutation};
+use bedstone_data::sampler::Permutation;
 use bedstone_infer::Runtime;
 use bedstone_kernels::random;
 use bedstone_models::Model;
@@ -11,7 +11,7 @@ use bedstone_tensor::{ParamId, Params};
 
 use super::{
     adapt::{body, layer_rates},
-    examples::{Evaluate, Scores, Train},
+    examples::{Draws, Evaluate, Scores, Train},
     recipe::FitConfig,
 };
 use crate::{
@@ -77,11 +77,11 @@ pub(crate) fn fit(
                 break 'epochs;
             }
             let to = (from + config.batch as u64).min(train.len() as u64);
-            let batch = Batch { samples: (from..to).map(|i| order.at(i)).collect(), ..Batch::default() };
+            let samples: Vec<u64> = (from..to).map(|i| order.at(i)).collect();
+            let work = train.work(Draws { seed, epoch }, samples.clone())?;
             let pass = Pass {
                 runtime,
-                objective: train,
-                batch: &batch,
+                work: &*work,
                 micro: if config.micro_batch == 0 { config.batch } else { config.micro_batch },
                 recompute: config.gradient_checkpointing,
                 seed,
@@ -95,12 +95,12 @@ pub(crate) fn fit(
                     step: step + 1,
                     what: "loss",
                     value: done.loss,
-                    data: format!("examples {:?}", &batch.samples),
+                    data: format!("examples {samples:?}"),
                 }),
             };
             let done = pass.optimize(model, &mut optimizer, update, check)?;
             losses.push(done.loss);
-            (step, tokens) = (step + 1, tokens + train.tokens(&batch));
+            (step, tokens) = (step + 1, tokens + train.tokens(&samples));
             progress.event(&Event::Step(progress::Step {
                 step,
                 of: steps,
