@@ -151,7 +151,8 @@ mod tests {
                     assert!((*y as f64 - want).abs() < 1e-5, "{isa} {rows} {width} {i}: {y} {want}");
                 }
             }
-            let (mut dx, mut dscale, mut dshift) = (vec![T::from_f32(9.0); rows * width], vec![0.0; width], vec![0.0; width]);
+            let (mut dx, mut dscale, mut dshift) =
+                (vec![T::from_f32(9.0); rows * width], vec![0.0; width], vec![0.0; width]);
             let to = AffineGrads { dx: &mut dx, dscale: &mut dscale, dshift: &mut dshift };
             affine_backward(isa, to, &dy, &x, &scale, Some(&center));
             for c in 0..width {

@@ -23,7 +23,15 @@ fn giou(a: Box4, b: Box4) -> (f64, Box4) {
         let (b_low, b_high) = (b[i] - b[i + 2] / 2.0, b[i] + b[i + 2] / 2.0);
         let shared = high.min(b_high) - low.max(b_low);
         // Does an end of `a` bound what they share, does it bound the hull; at equal ends half of it does.
-        let bounds = |x: f64, y: f64| if x < y { 1.0 } else if x == y { 0.5 } else { 0.0 };
+        let bounds = |x: f64, y: f64| {
+            if x < y {
+                1.0
+            } else if x == y {
+                0.5
+            } else {
+                0.0
+            }
+        };
         let (shared_high, shared_low) = (bounds(high, b_high), bounds(b_low, low));
         let slope = if shared > 0.0 { 1.0 } else { 0.0 };
         let (hull_high, hull_low) = (1.0 - shared_high, 1.0 - shared_low);

@@ -35,7 +35,11 @@ pub fn layer_scale(x: &Tensor, scale: ParamId, residual: &Tensor, ctx: &mut Ctx<
     let residual_f32 = residual.to_f32(ctx.isa)?;
     let a = Affine { scale: ctx.param(scale).f32s(), shift: None, activation: Activation::None };
     let out = apply(x, a, Some(residual_f32.f32s()), Dtype::F32, ctx)?;
-    Ok(ctx.record(out, &[x, residual], &[scale], || LayerScaleBackward { x: x.clone(), scale, residual: residual.var() }))
+    Ok(ctx.record(out, &[x, residual], &[scale], || LayerScaleBackward {
+        x: x.clone(),
+        scale,
+        residual: residual.var(),
+    }))
 }
 
 /// A batch norm whose statistics are fixed.

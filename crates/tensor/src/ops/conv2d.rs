@@ -47,12 +47,7 @@ pub fn conv2d(
 }
 
 /// The pictures that a tensor holds, and where the window stands on them.
-pub(super) fn places(
-    op: &'static str,
-    x: &Tensor,
-    order: Order,
-    window: Window,
-) -> Result<(Pixels, [usize; 2])> {
+pub(super) fn places(op: &'static str, x: &Tensor, order: Order, window: Window) -> Result<(Pixels, [usize; 2])> {
     let dims: [usize; 4] = x.dims(op)?;
     let pixels = match (order, dims) {
         (Order::ChannelsFirst, [batch, channels, h, w]) => Pixels { batch, channels, size: [h, w], order },
@@ -189,11 +184,13 @@ mod tests {
                     let y = conv2d(x, order, map(&p), window, LinearArgs::default(), &mut ctx).unwrap();
                     assert_eq!(y.shape(), Shape::from([b, down, across, out]));
                     for (i, got) in y.f32s().iter().enumerate() {
-                        let (o, q, place, image) = (i % out, i / out % across, i / out / across % down, i / out / across / down);
+                        let (o, q, place, image) =
+                            (i % out, i / out % across, i / out / across % down, i / out / across / down);
                         let mut want = params.get(p[2]).value.f32s()[o];
                         for tap in 0..c * kh * kw {
                             let (kx, ky, ch) = (tap % kw, tap / kw % kh, tap / kw / kh);
-                            let iy = (place * window.stride[0] + ky * window.dilation[0]).wrapping_sub(window.padding[0]);
+                            let iy =
+                                (place * window.stride[0] + ky * window.dilation[0]).wrapping_sub(window.padding[0]);
                             let ix = (q * window.stride[1] + kx * window.dilation[1]).wrapping_sub(window.padding[1]);
                             if iy < h && ix < w {
                                 let x = params.get(p[0]).value.f32s()[((image * c + ch) * h + iy) * w + ix];
