@@ -37,6 +37,16 @@ pub enum Init {
         /// Their standard deviation.
         std: f32,
     },
+    /// Sines of the places of a grid, `[.., before + rows · columns, C]`: each row `[sin x, cos x, sin y, cos y]` of a quarter
+    /// of the numbers, with `10000^(-4 i / C)` as frequencies; zeros before the grid.
+    ///
+    /// As masked autoencoders have it, [He et al. 2021](https://arxiv.org/abs/2111.06377).
+    SineGrid {
+        /// Rows before the grid.
+        before: usize,
+        /// Columns of the grid.
+        across: usize,
+    },
 }
 
 /// Where weights come from.
@@ -68,8 +78,21 @@ impl Source for Random {
                 Draw { key: key(self.seed, fnv1a(name)), sample: 0, place: 0 }.normal(x);
                 x.iter_mut().for_each(|x| *x *= std);
             }
+            Init::SineGrid { before, across } => sine_grid(x, shape.width(), before, across),
         }
         Ok(tensor)
+    }
+}
+
+fn sine_grid(x: &mut [f32], width: usize, before: usize, across: usize) {
+    let quarter = (width / 4).max(1);
+    for (r, row) in x.chunks_exact_mut(width.max(1)).enumerate().skip(before) {
+        let (at_x, at_y) = ((r - before) % across.max(1), (r - before) / across.max(1));
+        for (i, x) in row.iter_mut().enumerate().take(4 * quarter) {
+            let frequency = 10_000f64.powf(-((i % quarter) as f64) / quarter as f64);
+            let angle = if i < 2 * quarter { at_x } else { at_y } as f64 * frequency;
+            *x = if i / quarter % 2 == 0 { angle.sin() } else { angle.cos() } as f32;
+        }
     }
 }
 
@@ -109,6 +132,13 @@ impl<'a> Builder<'a> {
     pub fn has(&mut self, name: &str) -> bool {
         let name = self.at(name).prefix;
         self.source.has(&name)
+    }
+
+    /// Makes the parameter `name` below the prefix, which training never changes: a statistic, a table of fixed numbers.
+    pub fn fixed(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<ParamId> {
+        let id = self.param(name, shape, init)?;
+        self.params.get_mut(id).trainable = false;
+        Ok(id)
     }
 
     /// Makes the parameter `name` below the prefix.
