@@ -29,6 +29,7 @@ mod qwen2;
 mod qwen3;
 mod resnet;
 mod roberta;
+mod transfer;
 mod vision;
 mod vit;
 mod vit_mae;
@@ -37,6 +38,7 @@ mod yolos;
 pub use error::ModelError;
 pub use load::{LoadReport, load, load_head, load_with, save};
 pub use model::{ImageInfo, Info, Inputs, Logits, Model, Network, Outputs};
+pub use transfer::transfer;
 
 use adapter::Adapter;
 use bedstone_nn::Builder;
@@ -157,6 +159,17 @@ impl Architecture {
         let other = || BODIES.iter().find(|(body, _)| *body == self.model_type);
         let other = || Self::by_model_type(other()?.1);
         [Some(self), other()].into_iter().flatten().find(|a| a.class_name(class).is_some())
+    }
+
+    /// Whether its models take pictures alone.
+    pub fn takes_pictures(&self) -> bool {
+        let of_pictures = [
+            Class::ImageClassification,
+            Class::DistilledImageClassification,
+            Class::MaskedImage,
+            Class::ObjectDetection,
+        ];
+        self.classes.iter().any(|(_, class)| of_pictures.contains(class))
     }
 
     /// The class of `transformers` for a use.

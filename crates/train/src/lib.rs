@@ -1,5 +1,6 @@
 //! Training: objectives, trainer, optimizer, schedules; parity with reference implementations.
 
+mod augment;
 mod bench;
 mod card;
 mod data;
@@ -12,6 +13,7 @@ mod lora;
 mod objective;
 mod optimizer;
 pub mod parity;
+mod pictures;
 mod plan;
 mod precision;
 mod pretrain;

@@ -12,8 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(&dir)?;
     let world = World::new(0);
     for index in 0..count {
-        let (scene, portrait) =
-            (world.picture(Split::Train, index, side), world.portrait(Split::Train, index, side));
+        let (scene, portrait) = (world.picture(Split::Train, index, side), world.portrait(Split::Train, index, side));
         println!("{}", world.scene(Split::Train, index).caption_en());
         fs::write(dir.join(format!("scene-{index}.png")), scene.to_png()?)?;
         fs::write(dir.join(format!("portrait-{index}.png")), portrait.to_png()?)?;

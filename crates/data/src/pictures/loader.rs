@@ -25,6 +25,8 @@ pub struct Batch {
     pub samples: Vec<u64>,
     /// Where the pixels of each picture came to lie: [`Placement::undo`] leads boxes in pixels of the batch back.
     pub placements: Vec<Placement>,
+    /// Width and height of each picture as it was read, `[B]`.
+    pub sizes: Vec<[usize; 2]>,
 }
 
 /// What is known of the pictures of a batch.
@@ -162,6 +164,25 @@ pub fn spawn(mut batches: Batches, batch: usize, ahead: usize) -> Result<Loader<
     Ok(Loader::of(cursor, ahead, move || (batches.next_batch(batch), batches.cursor()))?)
 }
 
+/// The pictures of these numbers, changed as in epoch `epoch` of [`Batches`], whatever the order there.
+///
+/// # Errors
+///
+/// As [`Batches::next_batch`].
+pub fn gather(set: &PictureSet, options: &LoaderOptions, epoch: u64, records: &[usize]) -> Result<Batch, Error> {
+    let mut processor = options.processor.clone();
+    if options.augment.size().is_some() {
+        (processor.do_resize, processor.do_center_crop) = (false, false);
+    }
+    let draws = |record: usize| Draws::new(options.seed, epoch, record as u64);
+    let keyed = records.iter().map(|&record| (record, draws(record))).collect();
+    let mut batch = make(set, &processor, &options.augment, keyed)?;
+    if let (Some(mix), Targets::Classes(_), Some(&first)) = (&options.mix, &batch.targets, records.first()) {
+        batch.mixed = mix.apply(&mut batch.pixels, &mut draws(first).fork(MIX));
+    }
+    Ok(batch)
+}
+
 /// Every picture of `set` once and unchanged, in order, for evaluation; the last batch may be smaller.
 pub fn in_order<'a>(
     set: &'a PictureSet,
@@ -185,12 +206,15 @@ fn make(
     let records: Vec<usize> = keyed.iter().map(|&(record, _)| record).collect();
     let read = |(record, mut draws): (usize, Draws)| {
         let picture = set.records()[record].picture()?;
-        Ok(augment.apply(picture, &mut draws))
+        let size = [picture.width(), picture.height()];
+        let (picture, placement) = augment.apply(picture, &mut draws);
+        Ok((picture, placement, size))
     };
     // All are read before one is asked for its error: which comes first must not depend on threads.
-    let changed: Vec<Result<(Picture, Placement), Error>> = keyed.into_par_iter().map(read).collect();
+    let changed: Vec<Result<(Picture, Placement, [usize; 2]), Error>> = keyed.into_par_iter().map(read).collect();
     let changed = changed.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let (pictures, placements): (Vec<Picture>, Vec<Placement>) = changed.into_iter().unzip();
+    let before = changed.iter().map(|(.., size)| *size).collect();
+    let (pictures, placements): (Vec<Picture>, Vec<Placement>) = changed.into_iter().map(|(p, at, _)| (p, at)).unzip();
     let pixels = processor.batch(&pictures)?;
     let sizes = pictures.iter().map(|picture| [picture.width(), picture.height()]);
     let placed: Vec<(Placement, [usize; 2])> = sizes
@@ -203,7 +227,7 @@ fn make(
     let targets = targets(set, &records, &placed);
     let placements = placed.into_iter().map(|(placement, _)| placement).collect();
     let samples = records.iter().map(|&record| record as u64).collect();
-    Ok(Batch { pixels, targets, mixed: None, records, samples, placements })
+    Ok(Batch { pixels, targets, mixed: None, records, samples, placements, sizes: before })
 }
 
 fn targets(set: &PictureSet, records: &[usize], placed: &[(Placement, [usize; 2])]) -> Targets {

@@ -31,7 +31,7 @@ mod testing;
 pub use boxes::{Object, Placement};
 pub use decode::{decode, open};
 pub use error::Error;
-pub use loader::{Batch, Batches, LoaderOptions, Targets, in_order, spawn};
+pub use loader::{Batch, Batches, LoaderOptions, Targets, gather, in_order, spawn};
 pub use picture::Picture;
 pub use processor::{Class, Pixels, Processor, Size};
 pub use resize::{Arithmetic, Filter, resize};

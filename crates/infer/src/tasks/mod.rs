@@ -9,6 +9,7 @@
 //! classify.rs   labels of texts
 //! tag/          labels of tokens and words, spans
 //! answer/       the place of an answer in a text
+//! vision.rs     classes of pictures, objects in them, vectors of them
 //! ```
 
 pub mod answer;
@@ -18,6 +19,7 @@ pub mod embed;
 pub mod fill;
 mod labels;
 pub mod tag;
+pub mod vision;
 
 use std::path::{Path, PathBuf};
 
@@ -111,6 +113,9 @@ pub fn command_of(class: Class) -> &'static str {
         Class::SequenceClassification => "classify",
         Class::TokenClassification => "tag",
         Class::QuestionAnswering => "answer",
+        Class::ImageClassification | Class::DistilledImageClassification => "classify",
+        Class::ObjectDetection => "detect",
+        Class::MaskedImage => "finetune",
         _ => "embed",
     }
 }

@@ -44,8 +44,9 @@ mod resize_grid;
 mod rotary;
 mod rows;
 mod similarity;
+mod soft;
 mod targets;
-mod weighted;
+
 
 pub use activation::{activation, gated};
 pub use attention::{AttentionArgs, Part, attention};
@@ -75,5 +76,5 @@ pub use resize_grid::{Grid, resize_grid};
 pub use rotary::{RotaryTable, rotary};
 pub use rows::rows;
 pub use similarity::similarity;
+pub use soft::{soft_cross_entropy, weighted_cross_entropy};
 pub use targets::{TargetLoss, target_loss};
-pub use weighted::weighted_cross_entropy;

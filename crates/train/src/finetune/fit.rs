@@ -18,7 +18,7 @@ use crate::{
     Result, TrainError,
     lora::LowRank,
     optimizer::{AdamW, AdamWConfig},
-    schedule::{Kind, Schedule},
+    schedule::Schedule,
     step::{Done, Pass, Update},
 };
 
@@ -52,7 +52,7 @@ pub(crate) fn fit(
     let per_epoch = train.len().div_ceil(config.batch) as u64;
     let steps = per_epoch * config.epochs;
     let schedule = Schedule {
-        kind: Kind::Linear,
+        kind: config.schedule,
         lr: config.lr,
         min_lr: 0.0,
         warmup: (config.warmup * steps as f64).round() as u64,
