@@ -9,11 +9,13 @@
 //! classify.rs   labels of texts
 //! tag/          labels of tokens and words, spans
 //! answer/       the place of an answer in a text
+//! draw.rs       boxes with labels on a picture
 //! ```
 
 pub mod answer;
 pub mod batch;
 pub mod classify;
+pub mod draw;
 pub mod embed;
 pub mod fill;
 mod labels;
