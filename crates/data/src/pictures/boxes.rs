@@ -36,15 +36,22 @@ impl Object {
     }
 
     /// Cut off at the edges of a picture; `None` if nothing of it is left.
-    pub fn clip(mut self, width: usize, height: usize) -> Option<Self> {
+    pub fn clip(self, width: usize, height: usize) -> Option<Self> {
+        self.clip_to([0.0, 0.0, width as f32, height as f32])
+    }
+
+    /// Cut off at left, top, right, bottom; its area shrinks as its box does.
+    fn clip_to(mut self, [left, top, right, bottom]: [f32; 4]) -> Option<Self> {
         let before = self.size();
-        let limits = [width, height, width, height].map(|side| side as f32);
-        self.bounds.iter_mut().zip(limits).for_each(|(edge, limit)| *edge = edge.clamp(0.0, limit));
+        let [x0, y0, x1, y1] = self.bounds;
+        self.bounds = [x0.max(left), y0.max(top), x1.min(right), y1.min(bottom)];
         let [columns, rows] = self.size();
         if !(columns > 0.0 && rows > 0.0) {
             return None;
         }
-        self.area *= columns * rows / (before[0] * before[1]);
+        if self.size() != before {
+            self.area *= columns * rows / (before[0] * before[1]);
+        }
         Some(self)
     }
 }
@@ -56,61 +63,76 @@ pub struct Placement {
     pub scale: [f64; 2],
     /// Where the origin comes to lie.
     pub shift: [f64; 2],
+    /// What can be seen of the picture: left, top, right, bottom in the other one. Around it is filling.
+    pub window: [f64; 4],
 }
 
 impl Placement {
-    /// Everything stays.
-    pub const IDENTITY: Self = Self { scale: [1.0, 1.0], shift: [0.0, 0.0] };
+    /// A picture of `width` by `height` pixels that stays.
+    pub fn of(width: usize, height: usize) -> Self {
+        Self { window: [0.0, 0.0, width as f64, height as f64], ..Self::ANY }
+    }
+
+    /// Everything stays, and nothing is known of the picture.
+    const ANY: Self = Self {
+        scale: [1.0; 2],
+        shift: [0.0; 2],
+        window: [-f64::INFINITY, -f64::INFINITY, f64::INFINITY, f64::INFINITY],
+    };
 
     /// `self`, then `next`.
     pub fn then(self, next: Self) -> Self {
         let axis = |n: usize| (self.scale[n] * next.scale[n], self.shift[n] * next.scale[n] + next.shift[n]);
         let ((sx, tx), (sy, ty)) = (axis(0), axis(1));
-        Self { scale: [sx, sy], shift: [tx, ty] }
+        let ([a, b, c, d], limit) = (next.place(self.window), next.window);
+        let window = [a.max(limit[0]), b.max(limit[1]), c.min(limit[2]), d.min(limit[3])];
+        Self { scale: [sx, sy], shift: [tx, ty], window }
     }
 
     /// A resize from one size to another, each as width and height.
     pub fn resize(from: [usize; 2], to: [usize; 2]) -> Self {
-        Self { scale: [to[0] as f64 / from[0] as f64, to[1] as f64 / from[1] as f64], ..Self::IDENTITY }
+        Self { scale: [to[0] as f64 / from[0] as f64, to[1] as f64 / from[1] as f64], ..Self::ANY }
     }
 
-    /// A crop whose corner lies at column `x` of row `y`.
-    pub fn crop(x: isize, y: isize) -> Self {
-        Self { shift: [-x as f64, -y as f64], ..Self::IDENTITY }
+    /// A crop of `width` by `height` whose corner lies at column `x` of row `y`.
+    pub fn crop(x: isize, y: isize, width: usize, height: usize) -> Self {
+        Self { shift: [-x as f64, -y as f64], ..Self::of(width, height) }
     }
 
     /// Left and right exchanged in a picture of `width` columns.
     pub fn flip_horizontal(width: usize) -> Self {
-        Self { scale: [-1.0, 1.0], shift: [width as f64, 0.0] }
+        Self { scale: [-1.0, 1.0], shift: [width as f64, 0.0], ..Self::ANY }
     }
 
     /// Top and bottom exchanged in a picture of `height` rows.
     pub fn flip_vertical(height: usize) -> Self {
-        Self { scale: [1.0, -1.0], shift: [0.0, height as f64] }
+        Self { scale: [1.0, -1.0], shift: [0.0, height as f64], ..Self::ANY }
     }
 
     /// Where bounds come to lie.
     pub fn bounds(self, bounds: [f32; 4]) -> [f32; 4] {
-        self.map(bounds, |n, x| x * self.scale[n] + self.shift[n])
+        self.place(bounds.map(f64::from)).map(|edge| edge as f32)
     }
 
     /// Where bounds came from: for what a model found in the placed picture.
     pub fn undo(self, bounds: [f32; 4]) -> [f32; 4] {
-        self.map(bounds, |n, x| (x - self.shift[n]) / self.scale[n])
+        let back = [0, 1].map(|n| 1.0 / self.scale[n]);
+        let shift = [0, 1].map(|n| -self.shift[n] / self.scale[n]);
+        Self { scale: back, shift, ..Self::ANY }.bounds(bounds)
     }
 
-    fn map(self, bounds: [f32; 4], axis: impl Fn(usize, f64) -> f64) -> [f32; 4] {
-        let at = |n: usize| axis(n % 2, f64::from(bounds[n])) as f32;
-        let [a, b, c, d] = [0, 1, 2, 3].map(at);
+    fn place(self, bounds: [f64; 4]) -> [f64; 4] {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|n| bounds[n] * self.scale[n % 2] + self.shift[n % 2]);
         [a.min(c), b.min(d), a.max(c), b.max(d)]
     }
 
-    /// The objects in the placed picture of `width` by `height` pixels; those of which nothing is left are dropped.
-    pub fn objects(self, objects: &[Object], width: usize, height: usize) -> Vec<Object> {
+    /// The objects in the placed picture, cut off where it ends; those of which nothing can be seen are dropped.
+    pub fn objects(self, objects: &[Object]) -> Vec<Object> {
         let grown = (self.scale[0] * self.scale[1]).abs() as f32;
+        let window = self.window.map(|edge| edge as f32);
         let place = |object: &Object| {
             let bounds = self.bounds(object.bounds);
-            Object { bounds, area: object.area * grown, ..*object }.clip(width, height)
+            Object { bounds, area: object.area * grown, ..*object }.clip_to(window)
         };
         objects.iter().filter_map(place).collect()
     }
@@ -122,7 +144,8 @@ mod tests {
 
     #[test]
     fn steps_one_after_the_other() {
-        let placement = Placement::resize([10, 20], [20, 20]).then(Placement::crop(4, -1));
+        let placement =
+            Placement::of(10, 20).then(Placement::resize([10, 20], [20, 20])).then(Placement::crop(4, -1, 12, 20));
         let placement = placement.then(Placement::flip_horizontal(12));
         let bounds = [3.0, 2.0, 5.0, 8.0];
         assert_eq!(placement.bounds(bounds), [6.0, 3.0, 10.0, 9.0]);
@@ -131,11 +154,18 @@ mod tests {
         assert_eq!(upside_down.bounds(bounds), [6.0, 11.0, 10.0, 17.0]);
     }
 
+    /// What was cut off does not come back when the picture moves into a larger one.
+    #[test]
+    fn filling_shows_nothing() {
+        let placement = Placement::of(9, 9).then(Placement::crop(4, 0, 5, 9)).then(Placement::crop(-2, -2, 9, 13));
+        assert_eq!(placement.objects(&[Object::new(0, [0.0, 0.0, 9.0, 20.0])])[0].bounds, [2.0, 2.0, 7.0, 11.0]);
+    }
+
     #[test]
     fn boxes_are_cut_and_dropped() {
         let objects = [[0.0, 0.0, 4.0, 4.0], [2.0, 1.0, 9.0, 3.0], [6.0, 6.0, 9.0, 9.0], [4.0, 0.0, 6.0, 2.0]];
         let objects: Vec<Object> = objects.iter().enumerate().map(|(n, &b)| Object::new(n, b)).collect();
-        let got = Placement::crop(2, 0).objects(&objects, 2, 5);
+        let got = Placement::crop(2, 0, 2, 5).objects(&objects);
         let want = [Object::new(0, [0.0, 0.0, 2.0, 4.0]), Object::new(1, [0.0, 1.0, 2.0, 3.0])];
         assert_eq!(got, want);
         assert_eq!(got[0].relative(2, 5), [0.5, 0.4, 1.0, 0.8]);

@@ -117,6 +117,14 @@ pub enum Error {
     /// A loader that has ended, or a place that is not in its set.
     #[error(transparent)]
     Sampler(#[from] crate::sampler::Error),
+    /// What is wrong with a batch, and which record it is.
+    #[error("{name}: {source}")]
+    OfRecord {
+        /// The record.
+        name: String,
+        /// What is wrong.
+        source: Box<Error>,
+    },
     /// Nothing to work on.
     #[error("there is not one picture")]
     NoRecords,
@@ -215,6 +223,7 @@ impl Error {
             Self::Format { .. } => "convert it, or leave it out".into(),
             Self::TooLarge { .. } => "make it smaller: models take pictures of a few hundred pixels".into(),
             Self::Broken { .. } | Self::Empty { .. } => "fetch the file again, or leave it out".into(),
+            Self::OfRecord { source, .. } => return source.hint(),
             Self::Sampler(error) => return error.hint(),
             Self::Labels(error) => return error.hint(),
             Self::File(error) => return error.hint(),

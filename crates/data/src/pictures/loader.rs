@@ -213,24 +213,26 @@ fn make(
     // All are read before one is asked for its error: which comes first must not depend on threads.
     let changed: Vec<Result<(Picture, Placement, [usize; 2]), Error>> = keyed.into_par_iter().map(read).collect();
     let changed = changed.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let before = changed.iter().map(|(.., size)| *size).collect();
-    let (pictures, placements): (Vec<Picture>, Vec<Placement>) = changed.into_iter().map(|(p, at, _)| (p, at)).unzip();
-    let pixels = processor.batch(&pictures)?;
-    let sizes = pictures.iter().map(|picture| [picture.width(), picture.height()]);
-    let placed: Vec<(Placement, [usize; 2])> = sizes
+    let sizes = changed.iter().map(|(.., size)| *size).collect();
+    let (pictures, placements): (Vec<Picture>, Vec<Placement>) =
+        changed.into_iter().map(|(picture, placement, _)| (picture, placement)).unzip();
+    let pixels = processor.batch(&pictures).map_err(|e| match e {
+        Error::Sizes { index, .. } | Error::Pad { index, .. } => {
+            Error::OfRecord { name: set.records()[records[index]].name.clone(), source: Box::new(e) }
+        }
+        e => e,
+    })?;
+    let placements: Vec<Placement> = pictures
+        .iter()
         .zip(placements)
-        .map(|([width, height], placement)| {
-            let (next, size) = processor.placement(width, height);
-            (placement.then(next), size)
-        })
+        .map(|(picture, placement)| placement.then(processor.placement(picture.width(), picture.height()).0))
         .collect();
-    let targets = targets(set, &records, &placed);
-    let placements = placed.into_iter().map(|(placement, _)| placement).collect();
+    let targets = targets(set, &records, &placements);
     let samples = records.iter().map(|&record| record as u64).collect();
-    Ok(Batch { pixels, targets, mixed: None, records, samples, placements, sizes: before })
+    Ok(Batch { pixels, targets, mixed: None, records, samples, placements, sizes })
 }
 
-fn targets(set: &PictureSet, records: &[usize], placed: &[(Placement, [usize; 2])]) -> Targets {
+fn targets(set: &PictureSet, records: &[usize], placements: &[Placement]) -> Targets {
     let targets = || records.iter().map(|&record| &set.records()[record].target);
     let classes: Option<Vec<usize>> = targets()
         .map(|target| match target {
@@ -244,11 +246,11 @@ fn targets(set: &PictureSet, records: &[usize], placed: &[(Placement, [usize; 2]
     if targets().any(|target| !matches!(target, Target::Objects(_))) {
         return Targets::None;
     }
-    let objects = |(target, &(placement, [width, height])): (&Target, &(Placement, [usize; 2]))| {
+    let objects = |(target, placement): (&Target, &Placement)| {
         let single: Vec<Object> = target.objects().iter().filter(|object| !object.crowd).copied().collect();
-        placement.objects(&single, width, height)
+        placement.objects(&single)
     };
-    Targets::Objects(targets().zip(placed).map(objects).collect())
+    Targets::Objects(targets().zip(placements).map(objects).collect())
 }
 
 #[cfg(test)]

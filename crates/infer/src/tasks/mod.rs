@@ -10,11 +10,13 @@
 //! tag/          labels of tokens and words, spans
 //! answer/       the place of an answer in a text
 //! vision.rs     classes of pictures, objects in them, vectors of them
+//! draw.rs       boxes with labels on a picture
 //! ```
 
 pub mod answer;
 pub mod batch;
 pub mod classify;
+pub mod draw;
 pub mod embed;
 pub mod fill;
 mod labels;

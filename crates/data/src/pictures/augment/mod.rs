@@ -129,7 +129,7 @@ impl Augment {
 
     /// The picture changed as `draws` says, and where its pixels came to lie.
     pub fn apply(&self, mut picture: Picture, draws: &mut Draws) -> (Picture, Placement) {
-        let mut placement = Placement::IDENTITY;
+        let mut placement = Placement::of(picture.width(), picture.height());
         for (number, step) in self.steps.iter().enumerate() {
             // Each step has numbers of its own: another one more or less changes nothing for it.
             let draws = &mut draws.fork(number as u64);
@@ -143,20 +143,19 @@ impl Augment {
     /// [`Augment::apply`] to a picture with objects; objects of which nothing is left are dropped.
     pub fn apply_with(&self, picture: Picture, objects: &[Object], draws: &mut Draws) -> (Picture, Vec<Object>) {
         let (picture, placement) = self.apply(picture, draws);
-        let objects = placement.objects(objects, picture.width(), picture.height());
-        (picture, objects)
+        (picture, placement.objects(objects))
     }
 }
 
 impl Step {
     fn apply(&self, mut picture: Picture, draws: &mut Draws) -> (Picture, Placement) {
-        let stays = Placement::IDENTITY;
+        let stays = Placement::of(picture.width(), picture.height());
         match *self {
             Self::ResizedCrop { height, width, scale, ratio, filter } => {
                 let crop::Part { x, y, width: w, height: h } = crop::part(&picture, scale, ratio, draws);
                 let part = picture.crop(x as isize, y as isize, w, h, [0; 3]);
                 let placement =
-                    Placement::crop(x as isize, y as isize).then(Placement::resize([w, h], [width, height]));
+                    Placement::crop(x as isize, y as isize, w, h).then(Placement::resize([w, h], [width, height]));
                 (super::resize(&part, width, height, filter, Arithmetic::default()), placement)
             }
             Self::PaddedCrop { height, width, padding } => {
@@ -168,7 +167,7 @@ impl Step {
                     offset - padding as isize
                 };
                 let (x, y) = (place(picture.width(), width), place(picture.height(), height));
-                (picture.crop(x, y, width, height, [0; 3]), Placement::crop(x, y))
+                (picture.crop(x, y, width, height, [0; 3]), Placement::crop(x, y, width, height))
             }
             Self::FlipHorizontal(probability) if draws.uniform() < probability => {
                 picture.flip_horizontal();

@@ -69,13 +69,13 @@ impl Processor {
     /// without padding.
     pub fn placement(&self, width: usize, height: usize) -> (Placement, [usize; 2]) {
         let [mut w, mut h] = [width, height];
-        let mut placement = Placement::IDENTITY;
+        let mut placement = Placement::of(width, height);
         if self.do_resize {
             [h, w] = self.size.of(height, width);
-            placement = Placement::resize([width, height], [w, h]);
+            placement = placement.then(Placement::resize([width, height], [w, h]));
         }
         if let Some([rows, columns]) = self.crop() {
-            placement = placement.then(Placement::crop(self.margin(w, columns), self.margin(h, rows)));
+            placement = placement.then(Placement::crop(self.margin(w, columns), self.margin(h, rows), columns, rows));
             [w, h] = [columns, rows];
         }
         (placement, [w, h])
@@ -127,8 +127,7 @@ impl Processor {
     /// The objects of a picture of `width` by `height` in the processed picture, in pixels; those of which the crop
     /// leaves nothing are dropped.
     pub fn objects(&self, objects: &[Object], width: usize, height: usize) -> Vec<Object> {
-        let (placement, [w, h]) = self.placement(width, height);
-        placement.objects(objects, w, h)
+        self.placement(width, height).0.objects(objects)
     }
 
     fn crop(&self) -> Option<[usize; 2]> {
