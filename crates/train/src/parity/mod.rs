@@ -3,6 +3,7 @@
 
 mod fixture;
 mod generation;
+mod names;
 mod outputs;
 mod sentences;
 mod tolerance;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{
     Case, Error, Tolerance,
     fixture::{ParityError, Tensors, read_json},
+    names::parameter,
 };
 use crate::optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 
@@ -58,7 +59,7 @@ pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityErr
         loss_error = loss_error.or(tolerance.loss(loss.item()? as f64, trace.losses[step]));
         let grads = ctx.backward(loss)?;
         if step == 0 {
-            cases.extend(check_gradients(&tensors, &model, &grads, tolerance)?);
+            cases.extend(check_gradients(&tensors, &model, &grads, tolerance, trace.grad_norms_before_clip[0])?);
         }
         let norm = global_norm(&grads, &env);
         if let Some(error) = tolerance.norm(step, norm, trace.grad_norms_before_clip[step]) {
@@ -68,12 +69,11 @@ pub(super) fn check(dir: &Path, runtime: Runtime) -> Result<Vec<Case>, ParityErr
     }
     cases.push(Case::measured(format!("losses of {} steps", trace.steps), loss_error));
     cases.push(Case::measured("gradient norms, relative", norm_error));
-    for (_, param) in model.params().iter() {
-        let name = format!("final.{}", param.name);
-        if tensors.files.get(&name).is_none() {
-            continue;
-        }
-        let (want, grad) = (tensors.get(&name)?, tensors.get(&format!("grad.{}", param.name))?);
+    for name in tensors.files.names().filter_map(|n| n.strip_prefix("final.")) {
+        // One that the model does not have was told of with the gradients.
+        let Some(id) = parameter(model.params(), name) else { continue };
+        let param = model.params().get(id);
+        let (want, grad) = (tensors.get(&format!("final.{name}"))?, tensors.get(&format!("grad.{name}"))?);
         let shape = param.value.shape();
         let error = match want.shape() == shape && grad.shape() == shape {
             true => {
@@ -93,12 +93,13 @@ fn check_gradients(
     model: &bedstone_models::Model,
     grads: &bedstone_tensor::Grads,
     tolerance: Tolerance,
+    norm: f64,
 ) -> Result<Vec<Case>, ParityError> {
     let mut cases = Vec::new();
     for name in tensors.files.names().filter_map(|n| n.strip_prefix("grad.")) {
         let want = tensors.get(&format!("grad.{name}"))?;
         let label = format!("gradient of {name}");
-        let Ok(id) = model.params().id(name) else {
+        let Some(id) = parameter(model.params(), name) else {
             cases.push(Case::failed(label, "the model has no such parameter"));
             continue;
         };
@@ -112,7 +113,7 @@ fn check_gradients(
         }
         let largest = want.f32s().iter().fold(0.0f64, |m, &x| m.max((x as f64).abs()));
         let pairs = got.f32s().iter().zip(want.f32s()).map(|(&a, &b)| (a, b));
-        cases.push(Case::measured(label, tolerance.gradient(pairs, largest)));
+        cases.push(Case::measured(label, tolerance.gradient(pairs, largest, norm)));
     }
     Ok(cases)
 }
