@@ -4,6 +4,7 @@ mod augment;
 mod bench;
 mod card;
 mod data;
+mod ema;
 mod embeddings;
 mod error;
 mod evaluate;
@@ -28,7 +29,8 @@ pub use embeddings::{OpenVectors, WordVectors};
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
 pub use finetune::{
-    FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, Scores, Task, TaskReport, finetune, measure,
+    FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, PICTURES_RECIPE, Scores, Task, TaskReport,
+    finetune, is_vision, measure, measure_pictures,
 };
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 pub use pretrain::{Locate, Needs, Report, Request, local, pretrain};

@@ -47,7 +47,6 @@ mod similarity;
 mod soft;
 mod targets;
 
-
 pub use activation::{activation, gated};
 pub use attention::{AttentionArgs, Part, attention};
 pub use boxes::giou_loss;

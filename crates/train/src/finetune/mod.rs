@@ -56,6 +56,7 @@ pub use examples::{Scores, TaskReport};
 use fit::{Fitted, fit};
 pub use measure::{MeasureRequest, measure};
 use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong};
+pub use vision::{PICTURES_RECIPE, measure_pictures};
 
 use crate::{Result, TrainError, lora::LowRank, precision::resolve};
 
@@ -162,7 +163,7 @@ pub fn finetune(
 }
 
 /// Whether a checkpoint is of a model of pictures.
-pub(crate) fn is_vision(dir: &Path) -> Result<bool> {
+pub fn is_vision(dir: &Path) -> Result<bool> {
     let config = ConfigFile::open(dir).map_err(bedstone_models::ModelError::from);
     // What cannot be told is for the loader to say.
     let kind = config.ok().and_then(|config| Architecture::of_type(&config).ok());

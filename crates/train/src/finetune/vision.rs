@@ -4,15 +4,17 @@ use std::{collections::BTreeMap, path::Path};
 
 use bedstone_data::{
     labelled::Labels,
-    pictures::{Class as ProcessorClass, LoaderOptions, PictureSet, Processor, Size},
+    pictures::{Class as ProcessorClass, LoaderOptions, PictureSet, Processor, Size, source::Part},
 };
-use bedstone_infer::Runtime;
+use bedstone_infer::{Runtime, tasks::vision::VisionModel};
 use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
-use bedstone_run::{Interrupt, Layers, Progress, Recipe};
+use bedstone_run::{Interrupt, Layers, Progress, Recipe, Setting};
 use serde_json::{Map, Value, json};
 
 use super::{
-    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, adapted, balance, check, learn,
+    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport, adapted, balance, check,
+    examples::Evaluate,
+    learn,
     pictures::{PictureEvaluation, PictureTraining},
     recipe::{PictureRecipe, PicturesConfig, WorldClasses},
     texts::named,
@@ -41,6 +43,9 @@ pub(super) fn run(
     let (r, t) = (&recipe.values, recipe.values.train.clone());
     if r.lora.save == LoraSave::Adapter && r.lora.r == 0 {
         return Err(recipe.without_use("lora.save", "there are factors with lora.r above 0 only").into());
+    }
+    if t.ema > 0.0 && r.lora.r > 0 {
+        return Err(recipe.without_use("train.ema", "factors of lora.r have no average").into());
     }
     let (class, want) = match request.task {
         Task::Classify => (Class::ImageClassification, Want::Classes),
@@ -109,9 +114,39 @@ pub(super) fn run(
     learn(request, prepared, progress, interrupt)
 }
 
+/// Measures a model of pictures by labelled ones, as fine-tuning does; `settings` are keys of `[data]` of the recipe.
+///
+/// # Errors
+///
+/// A model of another class; data that cannot be used, and a label that the model does not have, which name the record.
+pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: &[Setting]) -> Result<TaskReport> {
+    let layers = Layers { built_in: PICTURES_RECIPE, config: None, settings };
+    let recipe: Recipe<PictureRecipe> = Recipe::resolve(layers)?;
+    check(&recipe)?;
+    for key in settings.iter().map(Setting::key) {
+        if !["data.images", "data.picture", "data.label"].contains(&&key[..]) {
+            return Err(recipe.without_use(&key, "nothing is trained").into());
+        }
+    }
+    let (class, want) = match task {
+        Task::Detect => (Class::ObjectDetection, Want::Objects),
+        _ => (Class::ImageClassification, Want::Classes),
+    };
+    model.vision().need(task.name(), class)?;
+    let labels = Labels::new(bedstone_infer::tasks::Labels::of(model.model.config())?.names().to_vec())?;
+    let d = &recipe.values.data;
+    let column = |value: &'_ str| (!value.is_empty()).then(|| value.to_owned());
+    let (picture, label) = (column(&d.picture), column(&d.label));
+    let source =
+        Source { path: data, images: d.images.as_deref(), picture: picture.as_deref(), label: label.as_deref() };
+    let set = pictures::read(&source, Part::Test, Some(&labels), want)?;
+    let evaluation = PictureEvaluation { set, processor: model.processor.clone() };
+    let report = evaluation.report(&model.model, model.runtime)?;
+    let notes = evaluation.notes().into_iter().chain(report.notes.iter().cloned()).collect();
+    Ok(TaskReport { examples: evaluation.len(), notes, ..report })
+}
+
 fn sets(data: &PicturesConfig, want: Want, seed: u64) -> Result<Sets> {
-    let named = |column: &'static str, value: &'_ str| (!value.is_empty()).then(|| (column, value.to_owned()));
-    let _ = named;
     let column = |value: &str| (!value.is_empty()).then(|| value.to_owned());
     let (picture, label) = (column(&data.picture), column(&data.label));
     let Some(path) = &data.train else {
