@@ -27,7 +27,7 @@ pub use bench::{BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, 
 pub use data::Text;
 pub use embeddings::{OpenVectors, WordVectors};
 pub use error::{Result, TrainError};
-pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
+pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, PictureEvaluated, evaluate};
 pub use finetune::{
     FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, PICTURES_RECIPE, Scores, Task, TaskReport,
     finetune, is_vision, measure, measure_pictures,

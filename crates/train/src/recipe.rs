@@ -20,6 +20,10 @@ pub enum Family {
     Bert,
     /// RoBERTa: masked words.
     Roberta,
+    /// Masked autoencoder: hidden patches of pictures.
+    Mae,
+    /// ViT: classes of pictures.
+    Vit,
 }
 
 impl Family {
@@ -30,6 +34,8 @@ impl Family {
             Family::Llama => "llama",
             Family::Bert => "bert",
             Family::Roberta => "roberta",
+            Family::Mae => "mae",
+            Family::Vit => "vit",
         }
     }
 
@@ -40,6 +46,8 @@ impl Family {
             Family::Llama => include_str!("../../../recipes/llama.toml"),
             Family::Bert => include_str!("../../../recipes/bert.toml"),
             Family::Roberta => include_str!("../../../recipes/roberta.toml"),
+            Family::Mae => include_str!("../../../recipes/mae.toml"),
+            Family::Vit => include_str!("../../../recipes/vit.toml"),
         }
     }
 
@@ -55,12 +63,21 @@ impl Family {
             Family::Llama => "llama",
             Family::Bert => "bert",
             Family::Roberta => "roberta",
+            Family::Mae => "vit_mae",
+            Family::Vit => "vit",
         }
+    }
+
+    /// Whether its models take pictures.
+    pub fn takes_pictures(self) -> bool {
+        matches!(self, Family::Mae | Family::Vit)
     }
 
     /// What the network is for.
     pub(crate) fn class(self, mask: Option<&MaskConfig>) -> Class {
         match mask {
+            None if self == Family::Mae => Class::MaskedImage,
+            None if self == Family::Vit => Class::ImageClassification,
             None => Class::CausalLm,
             Some(mask) if mask.next_sentence => Class::PreTraining,
             Some(_) => Class::MaskedLm,
@@ -76,7 +93,8 @@ impl Family {
     pub(crate) fn length_field(self) -> &'static str {
         match self {
             Family::Gpt => "n_positions",
-            Family::Llama | Family::Bert | Family::Roberta => "max_position_embeddings",
+            // Of pictures there is none.
+            _ => "max_position_embeddings",
         }
     }
 }
@@ -201,6 +219,8 @@ pub(crate) const FREE_KEYS: &[&str] = &[
     "train.keep",
     "evaluate.tokens",
     "evaluate.final_tokens",
+    "evaluate.pictures",
+    "evaluate.final_pictures",
 ];
 
 /// Places of held-out data that evaluations look at, during a run and at its end; 0: all.
@@ -243,7 +263,7 @@ impl TrainConfig {
         }
     }
 
-    fn rules(&self) -> Vec<Rule> {
+    pub(crate) fn rules(&self) -> Vec<Rule> {
         let t = self;
         vec![
             ("train.steps", t.steps > 0, "1 or more"),
@@ -259,7 +279,7 @@ impl TrainConfig {
         ]
     }
 
-    fn without_use(&self) -> [Rule; 2] {
+    pub(crate) fn without_use(&self) -> [Rule; 2] {
         [
             ("train.decay", self.schedule == schedule::Kind::Wsd, "train.schedule is not \"wsd\""),
             ("train.min_lr", self.schedule != schedule::Kind::Constant, "train.schedule is \"constant\""),

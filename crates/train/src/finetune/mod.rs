@@ -26,10 +26,10 @@ mod examples;
 mod fit;
 mod measure;
 mod pairs;
-mod pictures;
+pub(crate) mod pictures;
 mod recipe;
 mod tags;
-mod texts;
+pub(crate) mod texts;
 mod vision;
 
 use std::{

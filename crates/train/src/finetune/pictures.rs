@@ -1,8 +1,10 @@
 //! Pictures with a class each, or with objects in them.
 
+use std::borrow::Borrow;
+
 use bedstone_data::{
     labelled::Labels,
-    pictures::{self, Batch, LoaderOptions, PictureSet, Processor, Target, Targets},
+    pictures::{self, Batch, LoaderOptions, PictureSet, Processor, Target, Targets, augment::Mixed},
 };
 use bedstone_infer::{
     Runtime,
@@ -48,7 +50,7 @@ impl Train for PictureTraining {
         Ok(match &batch.targets {
             Targets::Objects(_) => Box::new(ObjectWork { batch }),
             Targets::Classes(classes) => {
-                let shares = self.shares(classes, &batch);
+                let shares = shares(classes, &batch, self.classes(), self.label_smoothing, self.weights.as_deref());
                 Box::new(ClassWork { batch, shares, classes: self.classes() })
             }
             Targets::None => return Err(pictures::Error::NoLabel { name: self.name_of(&records) }.into()),
@@ -87,42 +89,35 @@ impl PictureTraining {
         let unknown = |&&i: &&usize| self.set.records()[i].target == Target::None;
         records.iter().find(unknown).map_or_else(String::new, |&i| self.set.records()[i].name.clone())
     }
+}
 
-    /// How much of each picture is of each class, `[B, classes]`.
-    fn shares(&self, classes: &[usize], batch: &Batch) -> Vec<f32> {
-        let n = self.classes();
-        let row = |class: usize| {
-            let rest = self.label_smoothing / n.max(1) as f32;
-            (0..n).map(move |c| rest + if c == class { 1.0 - self.label_smoothing } else { 0.0 })
-        };
-        let mut shares = Vec::with_capacity(classes.len() * n);
-        for (i, &class) in classes.iter().enumerate() {
-            match &batch.mixed {
-                None => shares.extend(row(class)),
-                Some(mixed) => {
-                    let (own, other) = (mixed.share[i], classes[mixed.partner[i]]);
-                    shares.extend(row(class).zip(row(other)).map(|(a, b)| own * a + (1.0 - own) * b));
-                }
-            }
-        }
-        if let Some(weights) = &self.weights {
-            shares.chunks_exact_mut(n.max(1)).for_each(|row| row.iter_mut().zip(weights).for_each(|(x, w)| *x *= w));
-        }
-        shares
+/// How much of each picture is of each class, `[B, classes]`; `classes` are those of the pictures before they were mixed.
+pub(crate) fn shares(
+    classes: &[usize],
+    batch: &Batch,
+    count: usize,
+    smoothing: f32,
+    weights: Option<&[f32]>,
+) -> Vec<f32> {
+    let plain = || Mixed { partner: (0..classes.len()).collect(), share: vec![1.0; classes.len()] };
+    let mut shares = batch.mixed.clone().unwrap_or_else(plain).targets(classes, count, smoothing);
+    if let Some(weights) = weights {
+        shares.chunks_exact_mut(count.max(1)).for_each(|row| row.iter_mut().zip(weights).for_each(|(x, w)| *x *= w));
     }
+    shares
 }
 
 /// A batch of pictures whose classes are learned.
-struct ClassWork {
-    batch: Batch,
+pub(crate) struct ClassWork<B> {
+    pub(crate) batch: B,
     /// `[B, classes]`.
-    shares: Vec<f32>,
-    classes: usize,
+    pub(crate) shares: Vec<f32>,
+    pub(crate) classes: usize,
 }
 
-impl Work for ClassWork {
+impl<B: Borrow<Batch> + Send + Sync> Work for ClassWork<B> {
     fn samples(&self) -> usize {
-        self.batch.pixels.count
+        self.batch.borrow().pixels.count
     }
 
     fn divisor(&self) -> f64 {
@@ -132,7 +127,7 @@ impl Work for ClassWork {
     fn inputs(&self, samples: std::ops::Range<usize>, divisor: f64) -> Inputs {
         let rows = &self.shares[samples.start * self.classes..samples.end * self.classes];
         let shares = Tensor::from_slice(rows, [samples.len(), self.classes]);
-        let mut inputs = inputs(&self.batch.pixels, samples).with("shares", shares);
+        let mut inputs = inputs(&self.batch.borrow().pixels, samples).with("shares", shares);
         inputs.loss_divisor = Some(divisor);
         inputs
     }

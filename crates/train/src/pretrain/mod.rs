@@ -5,12 +5,14 @@
 //! resume.rs    where a run begins, and whether going on gives the same bits
 //! material.rs  what a run learns from
 //! texts.rs     texts
+//! pictures.rs  pictures
 //! weights.rs   the weights that a run begins with
 //! prepare.rs   all of that, an optimizer, and the state of an earlier process
 //! run.rs       the steps
 //! ```
 
 mod material;
+mod pictures;
 mod prepare;
 mod resume;
 mod run;
@@ -29,6 +31,7 @@ use crate::{
     recipe::{Family, PretrainRecipe, RunRecipe},
 };
 use material::Open;
+use pictures::PictureRecipe;
 use run::Run;
 
 /// What to run.
@@ -83,7 +86,10 @@ pub struct Report {
 
 /// Pretrains a model.
 pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
-    pretrain_as::<PretrainRecipe>(request, progress, interrupt)
+    match request.family.takes_pictures() {
+        true => pretrain_as::<PictureRecipe>(request, progress, interrupt),
+        false => pretrain_as::<PretrainRecipe>(request, progress, interrupt),
+    }
 }
 
 fn pretrain_as<R: Open>(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
