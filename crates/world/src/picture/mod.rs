@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! mod.rs       Picture: a scene, or one thing, on its background
+//! files.rs     pictures as files
 //! layout.rs    where things stand
 //! paint.rs     sprites on a canvas
 //! sprites.rs   the sprites: Twemoji
 //! ```
 
+pub(crate) mod files;
 mod layout;
 mod paint;
 mod sprites;
