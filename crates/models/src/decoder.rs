@@ -135,6 +135,7 @@ impl DecoderConfig {
             mlp_norm: self.norm(b.at("post_attention_layernorm"), 0.0)?,
             mlp: self.mlp(b.at("mlp"), activation, mlp_bias)?,
             dropout: 0.0,
+            drop_path: 0.0,
         })
     }
 

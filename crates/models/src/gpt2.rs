@@ -115,6 +115,7 @@ impl Config {
                 activation: activation("activation_function", &self.activation_function)?,
             },
             dropout: self.resid_pdrop,
+            drop_path: 0.0,
         })
     }
 }

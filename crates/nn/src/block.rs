@@ -38,10 +38,19 @@ pub struct PreNormBlock {
     pub mlp: Mlp,
     /// Dropout of the feed-forward network's output.
     pub dropout: f32,
+    /// The probability that a sample goes without a branch in training.
+    pub drop_path: f32,
 }
 
 impl Block for PreNormBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        if self.drop_path > 0.0 && ctx.is_training() {
+            let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
+            let x = ops::add(x, &ops::drop_path(&y, self.drop_path, ctx)?, ctx)?;
+            let y = self.mlp.forward(&self.mlp_norm.operand(&x, ctx)?, ctx)?;
+            let y = ops::dropout(&y, self.dropout, ctx)?;
+            return ops::add(&x, &ops::drop_path(&y, self.drop_path, ctx)?, ctx);
+        }
         let x = self.attn.forward_residual(&self.attn_norm.operand(x, ctx)?, input, x, ctx)?;
         self.mlp.forward_residual(&self.mlp_norm.operand(&x, ctx)?, self.dropout, &x, ctx)
     }

@@ -52,6 +52,8 @@ pub(crate) struct VisionConfig {
     pub(crate) patch_size: Size,
     pub(crate) num_channels: usize,
     pub(crate) qkv_bias: bool,
+    /// Stochastic depth of the last block; `transformers` has it for DINOv2 alone.
+    pub(crate) drop_path_rate: f32,
 }
 
 impl Default for VisionConfig {
@@ -70,6 +72,7 @@ impl Default for VisionConfig {
             patch_size: Size::Square(16),
             num_channels: 3,
             qkv_bias: true,
+            drop_path_rate: 0.0,
         }
     }
 }
@@ -101,6 +104,7 @@ impl VisionConfig {
         probabilities(&[
             ("hidden_dropout_prob", self.hidden_dropout_prob),
             ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("drop_path_rate", self.drop_path_rate),
         ])?;
         if self.layer_norm_eps.is_nan() || self.layer_norm_eps <= 0.0 {
             return Err(config_error("layer_norm_eps", self.layer_norm_eps, "above 0").into());
@@ -174,6 +178,8 @@ impl VisionConfig {
                 activation: self.activation()?,
             },
             dropout: self.hidden_dropout_prob,
+            // The deeper, the more often.
+            drop_path: self.drop_path_rate * layer as f32 / (self.num_hidden_layers.max(2) - 1) as f32,
         })
     }
 
