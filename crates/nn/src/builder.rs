@@ -91,7 +91,7 @@ fn sine_grid(x: &mut [f32], width: usize, before: usize, across: usize) {
         for (i, x) in row.iter_mut().enumerate().take(4 * quarter) {
             let frequency = 10_000f64.powf(-((i % quarter) as f64) / quarter as f64);
             let angle = if i < 2 * quarter { at_x } else { at_y } as f64 * frequency;
-            *x = if i / quarter % 2 == 0 { angle.sin() } else { angle.cos() } as f32;
+            *x = if (i / quarter).is_multiple_of(2) { angle.sin() } else { angle.cos() } as f32;
         }
     }
 }
