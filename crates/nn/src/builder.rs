@@ -177,6 +177,23 @@ mod tests {
         assert_ne!(value("layer.0.x"), value("layer.0.y"));
     }
 
+    /// Rows as `transformers` makes them, of a grid of 2 by 3.
+    #[test]
+    fn sines_of_a_grid() {
+        let mut source = Random { seed: 0 };
+        let sines = Init::SineGrid { before: 1, across: 3 };
+        let x = source.weights("positions", [1, 7, 8].into(), sines).unwrap();
+        for (row, want) in [
+            (0, [0.0; 8]),
+            (1, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]),
+            (3, [0.909297, 0.019999, -0.416147, 0.999800, 0.0, 0.0, 1.0, 1.0]),
+            (6, [0.909297, 0.019999, -0.416147, 0.999800, 0.841471, 0.01, 0.540302, 0.99995]),
+        ] {
+            let got = &x.f32s()[8 * row..8 * row + 8];
+            assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{row}: {got:?}");
+        }
+    }
+
     #[test]
     fn a_name_is_made_once() {
         let mut params = Params::default();
