@@ -141,8 +141,6 @@ pub(crate) enum Learns {
     All,
     /// Convolutions from this stage on.
     ConvolutionsFrom(usize),
-    /// Nothing.
-    Nothing,
 }
 
 /// The stem and the stages.
@@ -189,7 +187,6 @@ impl Maker<'_> {
         let (trainable, norms) = match self.learns {
             Learns::All => (true, true),
             Learns::ConvolutionsFrom(first) => (stage >= first, false),
-            Learns::Nothing => (false, false),
         };
         let taps = window.kernel[0] * window.kernel[1];
         // He's initialisation by outputs.

@@ -91,7 +91,7 @@ fn sine_grid(x: &mut [f32], width: usize, before: usize, across: usize) {
         for (i, x) in row.iter_mut().enumerate().take(4 * quarter) {
             let frequency = 10_000f64.powf(-((i % quarter) as f64) / quarter as f64);
             let angle = if i < 2 * quarter { at_x } else { at_y } as f64 * frequency;
-            *x = if i / quarter % 2 == 0 { angle.sin() } else { angle.cos() } as f32;
+            *x = if (i / quarter).is_multiple_of(2) { angle.sin() } else { angle.cos() } as f32;
         }
     }
 }
@@ -175,6 +175,23 @@ mod tests {
         }
         let value = |name| a.get(a.id(name).unwrap()).value.f32s().to_vec();
         assert_ne!(value("layer.0.x"), value("layer.0.y"));
+    }
+
+    /// Rows as `transformers` makes them, of a grid of 2 by 3.
+    #[test]
+    fn sines_of_a_grid() {
+        let mut source = Random { seed: 0 };
+        let sines = Init::SineGrid { before: 1, across: 3 };
+        let x = source.weights("positions", [1, 7, 8].into(), sines).unwrap();
+        for (row, want) in [
+            (0, [0.0; 8]),
+            (1, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]),
+            (3, [0.909297, 0.019999, -0.416147, 0.999800, 0.0, 0.0, 1.0, 1.0]),
+            (6, [0.909297, 0.019999, -0.416147, 0.999800, 0.841471, 0.01, 0.540302, 0.99995]),
+        ] {
+            let got = &x.f32s()[8 * row..8 * row + 8];
+            assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{row}: {got:?}");
+        }
     }
 
     #[test]

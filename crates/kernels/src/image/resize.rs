@@ -70,11 +70,13 @@ pub struct Grid<'a> {
 }
 
 impl Grid<'_> {
-    fn old(&self) -> usize {
+    /// Rows before resizing.
+    fn rows_before(&self) -> usize {
         self.before + self.down * self.across + self.after
     }
 
-    fn new(&self) -> usize {
+    /// Rows after resizing.
+    fn rows_after(&self) -> usize {
         self.before + self.rows.len() * self.columns.len() + self.after
     }
 }
@@ -88,7 +90,7 @@ impl Grid<'_> {
 /// If lengths differ from the shapes.
 pub fn resize(isa: Isa, y: &mut [f32], x: &[f32], grid: Grid<'_>, width: usize) {
     let _time = profile::scope(profile::Kind::Elementwise);
-    let (old, new) = (grid.old(), grid.new());
+    let (old, new) = (grid.rows_before(), grid.rows_after());
     assert!(x.len() * new == y.len() * old);
     rows_of(y, width, |r, y| {
         let (layer, i) = (r / new, r % new);
@@ -152,11 +154,11 @@ mod tests {
         {
             let (rows, columns) = (Taps::bicubic(h, p), Taps::bicubic(w, q));
             let grid = Grid { before, after, down: h, across: w, rows: &rows, columns: &columns };
-            let x: Vec<f32> = (0..layers * grid.old() * width).map(|i| (i as f32 * 0.37).sin()).collect();
-            let mut want = vec![0.0f64; layers * grid.new() * width];
+            let x: Vec<f32> = (0..layers * grid.rows_before() * width).map(|i| (i as f32 * 0.37).sin()).collect();
+            let mut want = vec![0.0f64; layers * grid.rows_after() * width];
             for (i, want) in want.iter_mut().enumerate() {
-                let (c, r, layer) = (i % width, i / width % grid.new(), i / width / grid.new());
-                let x = |r: usize| x[(layer * grid.old() + r) * width + c] as f64;
+                let (c, r, layer) = (i % width, i / width % grid.rows_after(), i / width / grid.rows_after());
+                let x = |r: usize| x[(layer * grid.rows_before() + r) * width + c] as f64;
                 *want = match r.checked_sub(before) {
                     None => x(r),
                     Some(r) if r >= p * q => x(before + h * w + r - p * q),

@@ -246,3 +246,43 @@ fn cardinality_error(logits: &Tensor, objects: &[usize]) -> OpResult<Tensor> {
 pub(crate) fn unsupported(what: &str) -> TensorError {
     TensorError::Unsupported { op: "detection", what: what.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use bedstone_tensor::{Isa, Precision};
+
+    use super::*;
+    use crate::{Class, Model};
+
+    /// Pictures `from..to` of three, with two, no and one object, and what the whole batch has of them.
+    fn part(from: usize, to: usize) -> Inputs {
+        let x: Vec<f32> = (from * 288..to * 288).map(|i| (i as f32 * 0.37).sin()).collect();
+        let mut inputs = Inputs::new("pixel_values", Tensor::from_slice(&x, [to - from, 3, 8, 12]));
+        for (i, n) in [2, 0, 1][from..to].iter().enumerate() {
+            let boxes = [0.3f32, 0.4, 0.3, 0.2, 0.7, 0.6, 0.2, 0.5];
+            inputs = inputs.with(&format!("labels.{i}.class_labels"), Tensor::from_slice(&[2i32, 0][..*n], [*n]));
+            inputs = inputs.with(&format!("labels.{i}.boxes"), Tensor::from_slice(&boxes[..4 * n], [*n, 4]));
+        }
+        inputs
+    }
+
+    #[test]
+    fn losses_of_parts_add_up_to_that_of_the_whole() {
+        let fields: serde_json::Map<_, _> = serde_json::from_str(crate::yolos::ARCHITECTURE.tiny).unwrap();
+        let config = Model::config_of(&crate::yolos::ARCHITECTURE, Class::ObjectDetection, &fields);
+        let model = Model::random(config, 3).unwrap();
+        let loss = |inputs: &Inputs| {
+            let mut ctx = Ctx::inference(model.env(Isa::detect(), Precision::F32));
+            model.forward(inputs, &mut ctx).unwrap().need("loss").unwrap().item().unwrap()
+        };
+        let whole = loss(&part(0, 3));
+        let parts: f32 = (0..3)
+            .map(|i| {
+                let mut inputs = part(i, i + 1);
+                (inputs.loss_divisor, inputs.sample_divisor) = (Some(3.0), Some(3.0));
+                loss(&inputs)
+            })
+            .sum();
+        assert!((whole - parts).abs() < 1e-4, "{whole} and {parts}");
+    }
+}

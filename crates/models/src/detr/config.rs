@@ -9,7 +9,7 @@ use crate::{
     causal::activation,
     checkpoint::ConfigFile,
     model::{config_error, layers, positive, probabilities},
-    resnet::{Learns, Names, ResNetConfig},
+    resnet::{Names, ResNetConfig},
 };
 
 /// The fields of `config.json`, with the defaults of the released model.
@@ -141,15 +141,6 @@ impl Config {
             resnet = resnet.with_widths(&widths);
         }
         Ok((resnet, Names::Timm))
-    }
-
-    /// What training changes of the backbone. As `transformers` has it: of timm's networks the convolutions from the second
-    /// stage on, of its own ones nothing.
-    pub(super) fn learns(&self) -> Learns {
-        match self.names {
-            Names::Timm => Learns::ConvolutionsFrom(1),
-            Names::Transformers => Learns::Nothing,
-        }
     }
 
     /// A linear map with a bias.

@@ -12,7 +12,7 @@ use crate::{
     causal::HiddenStates,
     checkpoint::ConfigFile,
     detection::{DetectionConfig, PredictionHead, Predictions},
-    resnet::Backbone,
+    resnet::{Backbone, Learns},
     vision::pictures,
 };
 
@@ -54,7 +54,8 @@ impl Detr {
         let (c, std) = (config.d_model, config.init_std);
         let mut body = if class == Class::Base { b.at("") } else { b.at("model") };
         let place = body.at("backbone.conv_encoder.model");
-        let backbone = Backbone::new(place, &config.resnet, config.names, config.learns())?;
+        // As in the paper: the stem and the first stage stay as they were trained on other pictures.
+        let backbone = Backbone::new(place, &config.resnet, config.names, Learns::ConvolutionsFrom(1))?;
         let (n_in, window) = (config.resnet.width(), Window::square(1, 1, 0));
         let spec = ConvSpec { n_in, n_out: c, window, bias: true, std, trainable: true };
         let projection = Conv2d::new(body.at("input_projection"), spec)?;
@@ -112,19 +113,22 @@ impl Network for Detr {
         let queries = ctx.leaf(self.queries.table);
         let mut y = Tensor::zeros::<f32>([b, self.config.num_queries, c]);
         let (mut states, mut inner) = (HiddenStates::new(inputs), Vec::new());
+        states.push(&y);
         let auxiliary = self.head.as_ref().is_some_and(|head| head.config.auxiliary_loss);
-        for layer in &self.decoder {
-            states.push(&y);
+        for (i, layer) in self.decoder.iter().enumerate() {
             y = layer.forward(&y, &queries, memory, mask.as_ref(), ctx)?;
+            if i + 1 < self.decoder.len() {
+                states.push(&y);
+            }
             if auxiliary {
                 // As `transformers` has it: with these losses the next layer gets normalised states.
                 y = self.norm.forward(&y, ctx)?;
                 inner.push(y.clone());
             }
         }
+        let y = self.norm.forward(&y, ctx)?;
         states.push(&y);
         states.put_as(&mut out, "decoder_hidden_states");
-        let y = self.norm.forward(&y, ctx)?;
         if let Some(head) = &self.head {
             let last = head.predict(&y, ctx)?;
             // Inner layers serve the loss alone.

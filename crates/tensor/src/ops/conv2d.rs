@@ -205,6 +205,33 @@ mod tests {
     }
 
     #[test]
+    fn other_precisions_are_near() {
+        let window = Window::patches([5, 5]);
+        let (params, p) = params([&[2, 3, 10, 15], &[6, 3, 5, 5], &[6]]);
+        let x = params.get(p[0]).value.clone();
+        for isa in Isa::available() {
+            let run = |precision| {
+                let env = Env { isa, precision, packing: Default::default(), params: &params };
+                let mut ctx = Ctx::inference(env);
+                let y = conv2d(&x, Order::ChannelsFirst, map(&p), window, LinearArgs::default(), &mut ctx).unwrap();
+                y.to_f32(isa).unwrap()
+            };
+            let want = run(Precision::F32);
+            let size = (want.f32s().iter().map(|y| y * y).sum::<f32>() / want.f32s().len() as f32).sqrt();
+            for precision in [Precision::Bf16, Precision::Int8] {
+                if precision == Precision::Bf16 && !isa.has_bf16() {
+                    continue;
+                }
+                let got = run(precision);
+                let far = got.f32s().iter().zip(want.f32s()).position(|(a, b)| (a - b).abs() > 5e-2 * size);
+                assert_eq!(far, None, "{isa} {precision:?}");
+                // Quarters are exact in bf16, and their sums in f32.
+                assert_eq!(got.f32s() == want.f32s(), precision == Precision::Bf16, "{isa} {precision:?}");
+            }
+        }
+    }
+
+    #[test]
     fn wrong_shapes_are_named() {
         let (params, p) = params([&[1], &[2, 3, 4, 4], &[2]]);
         let env = Env { isa: Isa::PORTABLE, precision: Precision::F32, packing: Default::default(), params: &params };

@@ -1,6 +1,35 @@
 //! Names of parameters that `transformers` 5 has in memory, where they are not those of checkpoints.
 
-use bedstone_tensor::{ParamId, Params};
+use std::ops::Range;
+
+use bedstone_tensor::{ParamId, Params, Shape};
+
+/// A parameter of the reference here: one of the model, or rows of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) id: ParamId,
+    /// Of the first axis.
+    rows: Option<Range<usize>>,
+}
+
+impl Place {
+    /// The shape that the reference's tensor should have.
+    pub(super) fn shape(&self, params: &Params) -> Shape {
+        let whole = params.get(self.id).value.shape();
+        let mut sizes = whole.to_vec();
+        if let (Some(rows), Some(first)) = (&self.rows, sizes.first_mut()) {
+            *first = rows.len();
+        }
+        Shape::from(&sizes[..])
+    }
+
+    /// Its numbers among those of the parameter.
+    pub(super) fn of<'a>(&self, x: &'a [f32], params: &Params) -> &'a [f32] {
+        let Some(rows) = &self.rows else { return x };
+        let width = x.len() / params.get(self.id).value.shape().first().copied().unwrap_or(1).max(1);
+        &x[rows.start * width..rows.end * width]
+    }
+}
 
 /// Parts of names in memory and in checkpoints, by family: the first family whose names the model has counts.
 const SPELLINGS: [&[(&str, &str)]; 3] = [
@@ -21,16 +50,28 @@ const SPELLINGS: [&[(&str, &str)]; 3] = [
         ("attention.k_proj", "attention.attention.key"),
         ("attention.v_proj", "attention.attention.value"),
         ("attention.o_proj", "attention.output.dense"),
+        ("mlp.down_proj", "mlp.weights_out"),
     ],
     // DETR.
     &[(".o_proj", ".out_proj"), (".mlp.fc", ".fc"), (".backbone.", ".backbone.conv_encoder.")],
 ];
 
-/// The parameter that `transformers` calls `name`.
-pub(super) fn parameter(params: &Params, name: &str) -> Option<ParamId> {
+/// Names in memory of the halves of one parameter.
+const HALVES: [(&str, &str); 2] = [("mlp.gate_proj", "mlp.weights_in"), ("mlp.up_proj", "mlp.weights_in")];
+
+/// What `transformers` calls `name`.
+pub(super) fn place(params: &Params, name: &str) -> Option<Place> {
     let spelled = |family: &[(&str, &str)]| family.iter().fold(name.to_owned(), |name, (a, b)| name.replacen(a, b, 1));
     let id = |name: &str| params.id(name).ok();
-    id(name).or_else(|| SPELLINGS.iter().find_map(|family| id(&spelled(family))))
+    let whole = id(name).or_else(|| SPELLINGS.iter().find_map(|family| id(&spelled(family))));
+    if let Some(id) = whole {
+        return Some(Place { id, rows: None });
+    }
+    HALVES.iter().enumerate().filter(|(_, (half, _))| name.contains(half)).find_map(|(i, (half, both))| {
+        let id = id(&name.replacen(half, both, 1))?;
+        let n = params.get(id).value.shape().first()? / 2;
+        Some(Place { id, rows: Some(i * n..(i + 1) * n) })
+    })
 }
 
 #[cfg(test)]
@@ -55,8 +96,13 @@ mod tests {
             params.add(own.into(), Tensor::zeros::<f32>([1])).unwrap();
         }
         for (name, own) in pairs {
-            assert_eq!(parameter(&params, name), params.id(own).ok(), "{name}");
+            assert_eq!(place(&params, name).map(|p| p.id), params.id(own).ok(), "{name}");
         }
-        assert_eq!(parameter(&params, "vit.layers.0.attention.z_proj.bias"), None);
+        assert_eq!(place(&params, "vit.layers.0.attention.z_proj.bias"), None);
+        let both = params.add("a.mlp.weights_in.weight".into(), Tensor::zeros::<f32>([4, 3])).unwrap();
+        let up = place(&params, "a.mlp.up_proj.weight").unwrap();
+        let numbers: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        assert_eq!((up.id, up.shape(&params)), (both, [2, 3].into()));
+        assert_eq!(up.of(&numbers, &params), &numbers[6..]);
     }
 }

@@ -80,7 +80,8 @@ impl Tolerance {
         }
     }
 
-    /// Whether generated ids have to be the same.
+    /// Whether what was decided between near numbers has to be the same: generated ids, which prediction an object was given,
+    /// and the losses that follow from that.
     pub(super) fn same_ids(self) -> bool {
         self.0 == Precision::F32
     }
