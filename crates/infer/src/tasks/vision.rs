@@ -163,8 +163,8 @@ pub fn inputs(pixels: &Pixels, which: std::ops::Range<usize>) -> Inputs {
     let inputs = Inputs::new("pixel_values", Tensor::from_slice(values, [n, 3, pixels.height, pixels.width]));
     match &pixels.mask {
         Some(mask) if mask.contains(&0) => {
-            let mask = &mask[which.start * size..which.end * size];
-            inputs.with("pixel_mask", Tensor::from_slice(mask, [n, pixels.height, pixels.width]))
+            let mask: Vec<i32> = mask[which.start * size..which.end * size].iter().map(|&x| x.into()).collect();
+            inputs.with("pixel_mask", Tensor::from_slice(&mask, [n, pixels.height, pixels.width]))
         }
         _ => inputs,
     }
