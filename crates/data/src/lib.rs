@@ -10,6 +10,7 @@
 
 pub mod corpus;
 pub mod labelled;
+pub mod pictures;
 mod random;
 pub mod sampler;
 pub mod shards;

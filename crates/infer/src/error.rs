@@ -17,6 +17,9 @@ pub enum InferError {
     /// The tokenizer.
     #[error("{}{}", .0, hint(.0.hint()))]
     Tokenizer(#[from] bedstone_data::tokenizer::Error),
+    /// Pictures.
+    #[error(transparent)]
+    Pictures(#[from] bedstone_data::pictures::Error),
     /// A checkpoint.
     #[error(transparent)]
     Model(#[from] bedstone_models::ModelError),

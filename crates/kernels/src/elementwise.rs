@@ -170,7 +170,7 @@ pub fn sum_rows<T: Number>(isa: Isa, sums: &mut [f32], x: &[T], ld: usize) {
 }
 
 /// Runs `task(r, row)` for the rows of `y`.
-fn rows_of<T: Send>(y: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Send + Sync) {
+pub(crate) fn rows_of<T: Send>(y: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Send + Sync) {
     let width = width.max(1);
     let per_task = (pool::SMALL / width).max(1);
     pool::for_chunks(y, per_task * width, |i, part| {

@@ -3,8 +3,10 @@
 //! This is the only crate of the project with `unsafe` code; each use names what proves it.
 
 pub mod attention;
+pub mod columns;
 pub mod elementwise;
 pub mod gemm;
+pub mod image;
 pub mod isa;
 pub mod loss;
 pub mod mem;

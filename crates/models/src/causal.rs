@@ -15,8 +15,13 @@ impl HiddenStates {
 
     /// As outputs `hidden_states.N`.
     pub(crate) fn put(self, out: &mut Outputs) {
+        self.put_as(out, "hidden_states");
+    }
+
+    /// As outputs `NAME.N`.
+    pub(crate) fn put_as(self, out: &mut Outputs, name: &str) {
         for (i, state) in self.0.into_iter().flatten().enumerate() {
-            out.put(format!("hidden_states.{i}"), state);
+            out.put(format!("{name}.{i}"), state);
         }
     }
 

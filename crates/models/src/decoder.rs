@@ -135,6 +135,7 @@ impl DecoderConfig {
             mlp_norm: self.norm(b.at("post_attention_layernorm"), 0.0)?,
             mlp: self.mlp(b.at("mlp"), activation, mlp_bias)?,
             dropout: 0.0,
+            drop_path: 0.0,
         })
     }
 
@@ -301,6 +302,7 @@ impl<B: Block> Network for Decoder<B> {
             // Two norms' outputs, the residual stream twice, the projection, the attention's output, gate, up and their
             // product.
             kept_per_layer: 4 * c.hidden_size + 2 * q + 2 * kv + 3 * c.intermediate_size,
+            image: None,
         }
     }
 }

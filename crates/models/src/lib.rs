@@ -10,6 +10,10 @@ mod causal;
 pub mod checkpoint;
 mod deberta_v2;
 mod decoder;
+mod deit;
+mod detection;
+mod detr;
+mod dinov2;
 mod distilbert;
 mod electra;
 mod encoder;
@@ -23,11 +27,18 @@ mod mistral;
 mod model;
 mod qwen2;
 mod qwen3;
+mod resnet;
 mod roberta;
+mod transfer;
+mod vision;
+mod vit;
+mod vit_mae;
+mod yolos;
 
 pub use error::ModelError;
 pub use load::{LoadReport, load, load_head, load_with, save};
-pub use model::{Info, Inputs, Logits, Model, Network, Outputs};
+pub use model::{ImageInfo, Info, Inputs, Logits, Model, Network, Outputs};
+pub use transfer::transfer;
 
 use adapter::Adapter;
 use bedstone_nn::Builder;
@@ -70,6 +81,14 @@ pub enum Class {
     TokenClassification,
     /// The place of an answer.
     QuestionAnswering,
+    /// Labels of a picture.
+    ImageClassification,
+    /// Labels of a picture, learned from a teacher beside them.
+    DistilledImageClassification,
+    /// Guessing hidden patches of a picture.
+    MaskedImage,
+    /// Boxes of objects in a picture, with their classes.
+    ObjectDetection,
 }
 
 /// Makes the layers of a configuration.
@@ -90,7 +109,18 @@ pub const ARCHITECTURES: &[Architecture] = &[
     electra::ARCHITECTURE,
     albert::ARCHITECTURE,
     deberta_v2::ARCHITECTURE,
+    vit::ARCHITECTURE,
+    deit::ARCHITECTURE,
+    dinov2::ARCHITECTURE,
+    vit_mae::ARCHITECTURE,
+    yolos::ARCHITECTURE,
+    detr::ARCHITECTURE,
+    resnet::ARCHITECTURE,
 ];
+
+/// Architectures whose body is that of another one, which has heads that they lack: a masked autoencoder's encoder is a
+/// ViT.
+const BODIES: &[(&str, &str)] = &[(vit_mae::ARCHITECTURE.model_type, vit::ARCHITECTURE.model_type)];
 
 impl Architecture {
     /// By its `model_type`.
@@ -122,6 +152,24 @@ impl Architecture {
             }),
             None => Ok((architecture, architecture.classes[0].1)),
         }
+    }
+
+    /// The architecture that a body of this one has with the head of `class`: itself, or one with the same body.
+    pub fn with_head(&'static self, class: Class) -> Option<&'static Architecture> {
+        let other = || BODIES.iter().find(|(body, _)| *body == self.model_type);
+        let other = || Self::by_model_type(other()?.1);
+        [Some(self), other()].into_iter().flatten().find(|a| a.class_name(class).is_some())
+    }
+
+    /// Whether its models take pictures alone.
+    pub fn takes_pictures(&self) -> bool {
+        let of_pictures = [
+            Class::ImageClassification,
+            Class::DistilledImageClassification,
+            Class::MaskedImage,
+            Class::ObjectDetection,
+        ];
+        self.classes.iter().any(|(_, class)| of_pictures.contains(class))
     }
 
     /// The class of `transformers` for a use.

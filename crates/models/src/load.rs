@@ -54,12 +54,14 @@ pub fn load_head(
 ) -> Result<(Model, LoadReport), ModelError> {
     let file = config(dir)?;
     let architecture = Architecture::of_type(&file)?;
-    let Some(name) = architecture.class_name(class) else {
+    let head = architecture.with_head(class);
+    let Some((head, name)) = head.and_then(|a| Some((a, a.class_name(class)?))) else {
         let (path, class) = (file.path().to_owned(), format!("{class:?}"));
         let wanted = architecture.classes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         return Err(ModelError::UnknownClass { path, class, wanted });
     };
     let mut all = file.fields().clone();
+    all.insert("model_type".into(), head.model_type.into());
     all.insert("architectures".into(), vec![Value::from(name)].into());
     all.extend(fields.clone());
     open(dir, ConfigFile::new(file.path(), all), Some(Random { seed }))
@@ -96,7 +98,8 @@ fn open(dir: &Path, config: ConfigFile, fresh: Option<Random>) -> Result<(Model,
 }
 
 /// Ends of the names of buffers that old versions saved beside the weights.
-const BUFFERS: [&str; 4] = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids"];
+const BUFFERS: [&str; 5] =
+    [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids", ".num_batches_tracked"];
 /// Ends of the names of output layers, whose weights many a version saved a second time, tied as they are.
 const HEADS: [&str; 6] = [
     "lm_head.weight",

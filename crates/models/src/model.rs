@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{Architecture, Class, ModelError, checkpoint::ConfigFile};
 
-/// Named tensors that go into a model, under the argument names of `transformers`: `input_ids`, `attention_mask`, …
+/// Named tensors that go into a model, under the argument names of `transformers`: `input_ids`, `attention_mask`,
+/// `pixel_values`, `labels`, … Entries of lists are numbered: `labels.1.boxes` are the boxes of picture 1.
 ///
-/// `labels` of a causal model are the ids themselves and are shifted inside; `targets` are labels already in place.
+/// Pictures are `[B, C, H, W]` of f32. `labels` of a causal model are the ids themselves and are shifted inside; `targets` are labels already in place.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     tensors: BTreeMap<String, Tensor>,
@@ -23,6 +24,8 @@ pub struct Inputs {
     /// Lengths of sequences that stand one after another in `input_ids: [1, N]`, without padding; for inference with
     /// models that pack, see [`Model::packs`]. Outputs of tokens are `[1, N, ..]`, of sequences `[lengths, ..]`.
     pub lengths: Option<Vec<usize>>,
+    /// Whether pictures may be of another size than the model was made for: positions are then resized.
+    pub interpolate_pos_encoding: bool,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.
@@ -126,6 +129,21 @@ pub struct Info {
     pub attention_width: usize,
     /// Numbers of activations that training keeps, a token and layer, for estimates.
     pub kept_per_layer: usize,
+    /// The pictures that it takes, if it takes any.
+    pub image: Option<ImageInfo>,
+}
+
+/// Facts about a network's pictures; pairs are of height and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Numbers a pixel.
+    pub channels: usize,
+    /// The size that it was made for.
+    pub size: [usize; 2],
+    /// Pixels that become one token.
+    pub patch: [usize; 2],
+    /// Whether it takes pictures of any size without being asked to.
+    pub resizes: bool,
 }
 
 /// A model: its parameters, and what to do with them.

@@ -1,6 +1,6 @@
 //! Blocks: attention and feed-forward network around a residual stream.
 
-use bedstone_tensor::{Ctx, Result as OpResult, Tensor, ops};
+use bedstone_tensor::{Ctx, ParamId, Result as OpResult, Tensor, ops};
 
 use crate::{Attention, AttentionInput, Mlp, Norm};
 
@@ -38,12 +38,52 @@ pub struct PreNormBlock {
     pub mlp: Mlp,
     /// Dropout of the feed-forward network's output.
     pub dropout: f32,
+    /// The probability that a sample goes without a branch in training.
+    pub drop_path: f32,
 }
 
 impl Block for PreNormBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        if self.drop_path > 0.0 && ctx.is_training() {
+            let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
+            let x = ops::add(x, &ops::drop_path(&y, self.drop_path, ctx)?, ctx)?;
+            let y = self.mlp.forward(&self.mlp_norm.operand(&x, ctx)?, ctx)?;
+            let y = ops::dropout(&y, self.dropout, ctx)?;
+            return ops::add(&x, &ops::drop_path(&y, self.drop_path, ctx)?, ctx);
+        }
         let x = self.attn.forward_residual(&self.attn_norm.operand(x, ctx)?, input, x, ctx)?;
         self.mlp.forward_residual(&self.mlp_norm.operand(&x, ctx)?, self.dropout, &x, ctx)
+    }
+}
+
+/// `h = x + a ⊙ attn(norm(x)); y = h + b ⊙ mlp(norm(h))`, as CaiT, [Touvron et al. 2021](https://arxiv.org/abs/2103.17239),
+/// and DINOv2; in training whole branches are dropped.
+#[derive(Clone, Debug)]
+pub struct ScaledBlock {
+    /// Before the attention.
+    pub attn_norm: Norm,
+    /// The attention.
+    pub attn: Attention,
+    /// `a: [C]`.
+    pub attn_scale: ParamId,
+    /// Before the feed-forward network.
+    pub mlp_norm: Norm,
+    /// The feed-forward network.
+    pub mlp: Mlp,
+    /// `b: [C]`.
+    pub mlp_scale: ParamId,
+    /// The probability that a sample goes without a branch.
+    pub drop_path: f32,
+}
+
+impl Block for ScaledBlock {
+    fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
+        let y = ops::drop_path(&y, self.drop_path, ctx)?;
+        let h = ops::layer_scale(&y, self.attn_scale, x, ctx)?;
+        let y = self.mlp.forward(&self.mlp_norm.operand(&h, ctx)?, ctx)?;
+        let y = ops::drop_path(&y, self.drop_path, ctx)?;
+        ops::layer_scale(&y, self.mlp_scale, &h, ctx)
     }
 }
 

@@ -37,6 +37,16 @@ pub enum Init {
         /// Their standard deviation.
         std: f32,
     },
+    /// Sines of the places of a grid, `[.., before + rows · columns, C]`: each row `[sin x, cos x, sin y, cos y]` of a quarter
+    /// of the numbers, with `10000^(-4 i / C)` as frequencies; zeros before the grid.
+    ///
+    /// As masked autoencoders have it, [He et al. 2021](https://arxiv.org/abs/2111.06377).
+    SineGrid {
+        /// Rows before the grid.
+        before: usize,
+        /// Columns of the grid.
+        across: usize,
+    },
 }
 
 /// Where weights come from.
@@ -68,8 +78,21 @@ impl Source for Random {
                 Draw { key: key(self.seed, fnv1a(name)), sample: 0, place: 0 }.normal(x);
                 x.iter_mut().for_each(|x| *x *= std);
             }
+            Init::SineGrid { before, across } => sine_grid(x, shape.width(), before, across),
         }
         Ok(tensor)
+    }
+}
+
+fn sine_grid(x: &mut [f32], width: usize, before: usize, across: usize) {
+    let quarter = (width / 4).max(1);
+    for (r, row) in x.chunks_exact_mut(width.max(1)).enumerate().skip(before) {
+        let (at_x, at_y) = ((r - before) % across.max(1), (r - before) / across.max(1));
+        for (i, x) in row.iter_mut().enumerate().take(4 * quarter) {
+            let frequency = 10_000f64.powf(-((i % quarter) as f64) / quarter as f64);
+            let angle = if i < 2 * quarter { at_x } else { at_y } as f64 * frequency;
+            *x = if (i / quarter).is_multiple_of(2) { angle.sin() } else { angle.cos() } as f32;
+        }
     }
 }
 
@@ -111,6 +134,13 @@ impl<'a> Builder<'a> {
         self.source.has(&name)
     }
 
+    /// Makes the parameter `name` below the prefix, which training never changes: a statistic, a table of fixed numbers.
+    pub fn fixed(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<ParamId> {
+        let id = self.param(name, shape, init)?;
+        self.params.get_mut(id).trainable = false;
+        Ok(id)
+    }
+
     /// Makes the parameter `name` below the prefix.
     pub fn param(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<ParamId> {
         let (name, shape) = (self.at(name).prefix, shape.into());
@@ -145,6 +175,23 @@ mod tests {
         }
         let value = |name| a.get(a.id(name).unwrap()).value.f32s().to_vec();
         assert_ne!(value("layer.0.x"), value("layer.0.y"));
+    }
+
+    /// Rows as `transformers` makes them, of a grid of 2 by 3.
+    #[test]
+    fn sines_of_a_grid() {
+        let mut source = Random { seed: 0 };
+        let sines = Init::SineGrid { before: 1, across: 3 };
+        let x = source.weights("positions", [1, 7, 8].into(), sines).unwrap();
+        for (row, want) in [
+            (0, [0.0; 8]),
+            (1, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]),
+            (3, [0.909297, 0.019999, -0.416147, 0.999800, 0.0, 0.0, 1.0, 1.0]),
+            (6, [0.909297, 0.019999, -0.416147, 0.999800, 0.841471, 0.01, 0.540302, 0.99995]),
+        ] {
+            let got = &x.f32s()[8 * row..8 * row + 8];
+            assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{row}: {got:?}");
+        }
     }
 
     #[test]

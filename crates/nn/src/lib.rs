@@ -6,19 +6,23 @@
 mod attention;
 mod block;
 mod builder;
+mod conv;
 mod disentangled;
 mod embedding;
 mod linear;
 mod mlp;
 mod norm;
+mod positioned;
 mod rotary;
 
 pub use attention::{Attention, AttentionInput, AttentionSpec};
-pub use block::{Block, PostNormBlock, PreNormBlock};
+pub use block::{Block, PostNormBlock, PreNormBlock, ScaledBlock};
 pub use builder::{Builder, Init, NnError, Random, Result, Source};
+pub use conv::{BatchNorm, Conv2d, ConvSpec};
 pub use disentangled::{Buckets, DisentangledAttention, Distances};
 pub use embedding::Embedding;
 pub use linear::{Linear, LinearSpec};
 pub use mlp::Mlp;
 pub use norm::Norm;
+pub use positioned::{Positioned, PositionedAttention};
 pub use rotary::{Rope, RopeKind, RopeParameters, Rotation};

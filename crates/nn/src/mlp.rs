@@ -30,6 +30,15 @@ pub enum Mlp {
         /// Of the gate.
         activation: Activation,
     },
+    /// The same with gate and value as halves of one map.
+    Fused {
+        /// To twice the inner width.
+        both: Linear,
+        /// Back.
+        down: Linear,
+        /// Of the gate.
+        activation: Activation,
+    },
 }
 
 impl Mlp {
@@ -50,6 +59,10 @@ impl Mlp {
             Mlp::Plain { up, down, activation } => Ok((up.forward_activated(x, *activation, ctx)?, down)),
             Mlp::Gated { gate, up, down, activation } => {
                 let both = ops::linear(x, &[gate.op, up.op], LinearArgs::default(), ctx)?;
+                Ok((ops::gated(&both, *activation, ctx)?, down))
+            }
+            Mlp::Fused { both, down, activation } => {
+                let both = both.forward(x, ctx)?;
                 Ok((ops::gated(&both, *activation, ctx)?, down))
             }
         }

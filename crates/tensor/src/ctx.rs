@@ -161,12 +161,18 @@ impl<'p> Ctx<'p> {
         self.tape.as_ref().map_or(0, Tape::len)
     }
 
-    /// The dropout of the next place in the computation: `None` outside of training, or where `p` is 0.
-    pub fn dropout(&mut self, p: f32) -> Option<Dropout> {
+    /// The random numbers of the next place in the computation, of the batch's first sample: `None` outside of training.
+    pub fn draw(&mut self) -> Option<Draw> {
         let training = self.training?;
         let place = self.place;
         self.place += 1;
-        (p > 0.0).then_some(Dropout { draw: Draw { key: training.key, sample: training.first_sample, place }, p })
+        Some(Draw { key: training.key, sample: training.first_sample, place })
+    }
+
+    /// The dropout of the next place in the computation: `None` outside of training, or where `p` is 0.
+    pub fn dropout(&mut self, p: f32) -> Option<Dropout> {
+        let draw = self.draw()?;
+        (p > 0.0).then_some(Dropout { draw, p })
     }
 
     /// Gives `out` a place on the tape, if there is one and any of `inputs` or `params` wants a gradient.

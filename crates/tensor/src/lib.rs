@@ -19,6 +19,7 @@ mod tensor;
 pub use bedstone_kernels::{
     bf16,
     gemm::Activation,
+    image::{Order, Window},
     isa::{Isa, IsaError, Level},
     loss::IGNORE,
     norm::Norm,

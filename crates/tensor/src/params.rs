@@ -24,6 +24,16 @@ pub struct Param {
     pub trainable: bool,
 }
 
+impl Param {
+    /// The sizes of the weights as a matrix: of a convolution's `[out, in, ..]` all axes but the first are one.
+    pub fn matrix(&self, op: &'static str) -> Result<[usize; 2]> {
+        match self.value.shape()[..] {
+            [rows, ref rest @ ..] if !rest.is_empty() => Ok([rows, rest.iter().product()]),
+            _ => Err(TensorError::Shape { op, got: self.value.shape(), wanted: "2 axes or more".into() }),
+        }
+    }
+}
+
 /// Names a parameter of a [`Params`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParamId(usize);
@@ -35,7 +45,7 @@ impl ParamId {
     }
 }
 
-/// Which operand a weight of two axes `[a, b]` is, as it stands in memory.
+/// Which operand a weight `[a, b]` is, as it stands in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orientation {
     /// `[a, b]`.
@@ -110,12 +120,11 @@ impl Params {
         &mut self.list[id.0]
     }
 
-    /// A weight of two axes as the right operand of products of bf16.
+    /// A weight, as [`Param::matrix`] sees it, as the right operand of products of bf16.
     pub fn panels(&self, id: ParamId, orientation: Orientation, isa: Isa, packing: Packing) -> Result<Arc<Panels>> {
-        let value = &self.list[id.0].value;
-        let [rows, cols] = value.dims("panels")?;
+        let [rows, cols] = self.list[id.0].matrix("panels")?;
         let pack = || {
-            let w = value.f32s();
+            let w = self.list[id.0].value.f32s();
             Arc::new(match orientation {
                 Orientation::Stored => Panels::pack(isa, Mat::new(w, cols), rows, cols),
                 Orientation::Transposed => Panels::pack(isa, Mat::t(w, cols), cols, rows),
@@ -124,12 +133,11 @@ impl Params {
         Ok(kept(&self.packed[id.0].half[orientation as usize], packing, pack))
     }
 
-    /// A weight of two axes, rounded to eight bits by output, as the right operand of products of int8.
+    /// A weight, as [`Param::matrix`] sees it, rounded to eight bits by output, as the right operand of products of int8.
     pub fn int8_panels(&self, id: ParamId, orientation: Orientation, packing: Packing) -> Result<Arc<Int8Panels>> {
-        let value = &self.list[id.0].value;
-        let [rows, cols] = value.dims("int8_panels")?;
+        let [rows, cols] = self.list[id.0].matrix("int8_panels")?;
         let pack = || {
-            let w = value.f32s();
+            let w = self.list[id.0].value.f32s();
             Arc::new(match orientation {
                 Orientation::Stored => Int8Panels::pack(Mat::new(w, cols), rows, cols),
                 Orientation::Transposed => Int8Panels::pack(Mat::t(w, cols), cols, rows),

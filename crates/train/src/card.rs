@@ -3,23 +3,30 @@
 use bedstone_models::{Class, Model};
 use bedstone_run::units;
 
-use crate::{evaluate::Evaluated, recipe::PretrainRecipe};
+use crate::evaluate::Evaluated;
 
 /// What the card tells beside the model.
-pub(crate) struct Facts<'a> {
-    pub(crate) recipe: &'a PretrainRecipe,
+pub(crate) struct Facts {
+    /// What the model learned from.
     pub(crate) data: String,
+    /// Rows of its own.
+    pub(crate) more: Vec<(&'static str, String)>,
     pub(crate) step: u64,
-    pub(crate) tokens: u64,
+    pub(crate) steps: u64,
+    /// What was guessed so far.
+    pub(crate) seen: u64,
     pub(crate) evaluation: Option<Evaluated>,
 }
 
 /// `README.md` of a checkpoint.
-pub(crate) fn card(model: &Model, facts: &Facts<'_>) -> String {
+pub(crate) fn card(model: &Model, facts: &Facts) -> String {
     let info = model.info();
     let class = model.class_name();
     let rows = facts.evaluation.map(|e| e.rows()).unwrap_or_default();
-    let loss: String = rows.into_iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    let table = |rows: &[(&str, String)]| -> String {
+        rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect()
+    };
+    let (more, loss) = (table(&facts.more), table(&rows));
     let (task, auto, example) = match model.class() {
         Class::CausalLm => ("text-generation", "AutoModelForCausalLM", "generate DIR --prompt \"Once\""),
         _ => ("fill-mask", "AutoModelForMaskedLM", "fill DIR \"The [MASK] sleeps.\""),
@@ -28,8 +35,8 @@ pub(crate) fn card(model: &Model, facts: &Facts<'_>) -> String {
         "---\nlibrary_name: transformers\npipeline_tag: {task}\ntags: [bedstone]\n---\n\n\
          # A {} pretrained on {}\n\n\
          | | |\n|---|---|\n\
-         | architecture | {class} |\n| parameters | {} |\n| layers, width | {}, {} |\n| vocabulary | {} |\n\
-         | context | {} |\n| steps | {} of {} |\n| tokens seen | {} |\n{loss}\n\
+         | architecture | {class} |\n| parameters | {} |\n| layers, width | {}, {} |\n{more}\
+         | steps | {} of {} |\n| tokens seen | {} |\n{loss}\n\
          `recipe.toml` describes the training completely; `training/` (beside it, in the run) has the log.\n\n\
          ```sh\nbedstone {example}\n```\n\n\
          ```python\nfrom transformers import {auto}, AutoTokenizer\n\
@@ -39,10 +46,8 @@ pub(crate) fn card(model: &Model, facts: &Facts<'_>) -> String {
         units::count(model.params().numel() as u64),
         info.layers,
         info.width,
-        info.vocab_size,
-        facts.recipe.train.context,
         facts.step,
-        facts.recipe.train.steps,
-        units::count(facts.tokens),
+        facts.steps,
+        units::count(facts.seen),
     )
 }

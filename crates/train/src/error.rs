@@ -61,6 +61,9 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Pictures.
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Pictures(Box<bedstone_data::pictures::Error>),
     /// Labelled data.
     #[error("{}{}", .0, hint(.0.hint()))]
     Labelled(Box<bedstone_data::labelled::Error>),
@@ -230,6 +233,12 @@ from_run!(
     run::space::SpaceError,
     run::files::FileError
 );
+
+impl From<bedstone_data::pictures::Error> for TrainError {
+    fn from(error: bedstone_data::pictures::Error) -> Self {
+        TrainError::Pictures(Box::new(error))
+    }
+}
 
 impl From<bedstone_data::labelled::Error> for TrainError {
     fn from(error: bedstone_data::labelled::Error) -> Self {

@@ -158,6 +158,20 @@ pub enum Evaluated {
     Causal(Evaluation),
     /// Of a model that guesses masked tokens.
     Masked(MaskedEvaluation),
+    /// Of a model of pictures.
+    Pictures(PictureEvaluated),
+}
+
+/// How well a model does on pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PictureEvaluated {
+    /// What training makes small.
+    pub loss: f64,
+    /// Share of the classes guessed right, where classes are learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Pictures looked at.
+    pub pictures: u64,
 }
 
 impl Evaluated {
@@ -166,14 +180,40 @@ impl Evaluated {
         match self {
             Evaluated::Causal(e) => e.loss,
             Evaluated::Masked(e) => e.loss,
+            Evaluated::Pictures(e) => e.loss,
         }
     }
 
     /// Tokens predicted.
-    pub fn tokens(&self) -> u64 {
+    pub fn places(&self) -> u64 {
         match self {
             Evaluated::Causal(e) => e.tokens,
             Evaluated::Masked(e) => e.tokens,
+            Evaluated::Pictures(e) => e.pictures,
+        }
+    }
+
+    /// The line of the log.
+    pub(crate) fn line(&self) -> EvaluationLine {
+        let (val_loss, val_tokens) = (self.loss(), self.places());
+        match *self {
+            Evaluated::Causal(e) => EvaluationLine::Causal {
+                val_loss,
+                val_tokens,
+                perplexity: e.perplexity,
+                bits_per_byte: e.bits_per_byte,
+            },
+            Evaluated::Masked(e) => EvaluationLine::Masked {
+                val_loss,
+                val_tokens,
+                mlm_loss: e.mlm_loss,
+                mlm_accuracy: e.mlm_accuracy,
+                nsp_loss: e.nsp_loss,
+                nsp_accuracy: e.nsp_accuracy,
+            },
+            Evaluated::Pictures(e) => {
+                EvaluationLine::Pictures { val_loss, val_pictures: val_tokens, val_accuracy: e.accuracy }
+            }
         }
     }
 
@@ -181,7 +221,7 @@ impl Evaluated {
     pub(crate) fn more(&self) -> String {
         match self {
             Evaluated::Causal(_) => String::new(),
-            Evaluated::Masked(_) => {
+            Evaluated::Masked(_) | Evaluated::Pictures(_) => {
                 let right = self.rows().into_iter().filter(|(name, _)| name.ends_with("right"));
                 right.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
             }
@@ -206,6 +246,39 @@ impl Evaluated {
                 rows.extend(e.nsp_accuracy.map(|right| ("next sentences: right", percent(right))));
                 rows
             }
+            Evaluated::Pictures(e) => {
+                let mut rows = vec![("validation loss", format!("{:.4}", e.loss))];
+                rows.extend(e.accuracy.map(|right| ("classes: right", format!("{:.1} %", 100.0 * right))));
+                rows
+            }
         }
     }
+}
+
+/// One line of the log, of an evaluation.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum EvaluationLine {
+    Causal {
+        val_loss: f64,
+        val_tokens: u64,
+        perplexity: f64,
+        bits_per_byte: f64,
+    },
+    Pictures {
+        val_loss: f64,
+        val_pictures: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        val_accuracy: Option<f64>,
+    },
+    Masked {
+        val_loss: f64,
+        val_tokens: u64,
+        mlm_loss: f64,
+        mlm_accuracy: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nsp_loss: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nsp_accuracy: Option<f64>,
+    },
 }

@@ -1,8 +1,10 @@
 //! Training: objectives, trainer, optimizer, schedules; parity with reference implementations.
 
+mod augment;
 mod bench;
 mod card;
 mod data;
+mod ema;
 mod embeddings;
 mod error;
 mod evaluate;
@@ -12,6 +14,7 @@ mod lora;
 mod objective;
 mod optimizer;
 pub mod parity;
+mod pictures;
 mod plan;
 mod precision;
 mod pretrain;
@@ -24,9 +27,10 @@ pub use bench::{BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, 
 pub use data::Text;
 pub use embeddings::{OpenVectors, WordVectors};
 pub use error::{Result, TrainError};
-pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, evaluate};
+pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, PictureEvaluated, evaluate};
 pub use finetune::{
-    FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, Scores, Task, TaskReport, finetune, measure,
+    FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, PICTURES_RECIPE, Scores, Task, TaskReport,
+    finetune, is_vision, measure, measure_pictures,
 };
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 pub use pretrain::{Locate, Needs, Report, Request, local, pretrain};

@@ -1,10 +1,71 @@
 //! What a model is trained to do.
 
+use std::{borrow::Borrow, ops::Range};
+
 use bedstone_data::sampler::{Batch, IGNORE as NONE};
 use bedstone_models::{Inputs, Logits, Model};
 use bedstone_tensor::{Ctx, IGNORE, Result as OpResult, Tensor};
 
-/// A task: how its batches become inputs of a model.
+/// What a model is to learn from one batch.
+pub(crate) trait Work: Send + Sync {
+    /// Samples of the batch.
+    fn samples(&self) -> usize;
+
+    /// What the sum of the batch's losses is divided by, whatever the micro-batches.
+    fn divisor(&self) -> f64;
+
+    /// The inputs of some samples, with the loss divided by `divisor`.
+    fn inputs(&self, samples: Range<usize>, divisor: f64) -> Inputs;
+
+    /// Sequences that a sample is made of: each draws its own random numbers.
+    fn rows_per_sample(&self) -> usize {
+        1
+    }
+
+    /// The loss of such inputs: what the model's head gives, where it has one for this.
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        Ok(model.forward(inputs, ctx)?.need("loss")?.clone())
+    }
+
+    /// Parameters that take no part, by name: they may go without a gradient.
+    fn leaves_out(&self, _name: &str) -> bool {
+        false
+    }
+}
+
+/// An objective with a batch of texts.
+pub(crate) struct Job<'a, O: ?Sized, B> {
+    pub(crate) objective: &'a O,
+    pub(crate) batch: B,
+}
+
+impl<O: Objective + ?Sized, B: Borrow<Batch> + Send + Sync> Work for Job<'_, O, B> {
+    fn samples(&self) -> usize {
+        self.batch.borrow().samples.len()
+    }
+
+    fn divisor(&self) -> f64 {
+        self.objective.divisor(self.batch.borrow())
+    }
+
+    fn inputs(&self, samples: Range<usize>, divisor: f64) -> Inputs {
+        self.objective.inputs(self.batch.borrow(), samples, divisor)
+    }
+
+    fn rows_per_sample(&self) -> usize {
+        self.objective.rows_per_sample()
+    }
+
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        self.objective.loss(model, inputs, ctx)
+    }
+
+    fn leaves_out(&self, name: &str) -> bool {
+        self.objective.leaves_out(name)
+    }
+}
+
+/// A task on texts: how its batches become inputs of a model.
 pub(crate) trait Objective: Send + Sync {
     /// Labels that count in a batch: what losses and gradients are divided by, whatever the micro-batches.
     fn weight(&self, batch: &Batch) -> u64;
@@ -15,7 +76,7 @@ pub(crate) trait Objective: Send + Sync {
     }
 
     /// The inputs of samples `from..to` of a batch, with the loss divided by `divisor`.
-    fn inputs(&self, batch: &Batch, samples: std::ops::Range<usize>, divisor: f64) -> Inputs;
+    fn inputs(&self, batch: &Batch, samples: Range<usize>, divisor: f64) -> Inputs;
 
     /// Sequences that a sample is made of: each draws its own random numbers.
     fn rows_per_sample(&self) -> usize {

@@ -14,7 +14,10 @@ use bedstone_run::{
 };
 use bedstone_tensor::Precision;
 
-use crate::{bench::best, recipe::PretrainRecipe};
+use crate::{
+    bench::best,
+    recipe::{Limits, TrainConfig},
+};
 
 /// What the process takes beside buffers, where the system does not tell.
 const PROCESS: u64 = 64 << 20;
@@ -26,30 +29,31 @@ const STEP_EFFICIENCY: f64 = 0.68;
 /// How long a product is tried.
 const TRIAL: Duration = Duration::from_millis(60);
 
-/// The plan of steps `done..steps`, with `validation` tokens to evaluate on.
-pub(crate) fn plan(
-    model: &Model,
-    recipe: &PretrainRecipe,
-    runtime: Runtime,
-    done: u64,
-    tokenizer_bytes: u64,
-    validation: u64,
-) -> Plan {
-    let t = &recipe.train;
+/// What is planned.
+pub(crate) struct Work<'a> {
+    pub(crate) train: &'a TrainConfig,
+    pub(crate) limits: Limits,
+    /// Places of a sample that go through the model.
+    pub(crate) context: usize,
+    pub(crate) runtime: Runtime,
+}
+
+/// The plan of steps `done..steps`, with `validation` places to evaluate on and so many bytes beside a checkpoint's weights.
+pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, validation: u64) -> Plan {
+    let (t, context, runtime) = (work.train, work.context, work.runtime);
     let steps = t.steps.saturating_sub(done);
     let parameters = model.params().numel() as u64;
-    let tokens = (t.batch as u64).saturating_mul(t.context as u64);
-    let memory = memory(model, recipe, runtime);
+    let tokens = (t.batch as u64).saturating_mul(context as u64);
+    let memory = memory(model, work);
     let (flops, speed) =
-        (flops_per_token(model, t.context), speed(model, recipe.micro_batch().saturating_mul(t.context), runtime));
+        (flops_per_token(model, context), speed(model, t.micro_batch().saturating_mul(context), runtime));
     // A third of a step's work is its forward pass, which recomputing does twice.
     let passes = if t.gradient_checkpointing { 4.0 / 3.0 } else { 1.0 };
     let training = passes * tokens as f64 * steps as f64;
     let part = |limit: u64| if limit == 0 { validation } else { validation.min(limit) };
     let evaluations = steps.checked_div(t.evaluate_every).unwrap_or(0).saturating_sub(1);
-    let evaluated =
-        (evaluations.saturating_mul(part(recipe.evaluate.tokens)) + part(recipe.evaluate.final_tokens)) as f64;
-    let checkpoint = 12 * parameters + tokenizer_bytes;
+    let evaluated = (evaluations.saturating_mul(part(work.limits.usual)) + part(work.limits.last)) as f64;
+    let checkpoint = 12 * parameters + beside;
     let checkpoints = steps.checked_div(t.checkpoint_every).unwrap_or(0).max(1);
     let writing = (checkpoints * checkpoint) as f64 / WRITING;
     let seconds = flops * (training + evaluated / 3.0) / speed + writing;
@@ -66,18 +70,18 @@ pub(crate) fn plan(
 }
 
 /// The memory of the run at its highest, in bytes.
-pub(crate) fn peak_bytes(model: &Model, recipe: &PretrainRecipe, runtime: Runtime) -> u64 {
-    sum(&memory(model, recipe, runtime))
+pub(crate) fn peak_bytes(model: &Model, work: &Work<'_>) -> u64 {
+    sum(&memory(model, work))
 }
 
 fn sum(memory: &[Memory]) -> u64 {
     memory.iter().fold(0, |sum: u64, m| sum.saturating_add(m.bytes))
 }
 
-fn memory(model: &Model, recipe: &PretrainRecipe, runtime: Runtime) -> Vec<Memory> {
-    let (t, info, micro) = (&recipe.train, model.info(), recipe.micro_batch());
+fn memory(model: &Model, work: &Work<'_>) -> Vec<Memory> {
+    let (t, info, micro, runtime) = (work.train, model.info(), work.train.micro_batch(), work.runtime);
     let parameters = model.params().numel() as u64;
-    let tokens = (micro as u64).saturating_mul(t.context as u64);
+    let tokens = (micro as u64).saturating_mul(work.context as u64);
     let largest = model.params().iter().map(|(_, p)| p.value.shape().numel() as u64).max().unwrap_or(0);
     let gradients = match t.batch.div_ceil(micro) {
         // Each is used as soon as it is whole; the head's waits from the end of the forward pass.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use bedstone_models::{Architecture, Class};
+use bedstone_models::{Architecture, Class, Model};
 use bedstone_run::recipe::empty_is_none;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::schedule;
+use crate::{pretrain::Needs, schedule};
 
 /// What can be pretrained, each with its built-in recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub enum Family {
     Bert,
     /// RoBERTa: masked words.
     Roberta,
+    /// Masked autoencoder: hidden patches of pictures.
+    Mae,
+    /// ViT: classes of pictures.
+    Vit,
 }
 
 impl Family {
@@ -30,6 +34,8 @@ impl Family {
             Family::Llama => "llama",
             Family::Bert => "bert",
             Family::Roberta => "roberta",
+            Family::Mae => "mae",
+            Family::Vit => "vit",
         }
     }
 
@@ -40,6 +46,8 @@ impl Family {
             Family::Llama => include_str!("../../../recipes/llama.toml"),
             Family::Bert => include_str!("../../../recipes/bert.toml"),
             Family::Roberta => include_str!("../../../recipes/roberta.toml"),
+            Family::Mae => include_str!("../../../recipes/mae.toml"),
+            Family::Vit => include_str!("../../../recipes/vit.toml"),
         }
     }
 
@@ -55,27 +63,38 @@ impl Family {
             Family::Llama => "llama",
             Family::Bert => "bert",
             Family::Roberta => "roberta",
+            Family::Mae => "vit_mae",
+            Family::Vit => "vit",
         }
+    }
+
+    /// Whether its models take pictures.
+    pub fn takes_pictures(self) -> bool {
+        matches!(self, Family::Mae | Family::Vit)
     }
 
     /// What the network is for.
     pub(crate) fn class(self, mask: Option<&MaskConfig>) -> Class {
         match mask {
+            None if self == Family::Mae => Class::MaskedImage,
+            None if self == Family::Vit => Class::ImageClassification,
             None => Class::CausalLm,
             Some(mask) if mask.next_sentence => Class::PreTraining,
             Some(_) => Class::MaskedLm,
         }
     }
 
-    pub(crate) fn architecture(self) -> Option<&'static Architecture> {
-        Architecture::by_model_type(self.model_type())
+    pub(crate) fn architecture(self) -> &'static Architecture {
+        // Every family has one; a test sees to it.
+        Architecture::by_model_type(self.model_type()).unwrap_or(&bedstone_models::ARCHITECTURES[0])
     }
 
     /// The field of `config.json` that holds the longest sequence.
     pub(crate) fn length_field(self) -> &'static str {
         match self {
             Family::Gpt => "n_positions",
-            Family::Llama | Family::Bert | Family::Roberta => "max_position_embeddings",
+            // Of pictures there is none.
+            _ => "max_position_embeddings",
         }
     }
 }
@@ -144,10 +163,11 @@ pub struct MaskConfig {
 pub struct TrainConfig {
     #[serde(deserialize_with = "empty_is_none")]
     pub init: Option<PathBuf>,
-    #[serde(deserialize_with = "empty_is_none")]
+    #[serde(default, deserialize_with = "empty_is_none")]
     pub init_embeddings: Option<PathBuf>,
     pub seed: u64,
     pub steps: u64,
+    #[serde(default)]
     pub context: usize,
     pub batch: usize,
     pub micro_batch: usize,
@@ -199,23 +219,54 @@ pub(crate) const FREE_KEYS: &[&str] = &[
     "train.keep",
     "evaluate.tokens",
     "evaluate.final_tokens",
+    "evaluate.pictures",
+    "evaluate.final_pictures",
 ];
 
-impl PretrainRecipe {
-    /// Sequences that go through the model at a time.
+/// Places of held-out data that evaluations look at, during a run and at its end; 0: all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) usual: u64,
+    pub(crate) last: u64,
+}
+
+/// What the recipes of all pretraining runs have.
+pub(crate) trait RunRecipe: DeserializeOwned {
+    /// `[train]`.
+    fn train(&self) -> &TrainConfig;
+
+    /// Of evaluations.
+    fn limits(&self) -> Limits;
+
+    /// Places of a sample that go through the model, for the plan.
+    fn context(&self, model: &Model) -> usize;
+
+    /// Keys that name checkpoints, and what of them is needed.
+    fn checkpoints(&mut self) -> Vec<(&mut Option<PathBuf>, Needs)>;
+
+    /// The first key whose value makes no sense, and what it should be.
+    fn wrong(&self) -> Option<(&'static str, &'static str)>;
+
+    /// Keys that mean nothing under the others' values, and why.
+    fn without_use(&self) -> Vec<(&'static str, &'static str)>;
+}
+
+/// A key, whether its value makes sense, and what it should be.
+type Rule = (&'static str, bool, &'static str);
+
+impl TrainConfig {
+    /// Samples that go through the model at a time.
     pub fn micro_batch(&self) -> usize {
-        match self.train.micro_batch {
-            0 => self.train.batch,
-            n => n.min(self.train.batch),
+        match self.micro_batch {
+            0 => self.batch,
+            n => n.min(self.batch),
         }
     }
 
-    /// The first key whose value makes no sense, and what it should be.
-    pub(crate) fn wrong(&self) -> Option<(&'static str, &'static str)> {
-        let t = &self.train;
-        let rules = [
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        let t = self;
+        vec![
             ("train.steps", t.steps > 0, "1 or more"),
-            ("train.context", t.context > 0, "1 or more"),
             ("train.batch", t.batch > 0, "1 or more"),
             ("train.lr", t.lr > 0.0 && t.lr.is_finite(), "above 0"),
             ("train.min_lr", (0.0..=1.0).contains(&t.min_lr), "0 to 1, a share of train.lr"),
@@ -225,15 +276,46 @@ impl PretrainRecipe {
             ("train.eps", t.eps > 0.0, "above 0"),
             ("train.weight_decay", t.weight_decay >= 0.0, "0 or more"),
             ("train.clip", t.clip >= 0.0, "0 or more"),
+        ]
+    }
+
+    pub(crate) fn without_use(&self) -> [Rule; 2] {
+        [
+            ("train.decay", self.schedule == schedule::Kind::Wsd, "train.schedule is not \"wsd\""),
+            ("train.min_lr", self.schedule != schedule::Kind::Constant, "train.schedule is \"constant\""),
+        ]
+    }
+}
+
+impl RunRecipe for PretrainRecipe {
+    fn train(&self) -> &TrainConfig {
+        &self.train
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { usual: self.evaluate.tokens, last: self.evaluate.final_tokens }
+    }
+
+    fn context(&self, _: &Model) -> usize {
+        self.train.context
+    }
+
+    fn checkpoints(&mut self) -> Vec<(&mut Option<PathBuf>, Needs)> {
+        vec![(&mut self.tokenizer.file, Needs::Tokenizer), (&mut self.train.init, Needs::Model)]
+    }
+
+    fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        let own = [
+            ("train.context", self.train.context > 0, "1 or more"),
             ("data.stories", self.data.stories >= 20, "20 or more"),
             ("mask.probability", self.mask.is_none_or(|m| m.probability > 0.0 && m.probability < 1.0), "0 to 1"),
             ("mask.short", self.mask.is_none_or(|m| (0.0..=1.0).contains(&m.short)), "0 to 1"),
         ];
+        let rules = self.train.rules().into_iter().chain(own);
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
     }
 
-    /// Keys that mean nothing under the others' values, and why.
-    pub(crate) fn without_use(&self) -> Vec<(&'static str, &'static str)> {
+    fn without_use(&self) -> Vec<(&'static str, &'static str)> {
         let (d, t) = (&self.data, &self.train);
         let (files, made) = (!d.paths.is_empty(), self.tokenizer.file.is_none() && t.init.is_none());
         let tokenizer = "the tokenizer is given, by tokenizer.file or train.init";
@@ -248,12 +330,12 @@ impl PretrainRecipe {
             ("tokenizer.kind", made, tokenizer),
             ("tokenizer.vocab_size", made, tokenizer),
             ("train.init_embeddings", t.init.is_none(), "train.init gives all weights"),
-            ("train.decay", t.schedule == schedule::Kind::Wsd, "train.schedule is not \"wsd\""),
-            ("train.min_lr", t.schedule != schedule::Kind::Constant, "train.schedule is \"constant\""),
         ];
-        rules.into_iter().filter(|(_, used, _)| !used).map(|(key, _, why)| (key, why)).collect()
+        rules.into_iter().chain(t.without_use()).filter(|(_, used, _)| !used).map(|(key, _, why)| (key, why)).collect()
     }
+}
 
+impl PretrainRecipe {
     /// Fields of `config.json`, with `auto` filled in.
     pub(crate) fn model_fields(&self, family: Family, vocab_size: usize, pad: usize) -> Map<String, Value> {
         let mut fields = Map::new();

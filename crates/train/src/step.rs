@@ -1,6 +1,5 @@
 //! One step: the gradient of a batch, and the update.
 
-use bedstone_data::sampler::Batch;
 use bedstone_infer::Runtime;
 use bedstone_kernels::{optim::sum_squares, pool, random};
 use bedstone_models::Model;
@@ -9,7 +8,7 @@ use bedstone_tensor::{Ctx, Env, Grads, Packing, ParamId, Params, Tensor, TensorE
 use crate::{
     Result,
     grads::GradTree,
-    objective::Objective,
+    objective::Work,
     optimizer::{AdamW, clip_factor, global_norm},
 };
 
@@ -17,8 +16,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'a> {
     pub(crate) runtime: Runtime,
-    pub(crate) objective: &'a dyn Objective,
-    pub(crate) batch: &'a Batch,
+    pub(crate) work: &'a dyn Work,
     /// Samples at a time.
     pub(crate) micro: usize,
     /// Whether blocks are computed again instead of keeping what they compute.
@@ -61,24 +59,24 @@ impl Pass<'_> {
 
     /// Whether the whole batch goes through at a time.
     fn is_one(&self) -> bool {
-        self.micro >= self.batch.samples.len()
+        self.micro >= self.work.samples()
     }
 
     /// The loss of the samples from `from` on, as a part of the whole batch's, and what was recorded.
     fn forward<'m>(&self, model: &'m Model, from: usize) -> Result<(Ctx<'m>, Tensor)> {
-        let divisor = self.objective.divisor(self.batch);
-        let range = from..(from + self.micro).min(self.batch.samples.len());
-        let inputs = self.objective.inputs(self.batch, range, divisor);
+        let divisor = self.work.divisor();
+        let range = from..(from + self.micro).min(self.work.samples());
+        let inputs = self.work.inputs(range, divisor);
         let training = Training {
             key: random::key(self.seed, self.step),
-            first_sample: (from * self.objective.rows_per_sample()) as u32,
+            first_sample: (from * self.work.rows_per_sample()) as u32,
         };
         let mut ctx = Ctx::training(self.env(model), training);
         if self.recompute {
             ctx = ctx.recomputing();
         }
         // Everything else the pass kept is on the tape.
-        let loss = self.objective.loss(model, &inputs, &mut ctx)?;
+        let loss = self.work.loss(model, &inputs, &mut ctx)?;
         Ok((ctx, loss))
     }
 
@@ -86,7 +84,7 @@ impl Pass<'_> {
     pub(crate) fn gradient(&self, model: &Model) -> Result<Gradient> {
         let env = self.env(model);
         let (mut tree, mut losses) = (GradTree::default(), Vec::new());
-        for from in (0..self.batch.samples.len()).step_by(self.micro.max(1)) {
+        for from in (0..self.work.samples()).step_by(self.micro.max(1)) {
             let (ctx, loss) = self.forward(model, from)?;
             losses.push(loss.item()? as f64);
             let grads = ctx.backward(&loss)?;
@@ -142,17 +140,18 @@ impl Pass<'_> {
     }
 
     fn check_complete(&self, params: &Params, has: impl Fn(ParamId) -> bool) -> Result<()> {
-        Ok(params.check_gradients(has, |name| self.objective.leaves_out(name))?)
+        Ok(params.check_gradients(has, |name| self.work.leaves_out(name))?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bedstone_data::sampler::Batch;
     use bedstone_models::Architecture;
     use bedstone_tensor::{Isa, Precision};
 
     use super::*;
-    use crate::objective::CausalLm;
+    use crate::objective::{CausalLm, Job};
 
     const VOCAB: usize = 40;
     const CONTEXT: usize = 9;
@@ -178,25 +177,29 @@ mod tests {
 
     const OBJECTIVE: CausalLm = CausalLm { context: CONTEXT };
 
-    fn pass(batch: &Batch, micro: usize) -> Pass<'_> {
+    fn job(batch: Batch) -> Job<'static, CausalLm, Batch> {
+        Job { objective: &OBJECTIVE, batch }
+    }
+
+    fn pass(work: &dyn Work, micro: usize) -> Pass<'_> {
         let runtime = Runtime { isa: Isa::detect(), precision: Precision::F32 };
-        Pass { runtime, objective: &OBJECTIVE, batch, micro, recompute: false, seed: 1, step: 2 }
+        Pass { runtime, work, micro, recompute: false, seed: 1, step: 2 }
     }
 
     fn run(micro: usize) -> Gradient {
-        pass(&batch(6), micro).gradient(&model()).unwrap()
+        pass(&job(batch(6)), micro).gradient(&model()).unwrap()
     }
 
     #[test]
     fn ways_of_a_step_that_change_no_bit() {
-        let batch = batch(6);
+        let work = job(batch(6));
         let steps = |recompute: bool, clip: f64| {
             let mut model = model();
             let config = crate::AdamWConfig { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1 };
             let mut optimizer = AdamW::new(config, model.params());
             let mut all = Vec::new();
             for step in 0..3 {
-                let pass = Pass { recompute, step, ..pass(&batch, 6) };
+                let pass = Pass { recompute, step, ..pass(&work, 6) };
                 let update = Update { lr: 1e-2, clip, norm: true };
                 let done = pass.optimize(&mut model, &mut optimizer, update, |_| Ok(())).unwrap();
                 all.extend([done.loss, done.norm]);

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::{Question, Split, World};
+use crate::{Question, Split, World, picture::files};
 
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,12 +26,24 @@ pub enum Kind {
     Questions,
     /// Captions that mean the same as tab-separated values with the columns `anchor`, `positive` and `negative`.
     Pairs,
+    /// Pictures of single things as PNG, in a folder for each of their categories.
+    Pictures,
+    /// Pictures of scenes as PNG, with the boxes of all things in the form of COCO.
+    Boxes,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Stories, Self::Captions, Self::Sentences, Self::Tags, Self::Questions, Self::Pairs];
+    pub const ALL: [Self; 8] = [
+        Self::Stories,
+        Self::Captions,
+        Self::Sentences,
+        Self::Tags,
+        Self::Questions,
+        Self::Pairs,
+        Self::Pictures,
+        Self::Boxes,
+    ];
 
     /// The name that [`Kind::from_str`] reads.
     pub fn name(self) -> &'static str {
@@ -42,6 +54,8 @@ impl Kind {
             Self::Tags => "tags",
             Self::Questions => "questions",
             Self::Pairs => "pairs",
+            Self::Pictures => "pictures",
+            Self::Boxes => "boxes",
         }
     }
 
@@ -50,7 +64,8 @@ impl Kind {
             Self::Stories => "jsonl",
             Self::Captions | Self::Sentences | Self::Pairs => "tsv",
             Self::Tags => "conll",
-            Self::Questions => "json",
+            Self::Questions | Self::Boxes => "json",
+            Self::Pictures => "",
         }
     }
 }
@@ -157,9 +172,23 @@ pub fn export(kind: Kind, seed: u64, counts: Counts, out: &Path) -> Result<Expor
     let world = World::new(seed);
     let mut files = Vec::new();
     for split in Split::ALL {
-        let file_name = format!("{}.{}", split.name(), kind.extension());
+        let extension = kind.extension();
+        let file_name = match extension {
+            "" => split.name().to_owned(),
+            extension => format!("{}.{extension}", split.name()),
+        };
         let rows = counts.of(split);
-        let bytes = write_file(&staging.path.join(&file_name), |to| write_rows(kind, &world, split, rows, to))?;
+        let folder = staging.path.join(split.name());
+        let wrong = io_error(&folder, "cannot write the pictures");
+        let bytes = match kind {
+            Kind::Pictures => files::portraits(&world, split, rows, &folder).map_err(wrong)?,
+            Kind::Boxes => {
+                let (boxes, pictures) = files::scenes(&world, split, rows, &folder).map_err(wrong)?;
+                let write = |to: &mut dyn Write| Ok(serde_json::to_writer(to, &boxes)?);
+                pictures + write_file(&staging.path.join(&file_name), write)?
+            }
+            _ => write_file(&staging.path.join(&file_name), |to| write_rows(kind, &world, split, rows, to))?,
+        };
         files.push(ExportedFile { path: out.join(file_name), split, rows, bytes });
     }
     write_file(&staging.path.join("README.md"), |to| to.write_all(readme(kind, seed, counts).as_bytes()))?;
@@ -215,6 +244,8 @@ fn write_rows(kind: Kind, world: &World, split: Split, rows: u64, to: &mut dyn W
                 writeln!(to, "{}\t{}\t{}", pair.anchor, pair.positive, pair.negative)?;
             }
         }
+        // They are no single file.
+        Kind::Pictures | Kind::Boxes => {}
     }
     Ok(())
 }
@@ -281,6 +312,16 @@ fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
             "Tab-separated values with a header, columns `anchor`, `positive` and `negative`. UTF-8, ends of lines `\\n`, no \
             quoting. The first two describe the same scene, the third one that differs in a single thing.",
         ),
+        Kind::Pictures => (
+            "Pictures of single things",
+            "PNG of 128 by 128 pixels in a folder for each category, which is the class: creature, person, food, vehicle, tool, \
+            thing, plant, building, sky, worn.",
+        ),
+        Kind::Boxes => (
+            "Pictures of scenes with the boxes of all things",
+            "PNG of 128 by 128 pixels in the folders `train` and `validation`; the JSON of each is in the form of COCO, with a category \
+            a noun. What a creature wears belongs to its box.",
+        ),
     };
     let extension = kind.extension();
     let Counts { train, validation } = counts;
@@ -288,8 +329,8 @@ fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
         "# {what} from the World of Bedstone\n\n\
         Made by the generator of `bedstone-world`, kind `{name}`, seed {seed}. The same seed gives the same bytes on every \
         platform.\n\n\
-        - `train.{extension}`: {train} rows\n\
-        - `validation.{extension}`: {validation} rows\n\n\
+        - `train{dot}{extension}`: {train} rows\n\
+        - `validation{dot}{extension}`: {validation} rows\n\n\
         {format}\n\n\
         ## Held-out combinations\n\n\
         Some combinations of a creature, a thing worn and a background never occur in the training split; a cat in a \
@@ -297,9 +338,20 @@ fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
         combination, and no other row does. Comparing the two halves shows how well a model composes what it has \
         never seen together.\n\n\
         ## Licence\n\n\
-        The text is invented by the generator and holds no text of third parties. It comes under the licence of \
-        Bedstone, Apache-2.0.\n",
+        {licence}\n",
         name = kind.name(),
+        dot = if extension.is_empty() { "/" } else { "." },
+        licence = match kind {
+            Kind::Pictures | Kind::Boxes => {
+                "The pictures are put together of Twemoji, Copyright 2020 Twitter, Inc and other contributors, under CC-BY 4.0 \
+                (https://creativecommons.org/licenses/by/4.0/); they were resized and given colours. All else comes under the \
+                licence of Bedstone, Apache-2.0."
+            }
+            _ => {
+                "The text is invented by the generator and holds no text of third parties. It comes under the licence of \
+                Bedstone, Apache-2.0."
+            }
+        },
     )
 }
 
@@ -410,6 +462,26 @@ mod tests {
     }
 
     #[test]
+    fn pictures_in_folders_and_with_boxes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pictures, boxes) = (dir.path().join("pictures"), dir.path().join("boxes"));
+        let report = export(Kind::Pictures, 0, COUNTS, &pictures).unwrap();
+        assert_eq!(report.files[0].path, pictures.join("train"));
+        assert_eq!(entries(&pictures), ["README.md", "train", "validation"]);
+        let classes = entries(&pictures.join("train"));
+        let files: usize = classes.iter().map(|c| entries(&pictures.join("train").join(c)).len()).sum();
+        assert_eq!(files, 20);
+        assert!(classes.iter().all(|c| crate::lexicon::Category::ALL.iter().any(|k| k.name() == c)), "{classes:?}");
+        export(Kind::Boxes, 0, COUNTS, &boxes).unwrap();
+        assert_eq!(entries(&boxes), ["README.md", "train", "train.json", "validation", "validation.json"]);
+        let json: serde_json::Value =
+            serde_json::from_slice(&fs::read(boxes.join("validation.json")).unwrap()).unwrap();
+        assert_eq!(json["images"].as_array().map(Vec::len), Some(5));
+        let name = json["images"][0]["file_name"].as_str().unwrap();
+        assert!(boxes.join(name).is_file() && fs::read_to_string(boxes.join("README.md")).unwrap().contains("CC-BY"));
+    }
+
+    #[test]
     fn an_empty_directory_is_replaced_and_a_used_one_refused() {
         let dir = tempfile::tempdir().unwrap();
         export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path()).unwrap();
@@ -441,6 +513,9 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
         let error = "tales".parse::<Kind>().unwrap_err().to_string();
-        assert_eq!(error, "the World has no kind `tales`, it has stories, captions, sentences, tags, questions, pairs");
+        assert_eq!(
+            error,
+            "the World has no kind `tales`, it has stories, captions, sentences, tags, questions, pairs, pictures, boxes"
+        );
     }
 }

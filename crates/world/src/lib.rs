@@ -22,6 +22,7 @@ mod export;
 mod grammar;
 mod labelled;
 pub mod lexicon;
+mod picture;
 mod rng;
 mod scene;
 mod split;
@@ -29,6 +30,7 @@ mod story;
 
 pub use export::{Counts, ExportError, ExportReport, ExportedFile, Kind, UnknownKind, export};
 pub use labelled::{Answer, CaptionPair, LabelledSentence, Question, StoryQuestions, TaggedSentence};
+pub use picture::{Picture, Thing, class_of};
 pub use scene::{Clothing, Object, Placement, Scene};
 pub use split::{Split, held_out};
 pub use story::Story;

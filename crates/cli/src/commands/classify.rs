@@ -1,6 +1,9 @@
 //! `bedstone classify`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bedstone_infer::tasks::{
     Labels,
@@ -9,20 +12,24 @@ use bedstone_infer::tasks::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{encoder_model, unnamed};
+use super::{
+    encoder_model,
+    pictures::{each_group, listed, vision_folder, vision_model},
+    unnamed,
+};
 use crate::{
     args::RuntimeArgs,
     output,
     texts::{DataArgs, at_place, places},
 };
 
-/// Label texts
+/// Label texts or pictures
 #[derive(Debug, Args)]
 pub(crate) struct ClassifyArgs {
     /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
-    /// Texts
-    #[arg(value_name = "TEXT")]
+    /// Texts, or files and folders of pictures
+    #[arg(value_name = "TEXT|PICTURE")]
     texts: Vec<String>,
     /// Texts come in twos: one after the other, with a tab between them in lines, as fields `text` and `pair` in rows
     #[arg(long)]
@@ -35,7 +42,7 @@ pub(crate) struct ClassifyArgs {
     /// What makes scores of the model's numbers [default: by problem_type]
     #[arg(long, value_enum)]
     function: Option<FunctionArg>,
-    /// One JSON object a text: text, labels (label, score), and pair and truncated where they hold
+    /// One JSON object a text or picture: text or picture, labels (label, score), and pair and truncated where they hold
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -53,6 +60,9 @@ enum FunctionArg {
 }
 
 pub(crate) fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
+    if let Some(dir) = vision_folder(&args.model)? {
+        return pictures(args, &dir);
+    }
     let texts = args.data.read(&args.texts, args.pair)?;
     let model = encoder_model(&args.model, args.runtime.runtime()?)?;
     let labels = Labels::of(model.model.config())?;
@@ -93,5 +103,28 @@ pub(crate) fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
             output::line(format!("{}\t{}{pair}", list.join(", "), text.text))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pictures(args: &ClassifyArgs, dir: &Path) -> anyhow::Result<ExitCode> {
+    let of_texts = [("--pair", args.pair), ("--data", args.data.given()), ("--function", args.function.is_some())];
+    if let Some((flag, _)) = of_texts.into_iter().find(|(_, given)| *given) {
+        return Err(output::Usage(format!("{flag}: has no use for a model of pictures")).into());
+    }
+    let paths = listed(&args.texts)?;
+    let model = vision_model(dir, args.runtime.runtime()?)?;
+    each_group(&paths, |paths, pictures| {
+        let all = model.vision().classify(pictures, args.top.unwrap_or(1) as usize)?;
+        for (path, best) in paths.iter().zip(all) {
+            if args.json {
+                let list: Vec<_> = best.iter().map(|c| json!({"label": c.label, "score": c.score})).collect();
+                output::line(json!({"picture": path, "labels": list}))?;
+            } else {
+                let list: Vec<String> = best.iter().map(|c| format!("{} {:.4}", c.label, c.score)).collect();
+                output::line(format!("{}\t{}", list.join(", "), path.display()))?;
+            }
+        }
+        Ok(())
+    })?;
     Ok(ExitCode::SUCCESS)
 }

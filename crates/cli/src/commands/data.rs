@@ -24,7 +24,8 @@ enum Action {
 #[derive(Debug, Args)]
 struct WorldArgs {
     /// What to write: stories (JSONL with a field `text`), captions (TSV), sentences (TSV with `text` and `label`), tags
-    /// (CoNLL), questions (SQuAD JSON) or pairs (TSV with `anchor`, `positive`, `negative`)
+    /// (CoNLL), questions (SQuAD JSON), pairs (TSV with `anchor`, `positive`, `negative`), pictures (PNG, a folder a class) or boxes (PNG and COCO
+    /// JSON)
     #[arg(long, value_name = "KIND", value_parser = parse_kind, default_value = "stories")]
     kind: Kind,
     /// The directory to write into; missing or empty

@@ -15,7 +15,10 @@ use bedstone_run::dir::model_folder;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::unused;
+use super::{
+    pictures::{each_group, listed, vision_body, vision_folder},
+    unused,
+};
 use crate::{
     args::RuntimeArgs,
     model::locate,
@@ -23,7 +26,7 @@ use crate::{
     texts::{DataArgs, Text, at_place, places},
 };
 
-/// Turn texts into vectors
+/// Turn texts or pictures into vectors
 #[derive(Debug, Args)]
 #[command(
     after_help = "A checkpoint of sentence-transformers says itself how it pools; any other encoder gives the mean of its \
@@ -33,7 +36,7 @@ use crate::{
 pub(crate) struct EmbedArgs {
     /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
-    /// Files of texts, one a line, or .jsonl with one a row; - for the standard input
+    /// Files of texts, one a line, or .jsonl with one a row; - for the standard input. Pictures, or folders of them
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// A text; can be given several times
@@ -87,6 +90,9 @@ enum Format {
 
 pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<ExitCode> {
     let format = args.out.as_deref().map_or(Ok(Format::JsonLines), format)?;
+    if let Some(dir) = vision_folder(&args.model)? {
+        return pictures(args, &dir, format);
+    }
     if args.files.is_empty() && args.text.is_empty() {
         return Err(Usage("no texts: give files, or --text".into()).into());
     }
@@ -114,7 +120,9 @@ pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<ExitCode> {
     notes(&encoder, &texts, &vectors);
     match (&args.out, format) {
         (Some(path), Format::Safetensors) => write_tensor(path, &vectors)?,
-        (Some(path), Format::JsonLines) => write_lines(path, &texts, &vectors)?,
+        (Some(path), Format::JsonLines) => {
+            write_lines(path, rows(&texts, &vectors).map(|(text, vector)| row(text, vector)))?
+        }
         (None, _) => {
             for (text, vector) in rows(&texts, &vectors) {
                 output::line(row(text, vector)?)?;
@@ -152,6 +160,48 @@ fn notes(encoder: &SentenceEncoder, texts: &[Text], vectors: &Embeddings) {
     }
 }
 
+fn pictures(args: &EmbedArgs, dir: &Path, format: Format) -> anyhow::Result<ExitCode> {
+    let of_texts = [
+        ("--text", !args.text.is_empty()),
+        ("--field", args.field.is_some()),
+        ("--pooling", args.pooling.is_some()),
+        ("--prompt-name", args.prompt_name.is_some()),
+    ];
+    if let Some((flag, _)) = of_texts.into_iter().find(|(_, given)| *given) {
+        return Err(Usage(format!("{flag}: has no use for a model of pictures")).into());
+    }
+    let paths = listed(&args.files)?;
+    let model = vision_body(dir, args.runtime.runtime()?)?;
+    let mut all: Vec<Vec<f32>> = Vec::with_capacity(paths.len());
+    each_group(&paths, |_, pictures| {
+        all.extend(model.vision().embed(pictures)?);
+        Ok(())
+    })?;
+    let width = all.first().map_or(0, Vec::len);
+    let lines = paths.iter().zip(&all).map(|(picture, embedding)| {
+        let picture = picture.display().to_string();
+        Ok(serde_json::to_string(&PictureRow { picture: &picture, embedding })?)
+    });
+    match (&args.out, format) {
+        (Some(path), Format::Safetensors) => write_numbers(path, [all.len(), width], all.iter().flatten())?,
+        (Some(path), Format::JsonLines) => write_lines(path, lines)?,
+        (None, _) => {
+            for line in lines {
+                output::line(line?)?;
+            }
+        }
+    }
+    output::note(format!("{} pictures of {width} numbers", all.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One object of the output, of a picture.
+#[derive(Serialize)]
+struct PictureRow<'a> {
+    picture: &'a str,
+    embedding: &'a [f32],
+}
+
 /// One object of the output.
 #[derive(Serialize)]
 struct Row<'a> {
@@ -168,18 +218,21 @@ fn rows<'a>(texts: &'a [Text], vectors: &'a Embeddings) -> impl Iterator<Item = 
 }
 
 fn write_tensor(path: &Path, vectors: &Embeddings) -> anyhow::Result<()> {
-    let bytes: Vec<u8> = vectors.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let shape = [vectors.len(), vectors.width];
+    write_numbers(path, [vectors.len(), vectors.width], vectors.data.iter())
+}
+
+fn write_numbers<'a>(path: &Path, shape: [usize; 2], numbers: impl Iterator<Item = &'a f32>) -> anyhow::Result<()> {
+    let bytes: Vec<u8> = numbers.flat_map(|x| x.to_le_bytes()).collect();
     let tensor = NamedTensor { name: "embeddings", dtype: Dtype::F32, shape: &shape, data: TensorData::Bytes(&bytes) };
     Ok(write_safetensors_file(path, &[tensor])?)
 }
 
-fn write_lines(path: &Path, texts: &[Text], vectors: &Embeddings) -> anyhow::Result<()> {
+fn write_lines(path: &Path, lines: impl Iterator<Item = anyhow::Result<String>>) -> anyhow::Result<()> {
     let failed = |e: std::io::Error| anyhow::anyhow!("{}: {e}", path.display());
     let beside = path.with_extension("jsonl.tmp");
     let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
-    for (text, vector) in rows(texts, vectors) {
-        writeln!(file, "{}", row(text, vector)?).map_err(failed)?;
+    for line in lines {
+        writeln!(file, "{}", line?).map_err(failed)?;
     }
     file.flush().map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)

@@ -4,10 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use bedstone_hub::Want;
 use bedstone_run::{Interrupt, Setting, progress};
-use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, Task, finetune};
+use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, PICTURES_RECIPE, Task, finetune};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::pictures::vision_folder;
 use crate::{
     args::{PrecisionArg, ThreadArgs},
     model::locate_until,
@@ -17,18 +18,18 @@ use crate::{
 /// Adapt a model to a task with labelled data
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --data the model learns labelled sentences, questions or pairs of the embedded World.\n\
+    after_help = "Without --data the model learns labelled sentences, questions, pairs or pictures of the embedded World.\n\
     The last line on stdout is the checkpoint directory."
 )]
 pub(crate) struct FinetuneArgs {
-    /// An encoder: a checkpoint or run directory, or a hub id (org/name or org/name@revision)
+    /// An encoder, or a model of pictures: a checkpoint or run directory, or a hub id (org/name or org/name@revision)
     #[arg(required_unless_present = "print_recipe")]
     model: Option<PathBuf>,
     /// What for
     #[arg(long, value_enum, required_unless_present = "print_recipe")]
     task: Option<TaskArg>,
     /// Labelled data: TSV, CSV or JSON lines; for tags also CoNLL; for answers SQuAD's JSON or JSON lines (each also .gz or
-    /// .zst)
+    /// .zst). Pictures: a folder with a folder a class, a table of paths and labels, MNIST or CIFAR files, .tar; COCO JSON
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Data for evaluation [default: a tenth of the training data]
@@ -66,7 +67,7 @@ pub(crate) struct FinetuneArgs {
     /// One JSON object: dir, kept, and the metrics of each seed
     #[arg(long)]
     json: bool,
-    /// Print the built-in recipe and do nothing else
+    /// Print the built-in recipe and do nothing else; with a model of pictures or --task detect that of pictures
     #[arg(long)]
     print_recipe: bool,
 }
@@ -83,6 +84,8 @@ enum TaskArg {
     Answer,
     /// A vector for a text, near to those of texts that belong to it
     Embed,
+    /// Objects in pictures
+    Detect,
 }
 
 impl From<TaskArg> for Task {
@@ -93,6 +96,7 @@ impl From<TaskArg> for Task {
             TaskArg::Tag => Task::Tag,
             TaskArg::Answer => Task::Answer,
             TaskArg::Embed => Task::Embed,
+            TaskArg::Detect => Task::Detect,
         }
     }
 }
@@ -139,7 +143,12 @@ pub(super) fn scores_object(scores: &bedstone_train::Scores) -> serde_json::Valu
 
 pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     let (Some(model), Some(task), false) = (&args.model, args.task, args.print_recipe) else {
-        output::data(FINETUNE_RECIPE)?;
+        let pictures = matches!(args.task, Some(TaskArg::Detect))
+            || match &args.model {
+                Some(model) => vision_folder(model)?.is_some(),
+                None => false,
+            };
+        output::data(if pictures { PICTURES_RECIPE } else { FINETUNE_RECIPE })?;
         return Ok(ExitCode::SUCCESS);
     };
     let isa = args.threads.start()?;

@@ -7,6 +7,7 @@ mod bench_embed;
 mod classify;
 mod convert;
 mod data;
+mod detect;
 mod doctor;
 mod embed;
 mod eval;
@@ -16,6 +17,7 @@ mod generate;
 mod inspect;
 mod map;
 mod parity;
+mod pictures;
 mod pretrain;
 mod pretrain_words;
 mod similar;
@@ -53,13 +55,15 @@ pub(crate) enum Command {
     Generate(generate::GenerateArgs),
     /// Guess masked words
     Fill(fill::FillArgs),
-    /// Label texts
+    /// Label texts or pictures
     Classify(classify::ClassifyArgs),
     /// Label words, and find spans such as names
     Tag(tag::TagArgs),
     /// Find the answer to a question in a text
     Answer(answer::AnswerArgs),
-    /// Turn texts into vectors
+    /// Find objects in pictures
+    Detect(detect::DetectArgs),
+    /// Turn texts or pictures into vectors
     Embed(embed::EmbedArgs),
     /// Measure how well a language model predicts a text, an encoder does its task, or word vectors do in a test
     Eval(eval::EvalArgs),
@@ -94,6 +98,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Classify(args) => classify::run(&args),
         Command::Tag(args) => tag::run(&args),
         Command::Answer(args) => answer::run(&args),
+        Command::Detect(args) => detect::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Similar(args) => similar::run(&args),

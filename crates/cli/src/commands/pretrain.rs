@@ -24,13 +24,14 @@ use crate::{
 
 /// Train a model on unlabelled data
 #[derive(Debug, Args)]
-#[command(after_help = "Without --data the model learns the stories of the embedded World.\n\
+#[command(after_help = "Without --data the model learns the stories or pictures of the embedded World.\n\
     The last line on stdout is the checkpoint directory.")]
 pub(crate) struct PretrainArgs {
     /// What to train
     #[arg(value_enum)]
     family: FamilyArg,
-    /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input
+    /// Text: files (.txt, .jsonl, also .gz or .zst), folders, patterns, or - for the standard input. Pictures: a folder, a table,
+    /// .tar files
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub(super) data: Vec<String>,
     /// The tokenizer (a checkpoint directory, a hub id, tokenizer.json, a SentencePiece model, vocab.txt) instead of a new one
@@ -90,6 +91,10 @@ enum FamilyArg {
     Word2vec,
     /// GloVe
     Glove,
+    /// Masked autoencoder: pictures without labels
+    Mae,
+    /// ViT: pictures with classes
+    Vit,
 }
 
 impl PretrainArgs {
@@ -140,6 +145,8 @@ pub(crate) fn run(args: &PretrainArgs) -> anyhow::Result<ExitCode> {
         FamilyArg::Llama => Family::Llama,
         FamilyArg::Bert => Family::Bert,
         FamilyArg::Roberta => Family::Roberta,
+        FamilyArg::Mae => Family::Mae,
+        FamilyArg::Vit => Family::Vit,
         FamilyArg::Word2vec => return pretrain_words::run(args, Words::Word2Vec),
         FamilyArg::Glove => return pretrain_words::run(args, Words::Glove),
     };

@@ -81,7 +81,7 @@ impl Labels {
         Self::sorted(all().collect(), all().count(), &first.place)
     }
 
-    fn sorted(names: BTreeSet<&String>, count: usize, first: &Place) -> Result<Self, Error> {
+    pub(crate) fn sorted(names: BTreeSet<&String>, count: usize, first: &Place) -> Result<Self, Error> {
         let mut names: Vec<String> = names.into_iter().cloned().collect();
         if names.iter().all(|name| name.parse::<i64>().is_ok()) {
             // The text decides between "1" and "01".

@@ -31,10 +31,10 @@ mod error;
 mod input;
 mod labels;
 mod pair;
-mod records;
+pub(crate) mod records;
 mod spans;
 mod tag;
-mod text;
+pub(crate) mod text;
 
 pub use answer::{Answer, AnswerExample, AnswerOptions, read_answers};
 pub use error::Error;

@@ -18,8 +18,8 @@ const PEEKED: usize = 100;
 
 /// One record of a table or a JSON row.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub(super) place: Place,
+pub(crate) struct Record {
+    pub(crate) place: Place,
     fields: Fields,
 }
 
@@ -31,19 +31,19 @@ enum Fields {
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Cell(&'a str),
     Json(&'a Json),
 }
 
 impl Record {
     /// Whether it is a JSON object, whose fields need not be those of the one before.
-    pub(super) fn is_row(&self) -> bool {
+    pub(crate) fn is_row(&self) -> bool {
         matches!(self.fields, Fields::Row(_))
     }
 
     /// The names of its fields.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         match &self.fields {
             Fields::Cells { names, .. } => names.to_vec(),
             Fields::Row(row) => row.keys().cloned().collect(),
@@ -51,7 +51,7 @@ impl Record {
     }
 
     /// The field of this very name; `None` also for `null`.
-    pub(super) fn get(&self, name: &str) -> Option<Value<'_>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Value<'_>> {
         match &self.fields {
             Fields::Cells { names, cells } => {
                 let at = names.iter().position(|n| n == name)?;
@@ -62,7 +62,7 @@ impl Record {
     }
 
     /// Whether there is a field of this very name, `null` or not.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         match &self.fields {
             Fields::Cells { names, .. } => names.iter().any(|n| n == name),
             Fields::Row(row) => row.contains_key(name),
@@ -70,7 +70,7 @@ impl Record {
     }
 
     /// The first of `known` that is there, as the record spells it: capital letters make no difference.
-    pub(super) fn find(&self, known: &[&str]) -> Option<String> {
+    pub(crate) fn find(&self, known: &[&str]) -> Option<String> {
         known.iter().find_map(|&name| {
             if self.has(name) {
                 return Some(name.to_owned());
@@ -83,7 +83,7 @@ impl Record {
     }
 
     /// The text of a field.
-    pub(super) fn text(&self, name: &str) -> Result<String, Error> {
+    pub(crate) fn text(&self, name: &str) -> Result<String, Error> {
         let (place, field) = (|| self.place.clone(), name.to_owned());
         let text = match self.get(name) {
             Some(Value::Cell(cell)) => cell,
@@ -102,7 +102,7 @@ impl Record {
     }
 
     /// A finite number, `None` if the field is empty.
-    pub(super) fn number(&self, name: &str) -> Result<Option<f64>, Error> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, Error> {
         let (place, field) = (|| self.place.clone(), name.to_owned());
         let (number, got) = match self.get(name) {
             Some(Value::Cell(cell)) if cell.trim().is_empty() => return Ok(None),
@@ -123,7 +123,7 @@ impl Record {
 
 /// The records of one file, in order.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     input: Input,
     lines: LinesOf,
     /// Names of the columns of a table, and the line that fixed how many there are.
@@ -137,7 +137,7 @@ pub(super) struct Records {
 
 impl Records {
     /// Opens a `.tsv`, `.csv` or `.jsonl`. `known` are the names by which a header is known.
-    pub(super) fn open(path: &Path, header: Header, known: &[&str]) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, header: Header, known: &[&str]) -> Result<Self, Error> {
         let formats = [Format::Tsv, Format::Csv, Format::JsonLines];
         let input = Input::find(path, &formats, ".tsv, .csv or .jsonl")?;
         let lines = LinesOf(input.lines()?);
@@ -154,13 +154,13 @@ impl Records {
     }
 
     /// Whether fields have names, or columns have numbers only.
-    pub(super) fn named(&self) -> bool {
+    pub(crate) fn named(&self) -> bool {
         self.named
     }
 
     /// The first records, which stay to be read; at least one. An error among them is left for [`Records::next`], so
     /// that it comes in its turn.
-    pub(super) fn peek(&mut self) -> Vec<&Record> {
+    pub(crate) fn peek(&mut self) -> Vec<&Record> {
         while self.queue.len() < PEEKED && self.failure.is_none() {
             match self.read() {
                 Ok(Some(record)) => self.queue.push_back(record),
@@ -172,7 +172,7 @@ impl Records {
     }
 
     /// The next record, or `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Record>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Record>, Error> {
         match (self.queue.pop_front(), self.failure.take()) {
             (Some(record), failure) => {
                 self.failure = failure;

@@ -102,7 +102,7 @@ const TEXTS: &[(&str, Option<&str>)] = &[
     ("question", None),
     ("review", None),
 ];
-const LABELS: &[&str] = &["label", "labels", "score", "target", "class", "stars"];
+pub(crate) const LABELS: &[&str] = &["label", "labels", "score", "target", "class", "stars"];
 
 /// All examples of a `.tsv`, `.csv` or `.jsonl`.
 ///
@@ -259,11 +259,11 @@ impl Columns {
 }
 
 /// A column that was named must be there.
-pub(super) fn asked(record: &Record, name: &str, role: &'static str) -> Result<String, Error> {
+pub(crate) fn asked(record: &Record, name: &str, role: &'static str) -> Result<String, Error> {
     if record.has(name) { Ok(name.to_owned()) } else { Err(no_column(record, role, Vec::new())) }
 }
 
-pub(super) fn no_column(record: &Record, role: &'static str, wanted: Vec<String>) -> Error {
+pub(crate) fn no_column(record: &Record, role: &'static str, wanted: Vec<String>) -> Error {
     Error::NoColumn { place: record.place.clone(), role, wanted, has: record.names() }
 }
 
@@ -273,7 +273,7 @@ fn unique(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-fn label(record: &Record, name: &str, options: &TextOptions) -> Result<Label, Error> {
+pub(crate) fn label(record: &Record, name: &str, options: &TextOptions) -> Result<Label, Error> {
     let place = || record.place.clone();
     let missing = || match options.unlabelled {
         Unlabelled::Allowed => Ok(Label::None),

@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Gives the batches of [`Sampler::next_batch`], made by a thread of its own while earlier ones are used.
+/// Gives batches made by a thread of its own while earlier ones are used: those of [`Sampler::next_batch`], or of pictures.
 ///
-/// The thread waits for the disk, not for the processor; it computes next to nothing.
-pub struct Loader {
-    batches: Option<Receiver<(Batch, Cursor)>>,
+/// For tokens the thread waits for the disk, not for the processor; it computes next to nothing. Pictures are decoded in
+/// the pool that kernels use, too.
+pub struct Loader<T = Batch> {
+    batches: Option<Receiver<(T, Cursor)>>,
     thread: Option<JoinHandle<()>>,
     cursor: Cursor,
     waited: Duration,
@@ -20,23 +21,28 @@ pub struct Loader {
 impl Loader {
     /// Batches of `batch` samples from where `sampler` stands, at most `ahead` of them waiting.
     pub fn spawn(mut sampler: Box<dyn Sampler>, batch: usize, ahead: usize) -> Result<Self, Error> {
+        Self::of(sampler.cursor(), ahead, move || (sampler.next_batch(batch), sampler.cursor()))
+    }
+}
+
+impl<T: Send + 'static> Loader<T> {
+    /// What `next` gives, each with the cursor after it, at most `ahead` of them waiting; `cursor` is where it stands.
+    pub fn of(
+        cursor: Cursor,
+        ahead: usize,
+        mut next: impl FnMut() -> (T, Cursor) + Send + 'static,
+    ) -> Result<Self, Error> {
         let (sender, batches) = sync_channel(ahead.max(1));
-        let cursor = sampler.cursor();
         let work = move || {
-            loop {
-                let batch = sampler.next_batch(batch);
-                if sender.send((batch, sampler.cursor())).is_err() {
-                    // Nobody wants more.
-                    return;
-                }
-            }
+            // Until nobody wants more.
+            while sender.send(next()).is_ok() {}
         };
         let thread = thread::Builder::new().name("loader".into()).spawn(work).map_err(|_| Error::LoaderEnded)?;
         Ok(Self { batches: Some(batches), thread: Some(thread), cursor, waited: Duration::ZERO })
     }
 
     /// The next batch.
-    pub fn next_batch(&mut self) -> Result<Batch, Error> {
+    pub fn next_batch(&mut self) -> Result<T, Error> {
         let batches = self.batches.as_ref().ok_or(Error::LoaderEnded)?;
         let (batch, cursor) = match batches.try_recv() {
             Ok(ready) => ready,
@@ -63,7 +69,7 @@ impl Loader {
     }
 }
 
-impl Drop for Loader {
+impl<T> Drop for Loader<T> {
     fn drop(&mut self) {
         // Ends the thread's next attempt to send.
         self.batches = None;

@@ -8,6 +8,8 @@
 //! spans.rs         tags by their spans, as seqeval counts
 //! answers.rs       answers to questions, as the scripts of SQuAD 1.1 and 2.0 count
 //! cosine.rs        cosine similarity
+//! top_k.rs         whether the true class is among the best ones
+//! coco/            boxes: average precision and recall, as pycocotools counts
 //! ```
 //!
 //! What is not defined is what the program behind the name gives: 0 for precision without predictions and recall
@@ -15,21 +17,25 @@
 
 mod answers;
 mod classes;
+mod coco;
 mod cosine;
 mod multilabel;
 mod numbers;
 mod probabilities;
 mod spans;
+mod top_k;
 
 pub use answers::{
     AnswerReport, AnswerScore, Best, NoAnswer, answer_f1, exact_match, normalize_answer, squad_v1, squad_v2,
 };
 pub use classes::{Averages, Confusion, Prf, argmax};
+pub use coco::{ClassReport, CocoReport, FoundBox, TrueBox, coco};
 pub use cosine::{cosine, cosine_matrix, cosine_pairs};
 pub use multilabel::{MultiLabel, hamming_loss, multilabel, subset_accuracy};
 pub use numbers::{mean_absolute_error, mean_squared_error, pearson, r2, spearman};
 pub use probabilities::{log_loss, roc_auc};
 pub use spans::{SpanMode, SpanReport, span_report};
+pub use top_k::top_k_accuracy;
 
 use bedstone_data::labelled::InvalidTag;
 

@@ -193,6 +193,22 @@ fn cosines() {
     assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
 }
 
+#[test]
+fn best_classes() {
+    let scores = [0.1, 0.7, 0.2, 0.5, 0.5, 0.5, 3.0, 2.0, 1.0];
+    let check = |truth: [usize; 3], k, want: f64| {
+        assert_eq!(top_k_accuracy(&truth, &scores, 3, k).unwrap(), want, "{truth:?} {k}");
+    };
+    check([1, 0, 0], 1, 1.0);
+    check([1, 1, 2], 1, 1.0 / 3.0);
+    check([0, 1, 2], 2, 1.0 / 3.0);
+    check([0, 2, 2], 5, 1.0);
+    check_error(top_k_accuracy(&[0, 3], &[0.5; 6], 3, 1), "top-k accuracy: example 1 has class 3, want less than 3");
+    check_error(top_k_accuracy(&[0], &[0.5], 3, 1), "top-k accuracy: 1 scores, want 3");
+    check_error(top_k_accuracy(&[0], &[f32::NAN], 1, 1), "top-k accuracy: value 0 is NaN, want a number");
+    check_error(top_k_accuracy(&[], &[], 3, 1), "top-k accuracy: there is not one example");
+}
+
 #[track_caller]
 fn check_error<T: std::fmt::Debug>(got: Result<T>, want: &str) {
     assert_eq!(got.unwrap_err().to_string(), want);

@@ -9,15 +9,19 @@
 //! classify.rs   labels of texts
 //! tag/          labels of tokens and words, spans
 //! answer/       the place of an answer in a text
+//! vision.rs     classes of pictures, objects in them, vectors of them
+//! draw.rs       boxes with labels on a picture
 //! ```
 
 pub mod answer;
 pub mod batch;
 pub mod classify;
+pub mod draw;
 pub mod embed;
 pub mod fill;
 mod labels;
 pub mod tag;
+pub mod vision;
 
 use std::path::{Path, PathBuf};
 
@@ -111,6 +115,9 @@ pub fn command_of(class: Class) -> &'static str {
         Class::SequenceClassification => "classify",
         Class::TokenClassification => "tag",
         Class::QuestionAnswering => "answer",
+        Class::ImageClassification | Class::DistilledImageClassification => "classify",
+        Class::ObjectDetection => "detect",
+        Class::MaskedImage => "finetune",
         _ => "embed",
     }
 }

@@ -18,12 +18,15 @@ impl WeightFiles {
     ///   as `transformer.wte.weight`. The prefix may end with a dot; an empty one changes nothing.
     /// - Checkpoints converted from TensorFlow call the `weight` and `bias` of a norm `gamma` and `beta`; that is tried
     ///   for modules with `norm` in their name, with all of the prefixes above.
+    /// - `transformers` 5 saves the decoder of a masked autoencoder as `decoder.decoder_encoder.layer`, which released
+    ///   checkpoints and all before have as `decoder.decoder_layers`.
     ///
     /// The [`name`](Weight::name) of the result is the name in the file.
     pub fn resolve(&self, name: &str, base_prefix: &str) -> Option<Weight<'_>> {
         let other = other_prefix(name, base_prefix);
         let names = [Some(name), other.as_deref()].into_iter().flatten();
-        names.clone().find_map(|n| self.get(n)).or_else(|| names.filter_map(old_norm_name).find_map(|n| self.get(&n)))
+        let mut spellings = names.clone().flat_map(|n| [old_norm_name(n), new_decoder_name(n)]).flatten();
+        names.clone().find_map(|n| self.get(n)).or_else(|| spellings.find_map(|n| self.get(&n)))
     }
 
     /// The names in the files that are nearest to `name`, the nearest first, for error messages; at most three.
@@ -99,6 +102,12 @@ fn other_prefix(name: &str, base_prefix: &str) -> Option<String> {
         Some(rest) => Some(rest.to_owned()),
         None => Some(format!("{base_prefix}.{name}")),
     }
+}
+
+/// `decoder.decoder_encoder.layer.…` for `decoder.decoder_layers.…`.
+fn new_decoder_name(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("decoder.decoder_layers.")?;
+    Some(format!("decoder.decoder_encoder.layer.{rest}"))
 }
 
 /// `….LayerNorm.gamma` for `….LayerNorm.weight`.

@@ -223,7 +223,8 @@ fn class_loss(logits: &Tensor, labels: &Tensor, inputs: &Inputs, ctx: &mut Ctx<'
     ops::cross_entropy(logits, labels, args, ctx)
 }
 
-fn sequence_loss(
+/// The loss of labels of whole texts or pictures, whose logits are `[B, labels]`.
+pub(crate) fn sequence_loss(
     logits: &Tensor,
     labels: &Tensor,
     problem: Problem,

@@ -12,7 +12,7 @@ use bedstone_tensor::{
 };
 use serde::Deserialize;
 
-pub(crate) use head::{Cls, Head, Pooler, Problem, RelationNames, discriminator};
+pub(crate) use head::{Cls, Head, Pooler, Problem, RelationNames, discriminator, sequence_loss};
 pub(crate) use lm::{MaskedLm, MaskedLmNames};
 
 use crate::{
@@ -336,6 +336,7 @@ impl<B: Block> Encoder<B> {
             // The residual stream twice, two sums before norms, the projection, the attention's output, the inner
             // states before and after their activation.
             kept_per_layer: 8 * c + 2 * inner,
+            image: None,
         };
         let order = (0..blocks.len()).collect();
         Encoder { embeddings, projection: None, blocks, order, head, info }

@@ -1,6 +1,6 @@
 //! Sums and scalings.
 
-use bedstone_kernels::elementwise as kernel;
+use bedstone_kernels::{elementwise as kernel, mem::Buf};
 
 use crate::{Backward, Ctx, Env, Grads, Result, Tensor, TensorError, Var};
 
@@ -35,6 +35,48 @@ pub fn scale(x: &Tensor, factor: f32, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     let mut out = x.to_f32(ctx.isa)?;
     kernel::scale(ctx.isa, out.f32s_mut(), factor);
     Ok(ctx.record(out, &[x], &[], || ScaleBackward(x.var(), factor)))
+}
+
+/// `x[b] + shared` for each sample of `x: [B, ..]`, as f32; `shared` has the shape of a sample, or of `B = 1`.
+pub fn add_to_each(x: &Tensor, shared: &Tensor, ctx: &mut Ctx<'_>) -> Result<Tensor> {
+    struct AddToEachBackward(Option<Var>, Tensor);
+    impl Backward for AddToEachBackward {
+        fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+            if self.1.var().is_some() {
+                let mut sum = Buf::zeroed(self.1.shape().numel());
+                let width = sum.len();
+                kernel::sum_rows(env.isa, &mut sum, grad.f32s(), width);
+                grads.add(self.1.var(), Tensor::from_buf(sum, self.1.shape()), env);
+            }
+            grads.add(self.0, grad, env);
+            Ok(())
+        }
+    }
+    let (batch, sample) = (x.shape().first().copied().unwrap_or(1), shared.shape().numel());
+    if sample == 0 || batch * sample != x.shape().numel() || shared.shape().width() != x.shape().width() {
+        let wanted = format!("a sample of {}", x.shape());
+        return Err(TensorError::Shape { op: "add_to_each", got: shared.shape(), wanted });
+    }
+    let mut out = x.to_f32(ctx.isa)?;
+    let each = shared.to_f32(ctx.isa)?;
+    out.f32s_mut().chunks_exact_mut(sample).for_each(|to| kernel::add(ctx.isa, to, each.f32s()));
+    Ok(ctx.record(out, &[x, shared], &[], || AddToEachBackward(x.var(), shared.clone())))
+}
+
+/// `1 / (1 + e^-x)`, as f32, in double precision: for a few numbers.
+pub fn sigmoid(x: &Tensor, ctx: &mut Ctx<'_>) -> Result<Tensor> {
+    struct SigmoidBackward(Option<Var>, Tensor);
+    impl Backward for SigmoidBackward {
+        fn backward(self: Box<Self>, mut grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+            grad.f32s_mut().iter_mut().zip(self.1.f32s()).for_each(|(d, y)| *d *= y * (1.0 - y));
+            grads.add(self.0, grad, env);
+            Ok(())
+        }
+    }
+    let mut out = x.to_f32(ctx.isa)?;
+    out.f32s_mut().iter_mut().for_each(|x| *x = (1.0 / (1.0 + (-*x as f64).exp())) as f32);
+    let y = out.clone();
+    Ok(ctx.record(out, &[x], &[], || SigmoidBackward(x.var(), y)))
 }
 
 /// `cap · tanh(x / cap)`, as f32, as Gemma 2 limits logits.
@@ -75,6 +117,11 @@ mod tests {
                 add(&a, &b, ctx)
             });
             check("scale", &[[2, n].into()], |p, ctx| scale(&ctx.leaf(p[0]), -1.5, ctx));
+            check("add_to_each", &[[3, 2, n].into(), [1, 2, n].into()], |p, ctx| {
+                let (x, shared) = (ctx.leaf(p[0]), ctx.leaf(p[1]));
+                add_to_each(&x, &shared, ctx)
+            });
+            check("sigmoid", &[[2, n].into()], |p, ctx| sigmoid(&ctx.leaf(p[0]), ctx));
             check("softcap", &[[2, n].into()], |p, ctx| softcap(&ctx.leaf(p[0]), 2.0, ctx));
         }
     }

@@ -9,6 +9,8 @@ use crate::{Backward, Ctx, Env, Grads, Result, Tensor, TensorError};
 pub enum TargetLoss {
     /// `(x - y)²`, for regression.
     SquaredError,
+    /// `|x - y|`, for boxes.
+    AbsoluteError,
     /// `-y log σ(x) - (1 - y) log (1 - σ(x))`, for labels that do not exclude each other.
     BinaryCrossEntropy,
 }
@@ -18,6 +20,7 @@ impl TargetLoss {
     fn at(self, x: f64, y: f64) -> (f64, f64) {
         match self {
             TargetLoss::SquaredError => ((x - y) * (x - y), 2.0 * (x - y)),
+            TargetLoss::AbsoluteError => ((x - y).abs(), if x == y { 0.0 } else { (x - y).signum() }),
             // In the form that neither overflows nor loses digits.
             TargetLoss::BinaryCrossEntropy => {
                 (x.max(0.0) - x * y + (-x.abs()).exp().ln_1p(), 1.0 / (1.0 + (-x).exp()) - y)
@@ -67,7 +70,7 @@ mod tests {
     #[test]
     fn gradients() {
         let targets = Tensor::from_slice(&[0.0f32, 1.0, 1.0, 0.0, 0.25, 1.0], [2, 3]);
-        for loss in [TargetLoss::SquaredError, TargetLoss::BinaryCrossEntropy] {
+        for loss in [TargetLoss::SquaredError, TargetLoss::AbsoluteError, TargetLoss::BinaryCrossEntropy] {
             for divisor in [None, Some(2.0)] {
                 check("target loss", &[[2, 3].into()], |p, ctx| {
                     target_loss(&ctx.leaf(p[0]), &targets, loss, divisor, ctx)

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     Result, TrainError,
-    objective::CausalLm,
+    objective::{CausalLm, Job},
     optimizer::{AdamW, AdamWConfig},
     plan::flops_per_token,
     step::{Pass, Update},
@@ -107,7 +107,7 @@ pub fn bench_train(model: BenchModel, runtime: Runtime, options: BenchOptions) -
         begins: vec![0; model.batch],
         ..Batch::default()
     };
-    let objective = CausalLm { context: model.context };
+    let work = Job { objective: &CausalLm { context: model.context }, batch };
     let mut times = Vec::with_capacity(steps);
     for step in 0..steps + 2 {
         if step == 2 {
@@ -116,8 +116,7 @@ pub fn bench_train(model: BenchModel, runtime: Runtime, options: BenchOptions) -
         let begun = Instant::now();
         let pass = Pass {
             runtime,
-            objective: &objective,
-            batch: &batch,
+            work: &work,
             micro: model.batch,
             recompute: options.gradient_checkpointing,
             seed: 0,

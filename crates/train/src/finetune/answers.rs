@@ -23,10 +23,13 @@ use serde_json::{Map, Value};
 
 use super::{
     data::{Kind, Setup, at, refused},
-    examples::{Evaluate, Rows, TaskReport, Train},
+    examples::{Draws, Evaluate, Rows, TaskReport, Train, texts},
     recipe::LabelledConfig,
 };
-use crate::{Result, TrainError, objective::Objective};
+use crate::{
+    Result, TrainError,
+    objective::{Objective, Work},
+};
 
 /// Questions on contexts.
 pub(crate) struct Answers {
@@ -231,8 +234,12 @@ impl Train for AnswerTraining {
         self.rows.len()
     }
 
-    fn tokens(&self, batch: &Batch) -> u64 {
-        batch.samples.iter().map(|&i| self.rows.tokens(i as usize) as u64).sum()
+    fn work(&self, _: Draws, samples: Vec<u64>) -> Result<Box<dyn Work + '_>> {
+        texts(self, samples)
+    }
+
+    fn tokens(&self, samples: &[u64]) -> u64 {
+        samples.iter().map(|&i| self.rows.tokens(i as usize) as u64).sum()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -16,9 +16,21 @@ struct Use {
 }
 
 impl Use {
-    fn of(task: Task) -> Self {
+    fn of(task: Task, pictures: bool) -> Self {
         let library = "transformers";
         match task {
+            Task::Classify if pictures => Use {
+                library,
+                pipeline: "image-classification",
+                command: "classify DIR picture.png",
+                python: "AutoModelForImageClassification",
+            },
+            Task::Detect => Use {
+                library,
+                pipeline: "object-detection",
+                command: "detect DIR picture.png",
+                python: "AutoModelForObjectDetection",
+            },
             Task::Classify | Task::Regress => Use {
                 library,
                 pipeline: "text-classification",
@@ -46,9 +58,13 @@ impl Use {
         }
     }
 
-    fn python(&self, task: Task) -> String {
+    fn python(&self, task: Task, pictures: bool) -> String {
         let class = self.python;
         match task {
+            _ if pictures => format!(
+                "from transformers import {class}, AutoImageProcessor\n\
+                 model, processor = {class}.from_pretrained(DIR), AutoImageProcessor.from_pretrained(DIR)"
+            ),
             Task::Embed => format!(
                 "from sentence_transformers import {class}\n\
                  vectors = {class}(DIR).encode([\"a text\", \"another one\"])"
@@ -63,7 +79,8 @@ impl Use {
 
 /// `README.md` of the checkpoint; `data` is the training data's name.
 pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, fitted: &Fitted) -> String {
-    let usage = Use::of(request.task);
+    let pictures = model.architecture().takes_pictures();
+    let usage = Use::of(request.task, pictures);
     let Use { library, pipeline, command, .. } = usage;
     let scores: String = fitted.scores.0.iter().map(|(name, value)| format!("| {name} | {value:.4} |\n")).collect();
     format!(
@@ -77,6 +94,6 @@ pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, fit
         units::count(model.params().numel() as u64),
         request.name,
         fitted.step,
-        usage.python(request.task),
+        usage.python(request.task, pictures),
     )
 }

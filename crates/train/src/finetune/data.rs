@@ -97,6 +97,7 @@ macro_rules! with_kind {
             Task::Tag => with_kind!(@ Tags::new($config), $kind => $body),
             Task::Answer => with_kind!(@ Answers::new($config), $kind => $body),
             Task::Embed => with_kind!(@ Pairs::new($config), $kind => $body),
+            Task::Detect => Err(of_pictures($task)),
         }
     };
     (@ $make:expr, $kind:ident => $body:expr) => {{
@@ -104,6 +105,16 @@ macro_rules! with_kind {
         let mut $kind = $make;
         $body
     }};
+}
+
+/// The error of a task that texts have nothing for.
+fn of_pictures(task: Task) -> TrainError {
+    TrainError::Examples {
+        what: format!("--task {}", task.name()),
+        got: "a model of texts".into(),
+        wanted: "a model of pictures".into(),
+        hint: "ViT, DeiT, YOLOS and DETR learn to detect".into(),
+    }
 }
 
 /// Reads what the recipe names; gives its name, too. Labels are those of the training data: one that only the evaluation

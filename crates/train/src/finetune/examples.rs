@@ -9,15 +9,26 @@ use bedstone_infer::{
 use bedstone_models::{Inputs, Model};
 use bedstone_tensor::Tensor;
 
-use crate::{Result, objective::Objective};
+use crate::{
+    Result,
+    objective::{Job, Objective, Work},
+};
 
 /// Examples to learn from; samples of a batch are their numbers.
-pub(crate) trait Train: Objective {
+pub(crate) trait Train: Send + Sync {
     /// How many there are.
     fn len(&self) -> usize;
 
-    /// Tokens of a batch, without padding.
-    fn tokens(&self, batch: &Batch) -> u64;
+    /// What is to be learned from the examples of these numbers, the next time through the data.
+    fn work(&self, draws: Draws, samples: Vec<u64>) -> Result<Box<dyn Work + '_>>;
+
+    /// Whether making it takes so long that it is made while the step before is computed.
+    fn ahead(&self) -> bool {
+        false
+    }
+
+    /// Tokens of some examples, without padding.
+    fn tokens(&self, samples: &[u64]) -> u64;
 
     /// What is worth telling of them.
     fn notes(&self) -> Vec<String>;
@@ -31,6 +42,19 @@ pub(crate) trait Train: Objective {
     fn whole_batches(&self) -> bool {
         false
     }
+}
+
+/// What random numbers of examples depend on, beside the example.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draws {
+    pub(crate) seed: u64,
+    /// Times through the data before.
+    pub(crate) epoch: u64,
+}
+
+/// The work of some texts by their numbers.
+pub(crate) fn texts<O: Objective>(objective: &O, samples: Vec<u64>) -> Result<Box<dyn Work + '_>> {
+    Ok(Box::new(Job { objective, batch: Batch { samples, ..Batch::default() } }))
 }
 
 /// Examples to measure a model by.

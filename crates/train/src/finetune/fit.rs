@@ -1,8 +1,8 @@
 //! The steps of one fine-tuning.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, thread::ScopedJoinHandle, time::Instant};
 
-use bedstone_data::sampler::{Batch, Permutation};
+use bedstone_data::sampler::Permutation;
 use bedstone_infer::Runtime;
 use bedstone_kernels::random;
 use bedstone_models::Model;
@@ -11,14 +11,15 @@ use bedstone_tensor::{ParamId, Params};
 
 use super::{
     adapt::{body, layer_rates},
-    examples::{Evaluate, Scores, Train},
+    examples::{Draws, Evaluate, Scores, Train},
     recipe::FitConfig,
 };
 use crate::{
     Result, TrainError,
+    ema::Ema,
     lora::LowRank,
     optimizer::{AdamW, AdamWConfig},
-    schedule::{Kind, Schedule},
+    schedule::Schedule,
     step::{Done, Pass, Update},
 };
 
@@ -38,6 +39,31 @@ pub(crate) struct Fitted {
     pub(crate) interrupted: bool,
 }
 
+/// The batches of a run: each epoch in an order of its own.
+#[derive(Clone, Copy)]
+struct Batches {
+    examples: u64,
+    batch: u64,
+    epochs: u64,
+    seed: u64,
+}
+
+impl Batches {
+    fn iter(self) -> impl Iterator<Item = (Draws, Vec<u64>)> {
+        let Batches { examples, batch, epochs, seed } = self;
+        (0..epochs).flat_map(move |epoch| {
+            let order = Permutation::new(examples, random::key(seed, epoch));
+            let samples = move |from: u64| (from..(from + batch).min(examples)).map(|i| order.at(i)).collect();
+            (0..examples).step_by(batch as usize).map(move |from| (Draws { seed, epoch }, samples(from)))
+        })
+    }
+}
+
+/// What a thread has made; a panic goes on where it is waited for.
+fn joined<T>(made: ScopedJoinHandle<'_, T>) -> T {
+    made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Trains `model` on `train`, evaluates it on `eval`, and leaves it with the weights of the best evaluation.
 pub(crate) fn fit(
     model: &mut Model,
@@ -52,7 +78,7 @@ pub(crate) fn fit(
     let per_epoch = train.len().div_ceil(config.batch) as u64;
     let steps = per_epoch * config.epochs;
     let schedule = Schedule {
-        kind: Kind::Linear,
+        kind: config.schedule,
         lr: config.lr,
         min_lr: 0.0,
         warmup: (config.warmup * steps as f64).round() as u64,
@@ -69,19 +95,26 @@ pub(crate) fn fit(
     let (mut losses, mut worse, mut step, mut interrupted) = (Vec::new(), 0, 0, false);
     // Speed is that of this process, evaluations included.
     let (mut tokens, started) = (0, Instant::now());
-    'epochs: for epoch in 0..config.epochs {
-        let order = Permutation::new(train.len() as u64, random::key(seed, epoch));
-        for from in (0..train.len() as u64).step_by(config.batch) {
+    let mut ema = (config.ema > 0.0).then(|| Ema::new(config.ema, model.params()));
+    let batches = Batches { examples: train.len() as u64, batch: config.batch as u64, epochs: config.epochs, seed };
+    std::thread::scope(|scope| {
+        let mut coming = None;
+        let mut left = batches.iter().peekable();
+        while let Some((draws, samples)) = left.next() {
             if interrupt.requested() {
                 interrupted = true;
-                break 'epochs;
+                break;
             }
-            let to = (from + config.batch as u64).min(train.len() as u64);
-            let batch = Batch { samples: (from..to).map(|i| order.at(i)).collect(), ..Batch::default() };
+            let work = match coming.take() {
+                Some(made) => joined(made)?,
+                None => train.work(draws, samples.clone())?,
+            };
+            if let Some((draws, samples)) = left.peek().filter(|_| train.ahead()).cloned() {
+                coming = Some(scope.spawn(move || train.work(draws, samples)));
+            }
             let pass = Pass {
                 runtime,
-                objective: train,
-                batch: &batch,
+                work: &*work,
                 micro: if config.micro_batch == 0 { config.batch } else { config.micro_batch },
                 recompute: config.gradient_checkpointing,
                 seed,
@@ -95,12 +128,15 @@ pub(crate) fn fit(
                     step: step + 1,
                     what: "loss",
                     value: done.loss,
-                    data: format!("examples {:?}", &batch.samples),
+                    data: format!("examples {samples:?}"),
                 }),
             };
             let done = pass.optimize(model, &mut optimizer, update, check)?;
+            if let Some(ema) = &mut ema {
+                ema.follow(model.params());
+            }
             losses.push(done.loss);
-            (step, tokens) = (step + 1, tokens + train.tokens(&batch));
+            (step, tokens) = (step + 1, tokens + train.tokens(&samples));
             progress.event(&Event::Step(progress::Step {
                 step,
                 of: steps,
@@ -113,6 +149,8 @@ pub(crate) fn fit(
             if !step.is_multiple_of(interval) && step != steps {
                 continue;
             }
+            // The averages are what is judged, and what is kept.
+            let learning = ema.as_ref().map(|ema| std::mem::replace(model.params_mut(), ema.params().clone()));
             let scores = eval.report(model, runtime)?.scores;
             let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
             losses.clear();
@@ -127,12 +165,16 @@ pub(crate) fn fit(
             } else {
                 worse += 1;
             }
+            if let Some(learning) = learning {
+                *model.params_mut() = learning;
+            }
             if config.patience > 0 && worse >= config.patience {
                 progress.note(&format!("no better for {worse} evaluations: stopping after step {step} of {steps}"));
-                break 'epochs;
+                break;
             }
         }
-    }
+        Ok::<_, TrainError>(())
+    })?;
     let (at, scores, low_rank) = match best {
         Some((at, scores, params, low_rank)) => {
             *model.params_mut() = params;

@@ -69,6 +69,7 @@ impl Task {
             Task::Tag => Class::TokenClassification,
             Task::Answer => Class::QuestionAnswering,
             Task::Embed => Class::Base,
+            Task::Detect => Class::ObjectDetection,
         }
     }
 }

@@ -9,6 +9,8 @@
 //! tags.rs      tags of words
 //! answers.rs   answers to questions
 //! pairs.rs     vectors of texts
+//! vision.rs    pictures: from a recipe to examples and a model
+//! pictures.rs  classes of pictures and objects in them
 //! adapt.rs     which parameters learn, how fast, and by which factors
 //! adapter.rs   factors as files of peft
 //! fit.rs       the steps of one seed
@@ -24,9 +26,11 @@ mod examples;
 mod fit;
 mod measure;
 mod pairs;
+pub(crate) mod pictures;
 mod recipe;
 mod tags;
-mod texts;
+pub(crate) mod texts;
+mod vision;
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +42,7 @@ use bedstone_infer::{
     Runtime,
     tasks::embed::{SentenceConfig, save_sentence_transformer},
 };
-use bedstone_models::{Model, load_head, save};
+use bedstone_models::{Architecture, LoadReport, Model, checkpoint::ConfigFile, load_head, save};
 use bedstone_run::{
     Interrupt, Layers, Log, Progress, Recipe, RunDir, Setting, dir::model_folder, files::FileError, units,
 };
@@ -47,10 +51,12 @@ use serde_json::{Map, json};
 
 use card::card;
 use data::Setup;
+use examples::{Evaluate, Train};
 pub use examples::{Scores, TaskReport};
 use fit::{Fitted, fit};
 pub use measure::{MeasureRequest, measure};
-use recipe::{ClassWeights, FinetuneRecipe, LoraSave};
+use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong};
+pub use vision::{PICTURES_RECIPE, measure_pictures};
 
 use crate::{Result, TrainError, lora::LowRank, precision::resolve};
 
@@ -67,6 +73,8 @@ pub enum Task {
     Answer,
     /// A vector for a text, near to those of texts that belong to it.
     Embed,
+    /// Objects in pictures.
+    Detect,
 }
 
 impl Task {
@@ -78,6 +86,7 @@ impl Task {
             Task::Tag => "tag",
             Task::Answer => "answer",
             Task::Embed => "embed",
+            Task::Detect => "detect",
         }
     }
 
@@ -145,6 +154,51 @@ pub fn finetune(
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<FinetuneReport> {
+    let dir = model_folder(request.model)?;
+    if is_vision(&dir)? {
+        vision::run(request, &dir, progress, interrupt)
+    } else {
+        text_run(request, &dir, progress, interrupt)
+    }
+}
+
+/// Whether a checkpoint is of a model of pictures.
+pub fn is_vision(dir: &Path) -> Result<bool> {
+    let config = ConfigFile::open(dir).map_err(bedstone_models::ModelError::from);
+    // What cannot be told is for the loader to say.
+    let kind = config.ok().and_then(|config| Architecture::of_type(&config).ok());
+    Ok(kind.is_some_and(Architecture::takes_pictures))
+}
+
+/// A model to learn with, what was made of its checkpoint, and the factors by which weights learn.
+type Started = (Model, LoadReport, BTreeMap<ParamId, LowRank>);
+
+/// What a kind of data gives the loop over seeds.
+struct Prepared<'a> {
+    /// A model for a seed.
+    start: &'a dyn Fn(u64) -> Result<Started>,
+    /// That of the first one.
+    first: Started,
+    train: Box<dyn Train>,
+    eval: Box<dyn Evaluate>,
+    fit: FitConfig,
+    lora: &'a LoraConfig,
+    runtime: Runtime,
+    /// Writes what people need beside the weights, or with them.
+    save: &'a dyn Fn(&Model, &Path) -> Result<()>,
+    /// Whether `save` writes the weights, too.
+    saves_weights: bool,
+    /// The data in a few words, and the recipe.
+    data: String,
+    recipe: String,
+}
+
+fn text_run(
+    request: &FinetuneRequest<'_>,
+    dir: &Path,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<FinetuneReport> {
     let layers = Layers { built_in: FINETUNE_RECIPE, config: request.config, settings: request.settings };
     let recipe: Recipe<FinetuneRecipe> = Recipe::resolve(layers)?;
     check(&recipe)?;
@@ -157,9 +211,8 @@ pub fn finetune(
         return Err(recipe.without_use("lora.save", "a sentence-transformer is saved whole: \"merged\"").into());
     }
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
-    let dir = model_folder(request.model)?;
     // Of old sentence-transformers it is not the model's.
-    let folder = if request.task == Task::Embed { SentenceConfig::encoder_folder(&dir)? } else { dir.clone() };
+    let folder = if request.task == Task::Embed { SentenceConfig::encoder_folder(dir)? } else { dir.to_owned() };
     let mut tokenizer = Tokenizer::load(&folder)?;
     if request.task == Task::Tag {
         // A byte-level tokenizer tells words apart by the spaces before them.
@@ -172,17 +225,12 @@ pub fn finetune(
         if t.random_weights {
             model = Model::random(model.config().clone(), seed)?;
         }
-        let mut low_rank = BTreeMap::new();
-        if lora.r > 0 {
-            low_rank = adapt::low_rank(&mut model, lora, &report.fresh, seed)?;
-        }
-        adapt::freeze(model.params_mut(), &t.freeze)?;
-        low_rank.retain(|id, _| model.params().get(*id).trainable);
+        let low_rank = adapted(&mut model, &report, lora, &t, seed)?;
         Ok::<_, TrainError>((model, report, low_rank))
     };
     let (model, report, low_rank) = start(t.seed)?;
     let mut sentence = match request.task {
-        Task::Embed => Some(pairs::sentence(&dir, model.info().width, t.pooling)?),
+        Task::Embed => Some(pairs::sentence(dir, model.info().width, t.pooling)?),
         _ => None,
     };
     let limit = model.info().max_length.unwrap_or(usize::MAX);
@@ -190,21 +238,73 @@ pub fn finetune(
     let max_length = asked.min(limit);
     let setup = Setup { tokenizer: &tokenizer, max_length, sentence: sentence.as_ref() };
     let (mut train, eval) = data.tokenise(&setup)?;
-    if t.class_weights == ClassWeights::Balanced && !train.balance() {
-        return Err(recipe.without_use("train.class_weights", "these examples have no class each").into());
-    }
+    balance(&recipe, &t, &mut *train)?;
     if train.whole_batches() && t.micro_batch != 0 && t.micro_batch < t.batch {
         let why = "each pair is compared with all others of its batch, which cannot be split; \
                    train.gradient_checkpointing=true saves memory, too";
         return Err(recipe.without_use("train.micro_batch", why).into());
     }
-    progress.note(&format!("data: {} examples for training, {} for evaluation", train.len(), eval.len()));
-    for (what, notes) in [("training", train.notes()), ("evaluation", eval.notes())] {
-        notes.iter().for_each(|note| progress.note(&format!("{what}: {note}")));
-    }
     if let Some(sentence) = &mut sentence {
         // What it learned with is what it is used with.
         sentence.max_seq_length = Some(max_length);
+    }
+    let save = |model: &Model, staging: &Path| match &sentence {
+        Some(sentence) => Ok(save_sentence_transformer(staging, model, &tokenizer, sentence)?),
+        None => Ok(tokenizer.save(staging)?),
+    };
+    let prepared = Prepared {
+        start: &start,
+        first: (model, report, low_rank),
+        train,
+        eval,
+        fit: t.clone(),
+        lora,
+        runtime,
+        save: &save,
+        saves_weights: sentence.is_some(),
+        data: data_name,
+        recipe: recipe.to_toml(),
+    };
+    learn(request, prepared, progress, interrupt)
+}
+
+/// Gives each class the same weight where the recipe says so.
+fn balance<R>(recipe: &Recipe<R>, t: &FitConfig, train: &mut dyn Train) -> Result<()> {
+    if t.class_weights == ClassWeights::Balanced && !train.balance() {
+        return Err(recipe.without_use("train.class_weights", "these examples have no class each").into());
+    }
+    Ok(())
+}
+
+/// The factors of a model that learns by them, and what is frozen.
+fn adapted(
+    model: &mut Model,
+    report: &LoadReport,
+    lora: &LoraConfig,
+    t: &FitConfig,
+    seed: u64,
+) -> Result<BTreeMap<ParamId, LowRank>> {
+    let mut low_rank = BTreeMap::new();
+    if lora.r > 0 {
+        low_rank = adapt::low_rank(model, lora, &report.fresh, seed)?;
+    }
+    adapt::freeze(model.params_mut(), &t.freeze)?;
+    low_rank.retain(|id, _| model.params().get(*id).trainable);
+    Ok(low_rank)
+}
+
+/// Learns with each seed and keeps the best model.
+fn learn(
+    request: &FinetuneRequest<'_>,
+    p: Prepared<'_>,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<FinetuneReport> {
+    let Prepared { start, first: (model, report, low_rank), train, eval, fit: t, lora, runtime, .. } = p;
+    let as_adapter = lora.save == LoraSave::Adapter;
+    progress.note(&format!("data: {} examples for training, {} for evaluation", train.len(), eval.len()));
+    for (what, notes) in [("training", train.notes()), ("evaluation", eval.notes())] {
+        notes.iter().for_each(|note| progress.note(&format!("{what}: {note}")));
     }
     if !report.fresh.is_empty() {
         progress.note(&format!("new: {}", report.fresh.join(", ")));
@@ -246,20 +346,15 @@ pub fn finetune(
         }
     }
     let Some((seed, fitted, model)) = kept else { return Err(TrainError::Interrupted) };
-    let card = card(&model, request, &data_name, &fitted);
-    let text = recipe.to_toml();
+    let card = card(&model, request, &p.data, &fitted);
     run.commit(fitted.steps.max(1), |staging| {
-        match &sentence {
-            Some(sentence) => save_sentence_transformer(staging, &model, &tokenizer, sentence)?,
-            None => {
-                match as_adapter {
-                    true => adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?,
-                    false => drop(save(&model, staging)?),
-                }
-                tokenizer.save(staging)?;
-            }
+        match () {
+            () if p.saves_weights => {}
+            () if as_adapter => adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?,
+            () => drop(save(&model, staging)?),
         }
-        for (name, text) in [("README.md", &card), ("recipe.toml", &text)] {
+        (p.save)(&model, staging)?;
+        for (name, text) in [("README.md", &card), ("recipe.toml", &p.recipe)] {
             let path = staging.join(name);
             std::fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
         }
@@ -271,7 +366,7 @@ pub fn finetune(
 }
 
 /// An error that names the first key whose value makes no sense.
-fn check(recipe: &Recipe<FinetuneRecipe>) -> Result<()> {
+fn check<R: Wrong>(recipe: &Recipe<R>) -> Result<()> {
     match recipe.values.wrong() {
         Some((key, wanted)) => Err(recipe.invalid(key, wanted).into()),
         None => Ok(()),

@@ -26,10 +26,13 @@ use serde_json::{Map, Value};
 
 use super::{
     data::{Kind, Setup, at, refused},
-    examples::{Evaluate, Rows, TaskReport, Train, cut_note},
+    examples::{Draws, Evaluate, Rows, TaskReport, Train, cut_note, texts},
     recipe::{LabelledConfig, PoolingChoice},
 };
-use crate::{Result, TrainError, objective::Objective};
+use crate::{
+    Result, TrainError,
+    objective::{Objective, Work},
+};
 
 /// Pairs, triplets, or pairs with scores.
 pub(crate) struct Pairs {
@@ -198,8 +201,12 @@ impl Train for PairExamples {
         self.examples()
     }
 
-    fn tokens(&self, batch: &Batch) -> u64 {
-        let rows = batch.samples.iter().flat_map(|&i| (0..self.parts).map(move |part| i as usize * self.parts + part));
+    fn work(&self, _: Draws, samples: Vec<u64>) -> Result<Box<dyn Work + '_>> {
+        texts(self, samples)
+    }
+
+    fn tokens(&self, samples: &[u64]) -> u64 {
+        let rows = samples.iter().flat_map(|&i| (0..self.parts).map(move |part| i as usize * self.parts + part));
         rows.map(|row| self.rows.tokens(row) as u64).sum()
     }
 

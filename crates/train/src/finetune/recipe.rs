@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use bedstone_run::recipe::empty_is_none;
 
-use crate::recipe::PrecisionChoice;
+use crate::{augment::AugmentConfig, recipe::PrecisionChoice, schedule};
 
 /// A fine-tuning run; `recipes/finetune.toml` says what the keys mean.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +41,8 @@ pub(crate) struct FitConfig {
     pub(crate) epochs: u64,
     pub(crate) batch: usize,
     pub(crate) micro_batch: usize,
+    /// Of texts.
+    #[serde(default)]
     pub(crate) max_length: usize,
     pub(crate) lr: f64,
     pub(crate) warmup: f64,
@@ -52,7 +54,19 @@ pub(crate) struct FitConfig {
     pub(crate) layer_decay: f64,
     pub(crate) freeze: Vec<String>,
     pub(crate) class_weights: ClassWeights,
+    #[serde(default)]
     pub(crate) pooling: PoolingChoice,
+    #[serde(default = "linear")]
+    pub(crate) schedule: schedule::Kind,
+    /// Of pictures.
+    #[serde(default)]
+    pub(crate) image_size: usize,
+    #[serde(default)]
+    pub(crate) label_smoothing: f32,
+    #[serde(default)]
+    pub(crate) drop_path: f32,
+    #[serde(default)]
+    pub(crate) ema: f64,
     pub(crate) patience: u64,
     pub(crate) evaluations: u64,
     pub(crate) seed: u64,
@@ -92,9 +106,10 @@ pub(crate) enum ClassWeights {
 }
 
 /// How states of tokens become one vector.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PoolingChoice {
+    #[default]
     /// As the model has it; the mean where it says nothing.
     Auto,
     /// Their mean.
@@ -103,11 +118,17 @@ pub(crate) enum PoolingChoice {
     Cls,
 }
 
-impl FinetuneRecipe {
-    /// The first key whose value makes no sense, and what it should be.
-    pub(crate) fn wrong(&self) -> Option<(&'static str, &'static str)> {
-        let t = &self.train;
-        let rules = [
+fn linear() -> schedule::Kind {
+    schedule::Kind::Linear
+}
+
+/// A key, whether its value makes sense, and what it should be.
+type Rule = (&'static str, bool, &'static str);
+
+impl FitConfig {
+    fn rules(&self) -> Vec<Rule> {
+        let t = self;
+        vec![
             ("train.epochs", t.epochs > 0, "1 or more"),
             ("train.batch", t.batch > 0, "1 or more"),
             ("train.lr", t.lr > 0.0 && t.lr.is_finite(), "above 0"),
@@ -120,6 +141,27 @@ impl FinetuneRecipe {
             ("train.layer_decay", t.layer_decay > 0.0 && t.layer_decay <= 1.0, "above 0, at most 1"),
             ("train.evaluations", t.evaluations > 0, "1 or more"),
             ("train.seeds", t.seeds > 0, "1 or more"),
+            ("train.label_smoothing", (0.0..1.0).contains(&t.label_smoothing), "0 or more and below 1"),
+            ("train.drop_path", (0.0..1.0).contains(&t.drop_path), "0 or more and below 1"),
+            ("train.ema", (0.0..1.0).contains(&t.ema), "0 or more and below 1"),
+        ]
+    }
+}
+
+/// The first rule that does not hold: its key, and what the value should be.
+pub(crate) fn broken(rules: impl IntoIterator<Item = Rule>) -> Option<(&'static str, &'static str)> {
+    rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
+}
+
+/// What recipes of fine-tuning have in common.
+pub(crate) trait Wrong {
+    /// The first key whose value makes no sense, and what it should be.
+    fn wrong(&self) -> Option<(&'static str, &'static str)>;
+}
+
+impl Wrong for FinetuneRecipe {
+    fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        let own = [
             ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
             ("data.sentences", self.data.sentences >= 20, "20 or more"),
             ("data.score_scale", self.data.score_scale > 0.0 && self.data.score_scale.is_finite(), "above 0"),
@@ -127,6 +169,69 @@ impl FinetuneRecipe {
             ("data.max_answer_length", self.data.max_answer_length > 0, "1 or more"),
             ("data.null_threshold", !self.data.null_threshold.is_nan(), "a number"),
         ];
-        rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
+        broken(self.train.rules().into_iter().chain(own))
+    }
+}
+
+/// A fine-tuning run on pictures; `recipes/finetune_pictures.toml` says what the keys mean.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PictureRecipe {
+    pub(crate) data: PicturesConfig,
+    pub(crate) augment: AugmentConfig,
+    pub(crate) train: FitConfig,
+    pub(crate) detect: DetectConfig,
+    pub(crate) lora: LoraConfig,
+}
+
+/// `[data]` of pictures.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PicturesConfig {
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) train: Option<PathBuf>,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) eval: Option<PathBuf>,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) images: Option<PathBuf>,
+    #[serde(deserialize_with = "empty_is_none")]
+    pub(crate) eval_images: Option<PathBuf>,
+    pub(crate) picture: String,
+    pub(crate) label: String,
+    pub(crate) pictures: u64,
+    pub(crate) side: usize,
+    pub(crate) classes: WorldClasses,
+}
+
+/// What of the World is told apart.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WorldClasses {
+    /// Kinds of things.
+    Categories,
+    /// Each thing.
+    Nouns,
+}
+
+/// `[detect]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct DetectConfig {
+    pub(crate) queries: usize,
+    pub(crate) eos_coefficient: f64,
+    pub(crate) bbox_loss_coefficient: f64,
+    pub(crate) giou_loss_coefficient: f64,
+}
+
+impl Wrong for PictureRecipe {
+    fn wrong(&self) -> Option<(&'static str, &'static str)> {
+        let (d, det) = (&self.data, &self.detect);
+        let own = [
+            ("data.pictures", d.pictures >= 20, "20 or more"),
+            ("data.side", (16..=1024).contains(&d.side), "16 to 1024"),
+            ("detect.queries", (1..=1000).contains(&det.queries), "1 to 1000"),
+            ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
+            ("detect.bbox_loss_coefficient", det.bbox_loss_coefficient >= 0.0, "0 or more"),
+            ("detect.giou_loss_coefficient", det.giou_loss_coefficient >= 0.0, "0 or more"),
+            ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
+        ];
+        broken(self.train.rules().into_iter().chain(self.augment.rules()).chain(own))
     }
 }

@@ -20,11 +20,14 @@ use serde_json::{Map, Value};
 
 use super::{
     data::{Kind, Setup, at, refused},
-    examples::{Evaluate, Rows, TaskReport, Train},
+    examples::{Draws, Evaluate, Rows, TaskReport, Train, texts},
     recipe::LabelledConfig,
     texts::{balanced, named},
 };
-use crate::{Result, objective::Objective};
+use crate::{
+    Result,
+    objective::{Objective, Work},
+};
 
 /// Sentences with a tag for each word.
 pub(crate) struct Tags {
@@ -175,8 +178,12 @@ impl Train for TagExamples {
         self.rows.len()
     }
 
-    fn tokens(&self, batch: &Batch) -> u64 {
-        batch.samples.iter().map(|&i| self.rows.tokens(i as usize) as u64).sum()
+    fn work(&self, _: Draws, samples: Vec<u64>) -> Result<Box<dyn Work + '_>> {
+        texts(self, samples)
+    }
+
+    fn tokens(&self, samples: &[u64]) -> u64 {
+        samples.iter().map(|&i| self.rows.tokens(i as usize) as u64).sum()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -22,10 +22,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     data::{Kind, Setup, at},
-    examples::{Evaluate, Rows, Scores, TaskReport, Train, cut_note},
+    examples::{Draws, Evaluate, Rows, Scores, TaskReport, Train, cut_note, texts},
     recipe::LabelledConfig,
 };
-use crate::{Result, TrainError, objective::Objective};
+use crate::{
+    Result, TrainError,
+    objective::{Objective, Work},
+};
 
 /// Texts with labels.
 pub(crate) struct Texts {
@@ -257,8 +260,12 @@ impl Train for TextExamples {
         self.rows.len()
     }
 
-    fn tokens(&self, batch: &Batch) -> u64 {
-        batch.samples.iter().map(|&i| self.rows.tokens(i as usize) as u64).sum()
+    fn work(&self, _: Draws, samples: Vec<u64>) -> Result<Box<dyn Work + '_>> {
+        texts(self, samples)
+    }
+
+    fn tokens(&self, samples: &[u64]) -> u64 {
+        samples.iter().map(|&i| self.rows.tokens(i as usize) as u64).sum()
     }
 
     fn notes(&self) -> Vec<String> {

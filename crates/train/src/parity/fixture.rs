@@ -124,6 +124,8 @@ impl Fixture {
                 inputs = inputs.with(&name[start.len()..], tensors.get(name)?);
             }
         }
+        let asked = self.json.cases.get(case).and_then(|c| c.get("interpolate_pos_encoding"));
+        inputs.interpolate_pos_encoding = asked.and_then(Value::as_bool).unwrap_or(false);
         Ok(inputs)
     }
 

@@ -47,8 +47,7 @@ pub(super) fn check(
         })
         .collect();
     if !Tolerance::of(runtime.precision).same_ids() {
-        // Near ties fall either way: that it ran is all there is to say.
-        return Ok(vec![Case::equal(format!("{label} (ids are compared in f32 only)"), None)]);
+        return Ok(vec![Case::passed_over(label)]);
     }
     let mut cases = vec![Case::equal(label.clone(), difference(&got, &item.sequences))];
     if let Some(want) = &item.sequences_scores {

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod generation;
+mod names;
 mod outputs;
 mod sentences;
 mod tolerance;
@@ -53,6 +54,11 @@ impl Case {
 
     fn equal(name: impl Into<String>, difference: Option<String>) -> Self {
         Case { name: name.into(), error: None, failure: difference }
+    }
+
+    /// Near ties fall either way: that it ran is all there is to say.
+    fn passed_over(name: impl fmt::Display) -> Self {
+        Case::equal(format!("{name} (compared in f32 only)"), None)
     }
 
     fn failed(name: impl Into<String>, why: impl fmt::Display) -> Self {

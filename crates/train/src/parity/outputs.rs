@@ -11,7 +11,7 @@ pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &s
     let mut inputs = fixture.inputs(case)?;
     let mut expected = fixture.outputs(case)?;
     expected.retain(|(name, _)| !sentences::is_output(fixture, case, name));
-    inputs.hidden_states = expected.iter().any(|(name, _)| name.starts_with("hidden_states"));
+    inputs.hidden_states = expected.iter().any(|(name, _)| name.contains("hidden_states."));
     inputs.attentions = expected.iter().any(|(name, _)| name.starts_with("attentions"));
     let mut ctx = Ctx::inference(model.env(runtime.isa, runtime.precision));
     let mut out = model.forward(&inputs, &mut ctx)?;
@@ -26,10 +26,18 @@ pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &s
         let label = format!("{case} {name}");
         match out.get(&name) {
             None => Case::failed(label, "the model does not give this output"),
+            Some(_) if name.starts_with("loss") && !is_comparable(&inputs, runtime.precision) => {
+                Case::passed_over(label)
+            }
             Some(got) => compare(label, got, &want, mask, runtime.precision),
         }
     };
     Ok(expected.into_iter().map(compare).collect())
+}
+
+/// Whether losses can be compared: those of detectors follow from who is given which object, and near ties fall either way.
+pub(super) fn is_comparable(inputs: &Inputs, precision: Precision) -> bool {
+    inputs.get("labels.0.boxes").is_none() || Tolerance::of(precision).same_ids()
 }
 
 /// A mask as operations take it.
@@ -114,6 +122,14 @@ fn by_head(x: &Tensor, len: usize, want: &Tensor) -> Option<Tensor> {
 pub(super) fn compare(label: String, got: &Tensor, want: &Tensor, mask: Option<&Tensor>, precision: Precision) -> Case {
     if got.shape() != want.shape() {
         return Case::failed(label, format!("got shape {}, wanted {}", got.shape(), want.shape()));
+    }
+    if let (Ok(got), Ok(want)) = (got.data::<i32>("output"), want.data::<i32>("output")) {
+        let place = got.iter().zip(want).position(|(a, b)| a != b);
+        let difference = place.map(|i| format!("got {} at place {i}, wanted {}", got[i], want[i]));
+        return match Tolerance::of(precision).same_ids() {
+            true => Case::equal(label, difference),
+            false => Case::passed_over(label),
+        };
     }
     let Ok(got) = got.to_f32(Isa::PORTABLE) else { return Case::failed(label, "not a tensor of floats") };
     let (Ok(got), Ok(want_numbers)) = (got.data::<f32>("output"), want.data::<f32>("output")) else {

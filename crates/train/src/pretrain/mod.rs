@@ -3,13 +3,21 @@
 //! ```text
 //! mod.rs       what is asked for, and how it ended
 //! resume.rs    where a run begins, and whether going on gives the same bits
-//! prepare.rs   text, tokenizer, tokens, model, optimizer
+//! material.rs  what a run learns from
+//! texts.rs     texts
+//! pictures.rs  pictures
+//! weights.rs   the weights that a run begins with
+//! prepare.rs   all of that, an optimizer, and the state of an earlier process
 //! run.rs       the steps
 //! ```
 
+mod material;
+mod pictures;
 mod prepare;
 mod resume;
 mod run;
+mod texts;
+mod weights;
 
 use std::path::{Path, PathBuf};
 
@@ -20,8 +28,10 @@ use crate::{
     Result, TrainError,
     embeddings::OpenVectors,
     evaluate::Evaluated,
-    recipe::{Family, PretrainRecipe},
+    recipe::{Family, PretrainRecipe, RunRecipe},
 };
+use material::Open;
+use pictures::PictureRecipe;
 use run::Run;
 
 /// What to run.
@@ -74,10 +84,17 @@ pub struct Report {
     pub evaluation: Option<Evaluated>,
 }
 
-/// Pretrains a language model.
+/// Pretrains a model.
 pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
+    match request.family.takes_pictures() {
+        true => pretrain_as::<PictureRecipe>(request, progress, interrupt),
+        false => pretrain_as::<PretrainRecipe>(request, progress, interrupt),
+    }
+}
+
+fn pretrain_as<R: Open>(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
     // A recipe with mistakes leaves no directory behind.
-    resume::resolve(request, None)?;
+    resume::resolve::<R>(request, None)?;
     let bare = request.config.is_none() && request.settings.is_empty();
     let (mut dir, resume) = RunDir::begin(request.start, request.out, request.family.name(), bare, progress)?;
     for note in dir.notes() {
@@ -87,8 +104,8 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
         Resume::Fresh => None,
         Resume::At(_) | Resume::Finished(_) => dir.open_latest(Verify::Checksums)?,
     };
-    let mut recipe = resume::of_run(request, &dir, saved.as_ref(), progress)?;
-    dir.set_keep(Keep { last: recipe.values.train.keep, every: None });
+    let mut recipe = resume::of_run::<R>(request, &dir, saved.as_ref(), progress)?;
+    dir.set_keep(Keep { last: recipe.values.train().keep, every: None });
     if let (Resume::Finished(step), Some(checkpoint)) = (resume, &saved) {
         resume::check_same(request, &recipe, checkpoint)?;
         progress.note(&format!("{}: all {step} steps are done", dir.path().display()));
@@ -110,8 +127,8 @@ pub fn pretrain(request: &Request<'_>, progress: &mut dyn Progress, interrupt: &
 }
 
 /// Puts paths in the place of the names of checkpoints. The recipe's text, which is kept, has the names.
-fn locate(request: &Request<'_>, recipe: &mut PretrainRecipe) -> Result<()> {
-    for (name, needs) in [(&mut recipe.tokenizer.file, Needs::Tokenizer), (&mut recipe.train.init, Needs::Model)] {
+fn locate(request: &Request<'_>, recipe: &mut impl RunRecipe) -> Result<()> {
+    for (name, needs) in recipe.checkpoints() {
         if let Some(path) = name {
             *path = (request.locate)(path, needs)?;
         }

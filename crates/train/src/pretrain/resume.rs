@@ -12,17 +12,17 @@ use bedstone_run::{
 use super::Request;
 use crate::{
     Result, TrainError,
-    recipe::{FREE_KEYS, PretrainRecipe},
+    recipe::{FREE_KEYS, RunRecipe},
     state::State,
 };
 
 /// The recipe of the run in `dir`: that of its checkpoint, or what it was begun with, under the request's settings.
-pub(super) fn of_run(
+pub(super) fn of_run<R: RunRecipe>(
     request: &Request<'_>,
     dir: &RunDir,
     saved: Option<&Checkpoint>,
     progress: &mut dyn Progress,
-) -> Result<Recipe<PretrainRecipe>> {
+) -> Result<Recipe<R>> {
     if let Some(saved) = saved {
         let config = ConfigFile::open(&saved.path).map_err(bedstone_models::ModelError::from)?;
         let got = config.model_type().map_err(bedstone_models::ModelError::from)?;
@@ -45,10 +45,10 @@ pub(super) fn of_run(
 }
 
 /// The built-in recipe with a file and the settings over it; the run's own recipe takes the place of a file.
-pub(super) fn resolve(request: &Request<'_>, own: Option<&Path>) -> Result<Recipe<PretrainRecipe>> {
+pub(super) fn resolve<R: RunRecipe>(request: &Request<'_>, own: Option<&Path>) -> Result<Recipe<R>> {
     let config = request.config.or(own);
     let layers = Layers { built_in: request.family.recipe(), config, settings: request.settings };
-    let recipe: Recipe<PretrainRecipe> = Recipe::resolve(layers)?;
+    let recipe: Recipe<R> = Recipe::resolve(layers)?;
     if let Some((key, wanted)) = recipe.values.wrong() {
         return Err(recipe.invalid(key, wanted).into());
     }
@@ -61,7 +61,7 @@ pub(super) fn resolve(request: &Request<'_>, own: Option<&Path>) -> Result<Recip
 }
 
 /// An error unless the recipe decides the same bits as that of the checkpoint.
-pub(super) fn check_same(request: &Request<'_>, recipe: &Recipe<PretrainRecipe>, saved: &Checkpoint) -> Result<()> {
+pub(super) fn check_same<R: RunRecipe>(request: &Request<'_>, recipe: &Recipe<R>, saved: &Checkpoint) -> Result<()> {
     match changed(request.family.recipe(), &saved.path, recipe, FREE_KEYS)? {
         None => Ok(()),
         Some(change) => Err(TrainError::OtherBits {

@@ -89,6 +89,22 @@ impl Category {
         Self::Worn,
     ];
 
+    /// "creature"
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creature => "creature",
+            Self::Person => "person",
+            Self::Food => "food",
+            Self::Vehicle => "vehicle",
+            Self::Tool => "tool",
+            Self::Thing => "thing",
+            Self::Plant => "plant",
+            Self::Building => "building",
+            Self::Sky => "sky",
+            Self::Worn => "worn",
+        }
+    }
+
     /// The nouns of this category.
     pub fn nouns(self) -> &'static [Noun] {
         match self {

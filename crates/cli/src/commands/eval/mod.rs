@@ -56,7 +56,7 @@ pub(crate) struct EvalArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TaskArg {
-    /// A class, or several, for a text or a pair of texts
+    /// A class, or several, for a text or a pair of texts; a class for a picture
     Classify,
     /// A number for a text or a pair of texts
     Regress,
@@ -66,6 +66,8 @@ enum TaskArg {
     Answer,
     /// Vectors of texts that belong together
     Embed,
+    /// Objects in pictures, as COCO measures them
+    Detect,
     /// Word vectors: a is to b as c is to d (questions-words)
     Analogy,
     /// Word vectors: how alike two words are (word, word and score with tabs between)
@@ -97,6 +99,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         TaskArg::Tag => on(Task::Tag),
         TaskArg::Answer => on(Task::Answer),
         TaskArg::Embed => on(Task::Embed),
+        TaskArg::Detect => on(Task::Detect),
         TaskArg::Analogy => words::run(args, data, Test::Analogy),
         TaskArg::Similarity => words::run(args, data, Test::Similarity),
     }

@@ -8,11 +8,16 @@ use bedstone_infer::{
     tasks::embed::{SentenceEncoder, is_sentence_transformer},
 };
 use bedstone_run::{Setting, confusion::ConfusionPicture, dir::model_folder};
-use bedstone_train::{MeasureRequest, Task, TaskReport, TrainError, measure};
+use bedstone_train::{MeasureRequest, Task, TaskReport, TrainError, measure, measure_pictures};
 use serde_json::json;
 
 use super::{
-    super::{encoder_model, finetune::scores_object, unused},
+    super::{
+        encoder_model,
+        finetune::scores_object,
+        pictures::{vision_folder, vision_model},
+        unused,
+    },
     EvalArgs,
 };
 use crate::{model::locate, output};
@@ -22,6 +27,10 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
     let settings: Vec<Setting> =
         args.set.iter().map(|set| Setting::parse(set)).collect::<Result<_, _>>().map_err(TrainError::from)?;
     let runtime = args.runtime.runtime()?;
+    if let Some(dir) = vision_folder(&args.model)? {
+        let report = measure_pictures(&vision_model(&dir, runtime)?, task, data, &settings)?;
+        return tell(args, data, &report);
+    }
     let (model, sentence) = match task {
         Task::Embed => {
             let dir = model_folder(&locate(&args.model, Want::Model)?)?;
@@ -35,19 +44,24 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
         _ => (encoder_model(&args.model, runtime)?, None),
     };
     let report = measure(MeasureRequest { model, sentence, task, data, settings: &settings })?;
+    tell(args, data, &report)
+}
+
+/// Shows what was measured.
+fn tell(args: &EvalArgs, data: &Path, report: &TaskReport) -> anyhow::Result<ExitCode> {
     report.notes.iter().for_each(|note| output::note(format!("note: {}: {note}", data.display())));
     if let Some(path) = &args.confusion {
-        picture(path, data, &report)?;
+        picture(path, data, report)?;
     }
     if args.json {
-        output::line(object(&report))?;
+        output::line(object(report))?;
         return Ok(ExitCode::SUCCESS);
     }
     for (name, value) in &report.scores.0 {
         output::line(format!("{name:<26} {value:.4}"))?;
     }
     output::line(format!("{:<26} {}", "examples", report.examples))?;
-    table(&report)
+    table(report)
 }
 
 fn picture(path: &Path, data: &Path, report: &TaskReport) -> anyhow::Result<()> {

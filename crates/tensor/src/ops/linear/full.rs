@@ -9,10 +9,10 @@ use super::{Forward, Layout, Linear, LinearArgs, LinearBackward, Parts};
 use crate::{Ctx, Env, Grads, Result, Tensor};
 
 /// A weight as an operand, `[in, out]` or its transpose.
-fn operand<'a>(w: Linear, env: &Env<'a>, transposed: bool) -> Mat<'a> {
-    let value = &env.params.get(w.weight).value;
-    let (data, ld) = (value.f32s(), value.shape().width());
-    if (w.layout == Layout::OutIn) ^ transposed { Mat::t(data, ld) } else { Mat::new(data, ld) }
+fn operand<'a>(w: Linear, env: &Env<'a>, transposed: bool) -> Result<Mat<'a>> {
+    let param = env.params.get(w.weight);
+    let (data, [_, ld]) = (param.value.f32s(), param.matrix("linear")?);
+    Ok(if (w.layout == Layout::OutIn) ^ transposed { Mat::t(data, ld) } else { Mat::new(data, ld) })
 }
 
 pub(super) fn forward(x: &Tensor, parts: &Parts, args: LinearArgs<'_>, ctx: &Ctx<'_>) -> Result<Forward> {
@@ -33,7 +33,7 @@ pub(super) fn forward(x: &Tensor, parts: &Parts, args: LinearArgs<'_>, ctx: &Ctx
                 epilogue = epilogue.residual(&r.data("linear: residual")?[from..], width);
             }
             let a = Mat::new(input, k);
-            gemm(ctx.isa, Gemm { m, n, k }, a, operand(w, ctx, false), &mut out[from..], width, epilogue);
+            gemm(ctx.isa, Gemm { m, n, k }, a, operand(w, ctx, false)?, &mut out[from..], width, epilogue);
         }
     }
     let kept = keeps.then(|| Tensor::from_buf(kept, shape));
@@ -60,7 +60,7 @@ pub(super) fn backward(node: &LinearBackward, dy: &Tensor, grads: &mut Grads, en
             let mut dx = grads.begin::<f32>(x.var(), x.shape(), env.isa)?;
             let epilogue = Epilogue::default().accumulate(dx.accumulate);
             let shape = Gemm { m, n: k, k: n };
-            gemm(env.isa, shape, Mat::new(dy, width), operand(w, env, true), dx.tensor.f32s_mut(), k, epilogue);
+            gemm(env.isa, shape, Mat::new(dy, width), operand(w, env, true)?, dx.tensor.f32s_mut(), k, epilogue);
             grads.finish(x.var(), dx);
         }
     }

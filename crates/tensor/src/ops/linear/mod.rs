@@ -25,7 +25,7 @@ pub enum Layout {
 /// A weight, and a bias `[out]` if it has one.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear {
-    /// Two axes, in the order of `layout`.
+    /// Two axes, in the order of `layout`; of a convolution's weight `[out, in, ..]` all but the first count as one.
     pub weight: ParamId,
     /// Added to each row.
     pub bias: Option<ParamId>,
@@ -36,7 +36,7 @@ pub struct Linear {
 impl Linear {
     /// Sizes of input and output.
     fn sizes(&self, env: &Env<'_>) -> Result<(usize, usize)> {
-        let [a, b] = env.params.get(self.weight).value.dims("linear")?;
+        let [a, b] = env.params.get(self.weight).matrix("linear")?;
         Ok(match self.layout {
             Layout::OutIn => (b, a),
             Layout::InOut => (a, b),
@@ -67,6 +67,24 @@ pub struct LinearArgs<'a> {
 ///
 /// The result is f32 with a residual, else in the type of what only products read. Several weights are applied to the same input side by side: their outputs follow one another in each row.
 pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ctx<'_>) -> Result<Tensor> {
+    let (out, backward) = compute(x, weights, args, ctx)?;
+    let Some(backward) = backward else { return Ok(out) };
+    let inputs = [x, args.residual.unwrap_or(x)];
+    Ok(ctx.record(out, &inputs, &params(weights), || backward))
+}
+
+/// The parameters of maps.
+pub(super) fn params(weights: &[Linear]) -> Vec<ParamId> {
+    weights.iter().flat_map(|w| [Some(w.weight), w.bias]).flatten().collect()
+}
+
+/// The result without a place on the tape, and its gradient; products of int8 have none.
+pub(super) fn compute(
+    x: &Tensor,
+    weights: &[Linear],
+    args: LinearArgs<'_>,
+    ctx: &Ctx<'_>,
+) -> Result<(Tensor, Option<LinearBackward>)> {
     let k = x.shape().width();
     let mut columns = Vec::with_capacity(weights.len() + 1);
     columns.push(0);
@@ -88,7 +106,7 @@ pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ct
             Dtype::Bf16 if args.residual.is_none() => int8::forward::<bf16>(x, &parts, args, ctx)?,
             _ => int8::forward::<f32>(x, &parts, args, ctx)?,
         };
-        return Ok(out);
+        return Ok((out, None));
     }
     // The input as the products take it; its place on the tape is that of `x`.
     let input = x.to_dtype(ctx.precision.operand(ctx.isa), ctx.isa)?;
@@ -97,16 +115,9 @@ pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ct
         Dtype::Bf16 => half::forward::<bf16>(&input, &parts, args, ctx)?,
         _ => full::forward(&input, &parts, args, ctx)?,
     };
-    let inputs = [x, args.residual.unwrap_or(x)];
-    let params: Vec<ParamId> = weights.iter().flat_map(|w| [Some(w.weight), w.bias]).flatten().collect();
-    Ok(ctx.record(out, &inputs, &params, || LinearBackward {
-        x: input,
-        dtype: x.dtype(),
-        parts,
-        activation: args.activation,
-        kept,
-        residual: args.residual.and_then(Tensor::var),
-    }))
+    let residual = args.residual.and_then(Tensor::var);
+    let backward = LinearBackward { x: input, dtype: x.dtype(), parts, activation: args.activation, kept, residual };
+    Ok((out, Some(backward)))
 }
 
 /// Weights that are applied side by side.
@@ -129,9 +140,9 @@ struct Forward {
     kept: Option<Tensor>,
 }
 
-struct LinearBackward {
+pub(super) struct LinearBackward {
     /// The input as the products took it.
-    x: Tensor,
+    pub(super) x: Tensor,
     /// The type of the input's gradient.
     dtype: Dtype,
     parts: Parts,

@@ -1,0 +1,109 @@
+//! `bedstone detect`.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use bedstone_infer::tasks::{
+    Labels,
+    draw::{LabelledBox, draw_boxes},
+    vision::Detected,
+};
+use clap::Args;
+use serde_json::json;
+
+use super::pictures::{each_group, listed, vision_folder, vision_model};
+use crate::{args::RuntimeArgs, output};
+
+/// Find objects in pictures
+#[derive(Debug, Args)]
+#[command(after_help = "A line an object: its class, how likely it is, and left, top, right and bottom in pixels.")]
+pub(crate) struct DetectArgs {
+    /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
+    model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP, GIF), or folders of them
+    #[arg(required = true, value_name = "PICTURE")]
+    pictures: Vec<PathBuf>,
+    /// How likely an object must be, 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.7)]
+    threshold: f32,
+    /// A folder for the pictures with boxes and labels drawn on them
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object a picture: picture, objects (label, score, box)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
+    if !(0.0..=1.0).contains(&args.threshold) {
+        let text = format!("--threshold {}: wanted 0 to 1", args.threshold);
+        return Err(output::Usage(text).into());
+    }
+    let paths = listed(&args.pictures)?;
+    let Some(dir) = vision_folder(&args.model)? else {
+        anyhow::bail!("{}: is no model of pictures\nhint: YOLOS and DETR find objects", args.model.display());
+    };
+    let model = vision_model(&dir, args.runtime.runtime()?)?;
+    let labels = Labels::of(model.model.config())?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    }
+    let mut taken = BTreeSet::new();
+    each_group(&paths, |paths, pictures| {
+        let found = model.vision().detect(pictures, args.threshold)?;
+        for ((path, picture), found) in paths.iter().zip(pictures).zip(&found) {
+            tell(args, path, found, &labels)?;
+            if let Some(out) = &args.out {
+                let boxes: Vec<LabelledBox> = found
+                    .iter()
+                    // The likeliest is drawn last, over the others.
+                    .rev()
+                    .map(|d| LabelledBox {
+                        bounds: d.bounds,
+                        label: format!("{} {:.2}", labels.name(d.class), d.score),
+                        class: d.class,
+                    })
+                    .collect();
+                let mut drawn = picture.clone();
+                draw_boxes(&mut drawn, &boxes);
+                drawn.write_png(&free(out, path, &mut taken))?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(args: &DetectArgs, path: &Path, found: &[Detected], labels: &Labels) -> anyhow::Result<()> {
+    if args.json {
+        let object = |d: &Detected| json!({"label": labels.name(d.class), "score": d.score, "box": d.bounds});
+        let objects: Vec<_> = found.iter().map(object).collect();
+        return output::line(json!({"picture": path, "objects": objects}));
+    }
+    if found.is_empty() {
+        output::note(format!("{}: nothing above {}", path.display(), args.threshold));
+    }
+    for d in found {
+        let [l, t, r, b] = d.bounds;
+        let name = labels.name(d.class);
+        output::line(format!("{}\t{name}\t{:.4}\t{l:.1}\t{t:.1}\t{r:.1}\t{b:.1}", path.display(), d.score))?;
+    }
+    Ok(())
+}
+
+/// A name in `out` like that of `path`, which no other picture of this call has.
+fn free(out: &Path, path: &Path, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = |n: usize| if n == 1 { format!("{stem}.png") } else { format!("{stem}-{n}.png") };
+    let mut n = 1;
+    while !taken.insert(out.join(name(n))) {
+        n += 1;
+    }
+    out.join(name(n))
+}

@@ -1,0 +1,78 @@
+//! What the commands do with models of pictures.
+
+use std::path::{Path, PathBuf};
+
+use bedstone_data::pictures::{self, Picture};
+use bedstone_hub::Want;
+use bedstone_infer::{Runtime, tasks::vision::VisionModel};
+use bedstone_models::Class;
+use bedstone_run::dir::model_folder;
+use bedstone_train::is_vision;
+
+use super::unused;
+use crate::{
+    model::locate,
+    output::{self, Usage},
+};
+
+/// Pictures that go through a model at a time.
+pub(super) const BATCH: usize = 16;
+
+/// The folder of a checkpoint, if it is of a model of pictures.
+pub(super) fn vision_folder(model: &Path) -> anyhow::Result<Option<PathBuf>> {
+    // A path that is none is for the reader to name.
+    let dir = model_folder(&locate(model, Want::Model)?).unwrap_or_else(|_| model.to_owned());
+    Ok(is_vision(&dir)?.then_some(dir))
+}
+
+/// Loads a model of pictures and says what it left aside.
+pub(super) fn vision_model(dir: &Path, runtime: Runtime) -> anyhow::Result<VisionModel> {
+    let (model, report) = VisionModel::load(dir, runtime)?;
+    unused(dir, &report);
+    Ok(model)
+}
+
+/// The same without its head.
+pub(super) fn vision_body(dir: &Path, runtime: Runtime) -> anyhow::Result<VisionModel> {
+    let (mut model, _) = VisionModel::load(dir, runtime)?;
+    if model.model.class() != Class::Base {
+        model.model = bedstone_models::load_head(dir, Class::Base, &Default::default(), 0)?.0;
+    }
+    Ok(model)
+}
+
+/// Reads pictures, a few at a time, and does something with each of these groups.
+pub(super) fn each_group(
+    paths: &[PathBuf],
+    mut work: impl FnMut(&[PathBuf], &[Picture]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for paths in paths.chunks(BATCH) {
+        let pictures = paths.iter().map(|path| pictures::open(path)).collect::<Result<Vec<_>, _>>()?;
+        work(paths, &pictures)?;
+    }
+    Ok(())
+}
+
+/// The pictures that a command was given, folders taken apart.
+pub(super) fn listed(given: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in given {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            all.push(path.to_owned());
+            continue;
+        }
+        let entries = path.read_dir()?.collect::<Result<Vec<_>, _>>()?;
+        let mut found: Vec<PathBuf> =
+            entries.into_iter().map(|e| e.path()).filter(|p| pictures::decode::Format::named(p)).collect();
+        if found.is_empty() {
+            output::note(format!("note: {}: holds no pictures", path.display()));
+        }
+        found.sort();
+        all.extend(found);
+    }
+    if all.is_empty() {
+        return Err(Usage("no pictures: give files or folders of them".into()).into());
+    }
+    Ok(all)
+}

@@ -1,0 +1,131 @@
+//! Pictures: pretraining, fine-tuning, and what models of them are used for.
+
+mod common;
+
+use common::{Ended, Place, wait_until};
+use serde_json::Value;
+
+/// A model that learns in seconds.
+const TINY: &str = "--set model.hidden_size=24 --set model.num_hidden_layers=2 --set model.num_attention_heads=3 \
+    --set model.intermediate_size=48 --set model.image_size=16 --set model.patch_size=4 --set train.batch=8 --set train.warmup=2";
+
+fn pretrain(p: &Place, family: &str, rest: &str) -> Ended {
+    let decoder = match family {
+        "mae" => {
+            "--set model.decoder_hidden_size=16 --set model.decoder_num_hidden_layers=1 --set model.decoder_num_attention_heads=2 \
+                  --set model.decoder_intermediate_size=32"
+        }
+        _ => "",
+    };
+    p.done(&format!("pretrain {family} {TINY} {decoder} --set data.pictures=60 {rest}"))
+}
+
+/// A picture of the World as a file.
+fn picture(p: &Place, name: &str) {
+    let world = bedstone_world::World::new(1);
+    p.write(name, world.picture(bedstone_world::Split::Train, 3, 40).to_png().unwrap());
+}
+
+#[test]
+fn from_pictures_to_classes() {
+    let p = Place::new();
+    let e = pretrain(&p, "mae", "--steps 6 --out mae");
+    assert_eq!(e.stdout, "mae\n");
+    assert!(e.stderr.contains("data: 60 pictures for training, 6 for validation"), "{}", e.stderr);
+    assert!(e.stderr.contains("loss: the mean squared error of the pixels of hidden patches"), "{}", e.stderr);
+    assert!(p.path("mae/preprocessor_config.json").exists());
+    let tune =
+        "finetune mae --task classify --set data.pictures=60 --set data.side=24 --epochs 1 --set train.batch=8 --json";
+    let e = p.done(&format!("{tune} --out classes"));
+    assert!(e.stderr.contains("new: classifier.weight, classifier.bias"), "{}", e.stderr);
+    let scores = &e.json()[0]["seeds"][0]["scores"];
+    assert!(["accuracy", "top-5", "macro F1"].iter().all(|name| scores[*name].is_number()), "{scores}");
+    assert!(p.text("classes/config.json").contains("ViTForImageClassification"));
+    // The same seed, the same bits, whatever the threads.
+    p.done(&format!("{tune} --threads 1 --out one"));
+    assert_eq!(p.read("one/model.safetensors"), p.read("classes/model.safetensors"));
+    picture(&p, "a.png");
+    let e = p.done("classify classes a.png --top 3");
+    assert!(e.stdout.ends_with("\ta.png\n") && e.stdout.split(", ").count() == 3, "{}", e.stdout);
+    let object = p.done("classify classes a.png --json").json().remove(0);
+    assert!(object["labels"][0]["score"].as_f64().unwrap() > 0.0, "{object}");
+    let vector = p.done("embed classes a.png").json().remove(0);
+    assert_eq!(vector["embedding"].as_array().map(Vec::len), Some(24));
+    p.done("embed mae a.png --out v.safetensors");
+    p.fails(
+        "classify mae a.png",
+        1,
+        "mae: `ViTMAEForPreTraining` cannot classify pictures\nhint: `bedstone finetune` serves this model",
+    );
+    p.fails("classify classes b.png", 1, "b.png: cannot be read: No such file or directory (os error 2)");
+    p.fails("classify classes a.png --pair", 2, "--pair: has no use for a model of pictures");
+    p.write("cut.png", &p.read("a.png")[..60]);
+    assert_eq!(p.run("classify classes cut.png").code, Some(1));
+    p.fails(
+        "detect classes a.png",
+        1,
+        "classes: `ViTForImageClassification` cannot detect objects\nhint: `bedstone classify` serves this model",
+    );
+}
+
+#[test]
+fn a_classifier_becomes_a_detector() {
+    let p = Place::new();
+    pretrain(&p, "vit", "--steps 4 --out vit");
+    let e = p.done(
+        "finetune vit --task detect --set data.pictures=40 --set data.side=32 --set train.image_size=32 --set detect.queries=6 \
+         --epochs 1 --set train.batch=8 --set augment.flip=0.5 --out det --json",
+    );
+    let scores = e.json()[0]["seeds"][0]["scores"].clone();
+    assert!(scores["AP50"].is_number(), "{scores}");
+    assert!(p.text("det/config.json").contains("YolosForObjectDetection"));
+    picture(&p, "a.png");
+    let e = p.done("detect det a.png --threshold 0 --out drawn");
+    let line: Vec<&str> = e.stdout.lines().next().unwrap().split('\t').collect();
+    assert_eq!((line.len(), line[0]), (7, "a.png"), "{}", e.stdout);
+    assert!(p.read("drawn/a.png").starts_with(b"\x89PNG"));
+    let object: Value = p.done("detect det a.png --threshold 0 --json").json().remove(0);
+    assert_eq!(object["objects"].as_array().map(Vec::len), Some(6), "{object}");
+    p.fails("detect det a.png --threshold 2", 2, "--threshold 2: wanted 0 to 1");
+    p.write("a.json", r#"{"images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 40}],
+        "categories": [{"id": 1, "name": "food"}], "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]}"#);
+    let e = p.done("eval det --task detect --data a.json --json").json().remove(0);
+    assert!(e["scores"]["AP"].is_number() && e["examples"] == 1, "{e}");
+    p.write("b.json", p.text("a.json").replace("a.png", "none.png"));
+    let e = p.run("eval det --task detect --data b.json");
+    assert!(e.code == Some(1) && e.stderr.contains("none.png"), "{}", e.stderr);
+    p.fails(
+        "eval det --task classify --data a.json",
+        1,
+        "det: `YolosForObjectDetection` cannot classify\nhint: `bedstone detect` serves this model",
+    );
+}
+
+/// Killed at any moment, a run ends with the bits of one that was not.
+#[test]
+fn killed_and_resumed() {
+    let p = Place::new();
+    let more = "--set train.checkpoint_every=5 --set train.evaluate_every=0 --steps 60";
+    pretrain(&p, "vit", &format!("{more} --out whole"));
+    let line = format!("pretrain vit {TINY} --set data.pictures=60 {more} --threads 1 --out part");
+    let mut child = p.spawn(&mut p.command(&line));
+    wait_until("there is a checkpoint", || p.latest("part").is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    p.done("pretrain vit --resume --out part");
+    assert_eq!(p.read("part/model.safetensors"), p.read("whole/model.safetensors"));
+}
+
+#[test]
+fn mistakes() {
+    let p = Place::new();
+    let e = p.run("pretrain vit --set 'data.paths=[\"a\", \"b\"]'");
+    assert!(e.code == Some(2) && e.stderr.contains("data.paths"), "{}", e.stderr);
+    let e = p.run("pretrain mae --data nowhere --out x");
+    assert!(e.code == Some(1) && e.stderr.contains("nowhere") && !p.path("x").exists(), "{}", e.stderr);
+    let e = p.run("pretrain vit --set model.patch_size=0 --out x");
+    assert!(e.stderr.contains("model.patch_size"), "{}", e.stderr);
+    p.write("t.tsv", "path\tlabel\nnone.png\ta\n");
+    let e = p.run("pretrain vit --data t.tsv --out x");
+    assert!(e.code == Some(1) && e.stderr.contains("none.png"), "{}", e.stderr);
+}

@@ -1,0 +1,137 @@
+//! Boxes with labels on a picture.
+
+use bedstone_data::pictures::Picture;
+use font8x8::UnicodeFonts;
+
+/// A box to draw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledBox {
+    /// Left, top, right, bottom in pixels.
+    pub bounds: [f32; 4],
+    /// What stands at its upper left corner; nothing if empty. Letters beyond Latin and Greek become frames.
+    pub label: String,
+    /// Number of the class: boxes of a class have one colour.
+    pub class: usize,
+}
+
+/// Pixels of a letter's side, before it is enlarged.
+const LETTER: usize = 8;
+
+/// Draws boxes in their order, later ones over earlier ones. Lines and letters grow with the picture; what lies outside
+/// is left out.
+pub fn draw_boxes(picture: &mut Picture, boxes: &[LabelledBox]) {
+    let scale = (picture.width().min(picture.height()) / 240).max(1);
+    for one in boxes {
+        let colour = colour(one.class);
+        let [left, top, right, bottom] = one.bounds.map(|edge| edge.round().clamp(-1e9, 1e9) as isize);
+        let line = scale as isize;
+        fill(picture, [left, top, right, top + line], colour);
+        fill(picture, [left, bottom - line, right, bottom], colour);
+        fill(picture, [left, top, left + line, bottom], colour);
+        fill(picture, [right - line, top, right, bottom], colour);
+        if !one.label.is_empty() {
+            draw_label(picture, [left, top], &one.label, colour, scale);
+        }
+    }
+}
+
+/// Above the box, or within it where there is no room.
+fn draw_label(picture: &mut Picture, [left, top]: [isize; 2], label: &str, colour: [u8; 3], scale: usize) {
+    let (letter, gap) = ((LETTER * scale) as isize, scale as isize);
+    let width = label.chars().count() as isize * letter + 2 * gap;
+    let height = letter + 2 * gap;
+    let x = left.min(picture.width() as isize - width).max(0);
+    let y = if top >= height { top - height } else { top.max(0) };
+    fill(picture, [x, y, x + width, y + height], colour);
+    let brightness = 299 * u32::from(colour[0]) + 587 * u32::from(colour[1]) + 114 * u32::from(colour[2]);
+    let ink = if brightness > 140_000 { [0; 3] } else { [255; 3] };
+    for (number, character) in label.chars().enumerate() {
+        let begin = x + gap + number as isize * letter;
+        for (row, bits) in glyph(character).into_iter().enumerate() {
+            for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
+                let (px, py) = (begin + (column * scale) as isize, y + gap + (row * scale) as isize);
+                fill(picture, [px, py, px + scale as isize, py + scale as isize], ink);
+            }
+        }
+    }
+}
+
+/// Eight rows of eight pixels, the lowest bit left.
+fn glyph(character: char) -> [u8; LETTER] {
+    const FRAME: [u8; LETTER] = [0x7e, 0x42, 0x42, 0x42, 0x42, 0x42, 0x7e, 0x00];
+    let fonts = [font8x8::BASIC_FONTS.get(character), font8x8::LATIN_FONTS.get(character)];
+    fonts.into_iter().flatten().next().or_else(|| font8x8::GREEK_FONTS.get(character)).unwrap_or(FRAME)
+}
+
+/// Fills left, top, right, bottom, as far as that lies in the picture.
+fn fill(picture: &mut Picture, [left, top, right, bottom]: [isize; 4], colour: [u8; 3]) {
+    let (width, height) = (picture.width(), picture.height());
+    let clamp = |edge: isize, limit: usize| edge.clamp(0, limit as isize) as usize;
+    let (left, right) = (clamp(left, width), clamp(right, width));
+    for y in clamp(top, height)..clamp(bottom, height) {
+        if left < right {
+            let row = &mut picture.data_mut()[(y * width + left) * 3..(y * width + right) * 3];
+            row.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&colour));
+        }
+    }
+}
+
+/// A colour for each class: hues in steps of the golden ratio, so that neighbours differ.
+fn colour(class: usize) -> [u8; 3] {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    let hue = (class as f64 * GOLDEN).fract() * 6.0;
+    // Saturated and bright: one channel full, one low, one between.
+    let channel = |offset: f64| {
+        let k = (offset + hue) % 6.0;
+        255.0 - 205.0 * k.min(4.0 - k).clamp(0.0, 1.0)
+    };
+    [channel(5.0), channel(3.0), channel(1.0)].map(|value| value.round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(bounds: [f32; 4], label: &str) -> LabelledBox {
+        LabelledBox { bounds, label: label.into(), class: 0 }
+    }
+
+    #[test]
+    fn lines_lie_within_the_box() {
+        let mut picture = Picture::filled(20, 20, [0; 3]);
+        draw_boxes(&mut picture, &[one([2.0, 3.0, 9.0, 8.0], "")]);
+        let drawn = |x: usize, y: usize| picture.pixel(x, y) == colour(0);
+        for y in 0..20 {
+            for x in 0..20 {
+                let inside = (2..9).contains(&x) && (3..8).contains(&y);
+                let edge = x == 2 || x == 8 || y == 3 || y == 7;
+                assert_eq!(drawn(x, y), inside && edge, "{x} {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn labels_stand_above_where_there_is_room() {
+        let mut picture = Picture::filled(60, 60, [7; 3]);
+        draw_boxes(&mut picture, &[one([10.0, 30.0, 50.0, 50.0], "a")]);
+        let ink =
+            (20..30).flat_map(|y| (10..20).map(move |x| (x, y))).filter(|&(x, y)| picture.pixel(x, y) == [255; 3]);
+        let bits: u32 = glyph('a').iter().map(|row| row.count_ones()).sum();
+        assert_eq!(ink.count() as u32, bits);
+        assert_eq!(picture.pixel(10, 19), [7; 3]);
+    }
+
+    #[test]
+    fn nothing_is_drawn_outside() {
+        for bounds in [[-9.0, -9.0, 99.0, 99.0], [50.0, 50.0, 60.0, 60.0], [f32::NAN, 0.0, f32::INFINITY, -1e30]] {
+            let mut picture = Picture::filled(16, 16, [0; 3]);
+            draw_boxes(&mut picture, &[one(bounds, "猫 cat 0.97")]);
+        }
+    }
+
+    #[test]
+    fn classes_have_colours_of_their_own() {
+        let colours: std::collections::BTreeSet<[u8; 3]> = (0..30).map(colour).collect();
+        assert_eq!(colours.len(), 30);
+    }
+}

@@ -1,0 +1,158 @@
+//! The weights of one model of pictures in another: of another size, with another head, or of another kind.
+
+use std::path::Path;
+
+use bedstone_tensor::{
+    Ctx, Isa, Precision, Tensor, TensorError,
+    ops::{Grid, resize_grid},
+};
+use serde_json::{Map, Value};
+
+use crate::{Architecture, Class, LoadReport, Model, ModelError, checkpoint::ConfigFile, load};
+
+/// Makes a model for `class` with the weights of the checkpoint in `dir`: `fields` override those of its `config.json`, and may
+/// change its `model_type` and its `image_size`.
+///
+/// Parameters of the same name (below the prefixes of both kinds) and shape are taken over. Positions of patches are resized to the
+/// new grid, as [`Inputs::interpolate_pos_encoding`](crate::Inputs) does it for every picture; those of tokens that the old model did not have
+/// stay fresh, as does everything else. The report names what is fresh and what was left behind.
+///
+/// # Errors
+///
+/// Those of [`load`], and a configuration that makes no sense.
+pub fn transfer(
+    dir: &Path,
+    class: Class,
+    fields: &Map<String, Value>,
+    seed: u64,
+) -> Result<(Model, LoadReport), ModelError> {
+    let (old, _) = load(dir)?;
+    let mut all = old.config().fields().clone();
+    all.extend(fields.clone());
+    let path = old.config().path().to_owned();
+    let architecture = Architecture::of_type(&ConfigFile::new(&path, all.clone()))?;
+    let Some(name) = architecture.class_name(class) else {
+        let wanted = architecture.classes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        return Err(ModelError::UnknownClass { path, class: format!("{class:?}"), wanted });
+    };
+    all.insert("architectures".into(), vec![Value::from(name)].into());
+    let mut new = Model::random(ConfigFile::new(path, all), seed)?;
+    let names: Vec<(bedstone_tensor::ParamId, String)> =
+        new.params().iter().map(|(id, p)| (id, p.name.clone())).collect();
+    let (mut fresh, mut used) = (Vec::new(), vec![false; old.params().len()]);
+    for (id, name) in names {
+        let own = body_name(&name, architecture);
+        let found = old.params().iter().find(|(_, p)| body_name(&p.name, old.architecture()) == own);
+        let wanted = new.params().get(id).value.shape();
+        let value = match found {
+            Some((_, p)) if p.value.shape() == wanted => Some(p.value.clone()),
+            Some((_, p)) if name.ends_with("position_embeddings") && wanted.len() == 3 => {
+                positions(&p.value, &old, &new.params().get(id).value, &new).map_err(ModelError::from)?
+            }
+            _ => None,
+        };
+        match (value, found) {
+            (Some(value), Some((from, _))) => {
+                used[from.index()] = true;
+                new.params_mut().get_mut(id).value = value;
+            }
+            _ => fresh.push(name),
+        }
+    }
+    let unused = old.params().iter().filter(|(id, _)| !used[id.index()]).map(|(_, p)| p.name.clone()).collect();
+    Ok((new, LoadReport { unused, fresh }))
+}
+
+/// The name of a parameter within the body, or that of a head.
+fn body_name<'a>(name: &'a str, architecture: &Architecture) -> &'a str {
+    name.strip_prefix(architecture.base_prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name)
+}
+
+/// `old: [1, T, C]` as positions for another grid, with those of tokens that only the new model has from `fresh`; `None` where
+/// one of both is no model of pictures.
+fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Option<Tensor>, TensorError> {
+    let grid = |model: &Model| {
+        let image = model.info().image?;
+        Some([image.size[0] / image.patch[0].max(1), image.size[1] / image.patch[1].max(1)])
+    };
+    let (Some(from), Some(into)) = (grid(of), grid(to)) else { return Ok(None) };
+    let ([_, had, c], [_, has, wide]) = (old.dims("positions")?, fresh.dims("positions")?);
+    let patches = |grid: [usize; 2]| grid[0] * grid[1];
+    if c != wide || had < patches(from) || has < patches(into) {
+        return Ok(None);
+    }
+    // Whatever tokens the old one has beside the patches stand before them.
+    let before = had - patches(from);
+    // The same bits on every machine: what a run begins with must not depend on it.
+    let env = of.env(Isa::PORTABLE, Precision::F32);
+    let grid = Grid { before, size: from, after: 0 };
+    let resized = resize_grid(old, grid, into, &mut Ctx::inference(env))?;
+    let mut y = fresh.f32s().to_vec();
+    // The class token is the first of all; where one model has a second one, it is left out or fresh.
+    let first = before_patches(to, has, patches(into));
+    let kept = before.min(first);
+    y[..kept * c].copy_from_slice(&resized.f32s()[..kept * c]);
+    y[first * c..(first + patches(into)) * c].copy_from_slice(&resized.f32s()[before * c..]);
+    Ok(Some(Tensor::from_slice(&y, [1, has, c])))
+}
+
+/// Tokens before the patches: all but those that a detector has behind them.
+fn before_patches(model: &Model, tokens: usize, patches: usize) -> usize {
+    let behind = model.config().usize("num_detection_tokens").ok().flatten();
+    let behind = if model.architecture().model_type == "yolos" { behind.unwrap_or(100) } else { 0 };
+    tokens.saturating_sub(patches + behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Inputs, save};
+
+    fn tiny(model_type: &str, class: Class, more: Value) -> Model {
+        let architecture = Architecture::by_model_type(model_type).unwrap();
+        let mut fields: Map<String, Value> = serde_json::from_str(architecture.tiny).unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        Model::random(Model::config_of(architecture, class, &fields), 3).unwrap()
+    }
+
+    /// The states of a picture's patches.
+    fn states(model: &Model, side: [usize; 2], interpolate: bool) -> Vec<f32> {
+        let x: Vec<f32> = (0..3 * side[0] * side[1]).map(|i| (i * 29 % 23) as f32 / 11.0 - 1.0).collect();
+        let mut inputs = Inputs::new("pixel_values", Tensor::from_slice(&x, [1, 3, side[0], side[1]]));
+        (inputs.interpolate_pos_encoding, inputs.hidden_states) = (interpolate, true);
+        let mut ctx = Ctx::inference(model.env(Isa::detect(), Precision::F32));
+        model.forward(&inputs, &mut ctx).unwrap().get("hidden_states.0").unwrap().f32s().to_vec()
+    }
+
+    #[test]
+    fn another_size_gives_what_interpolation_gives() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = tiny("vit", Class::ImageClassification, json!({}));
+        save(&old, dir.path()).unwrap();
+        let fields = json!({"image_size": [16, 20], "id2label": {"0": "a", "1": "b", "2": "c"}});
+        let (new, report) = transfer(dir.path(), Class::ImageClassification, fields.as_object().unwrap(), 1).unwrap();
+        assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
+        assert_eq!(report.unused, ["classifier.weight", "classifier.bias"]);
+        assert_eq!(states(&old, [16, 20], true), states(&new, [16, 20], false));
+    }
+
+    #[test]
+    fn a_classifier_becomes_a_detector() {
+        for kind in ["vit", "deit"] {
+            let dir = tempfile::tempdir().unwrap();
+            let old = tiny(kind, Class::Base, json!({}));
+            save(&old, dir.path()).unwrap();
+            let fields = json!({
+                "model_type": "yolos", "num_detection_tokens": 4, "use_mid_position_embeddings": false, "id2label": {"0": "cat"}
+            });
+            let (new, report) = transfer(dir.path(), Class::ObjectDetection, fields.as_object().unwrap(), 1).unwrap();
+            assert!(report.fresh.iter().all(|n| !n.contains("encoder") && !n.contains("position")), "{report:?}");
+            let (had, has) = (states(&old, [8, 12], false), states(&new, [8, 12], true));
+            let (c, before) = (old.info().width, if kind == "deit" { 2 } else { 1 });
+            assert_eq!(had[before * c..], has[c..c + had.len() - before * c], "{kind}");
+            assert_eq!(had[..c], has[..c], "{kind}");
+        }
+    }
+}

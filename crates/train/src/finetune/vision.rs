@@ -1,0 +1,214 @@
+//! Fine-tuning models of pictures: from a recipe to examples and a model.
+
+use std::{collections::BTreeMap, path::Path};
+
+use bedstone_data::{
+    labelled::Labels,
+    pictures::{Class as ProcessorClass, LoaderOptions, PictureSet, Processor, Size, source::Part},
+};
+use bedstone_infer::{Runtime, tasks::vision::VisionModel};
+use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
+use bedstone_run::{Interrupt, Layers, Progress, Recipe, Setting};
+use serde_json::{Map, Value, json};
+
+use super::{
+    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport, adapted, balance, check,
+    examples::Evaluate,
+    learn,
+    pictures::{PictureEvaluation, PictureTraining},
+    recipe::{PictureRecipe, PicturesConfig, WorldClasses},
+    texts::named,
+};
+use crate::{
+    Result, TrainError,
+    pictures::{self, Sets, Source, Want, WorldSource},
+    precision::resolve,
+};
+
+/// The built-in recipe.
+pub const PICTURES_RECIPE: &str = include_str!("../../../../recipes/finetune_pictures.toml");
+
+/// Kinds whose body a YOLOS has.
+const BODIES: [&str; 3] = ["vit", "deit", "vit_mae"];
+
+pub(super) fn run(
+    request: &FinetuneRequest<'_>,
+    dir: &Path,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<FinetuneReport> {
+    let layers = Layers { built_in: PICTURES_RECIPE, config: request.config, settings: request.settings };
+    let recipe: Recipe<PictureRecipe> = Recipe::resolve(layers)?;
+    check(&recipe)?;
+    let (r, t) = (&recipe.values, recipe.values.train.clone());
+    if r.lora.save == LoraSave::Adapter && r.lora.r == 0 {
+        return Err(recipe.without_use("lora.save", "there are factors with lora.r above 0 only").into());
+    }
+    if t.ema > 0.0 && r.lora.r > 0 {
+        return Err(recipe.without_use("train.ema", "factors of lora.r have no average").into());
+    }
+    let (class, want) = match request.task {
+        Task::Classify => (Class::ImageClassification, Want::Classes),
+        Task::Detect => (Class::ObjectDetection, Want::Objects),
+        other => {
+            return Err(TrainError::Examples {
+                what: request.name.to_owned(),
+                got: format!("--task {}", other.name()),
+                wanted: "--task classify or detect".into(),
+                hint: "this is a model of pictures".into(),
+            });
+        }
+    };
+    let mixes = r.augment.mix();
+    if request.task == Task::Detect && (mixes.is_some() || r.augment.rand_augment > 0) {
+        let key = if mixes.is_some() { "augment.mixup" } else { "augment.rand_augment" };
+        return Err(recipe.without_use(key, "boxes cannot follow").into());
+    }
+    let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
+    let Sets { train, eval, name } = sets(&r.data, want, t.seed)?;
+    let fields = fields(dir, &recipe, request.task, &train)?;
+    let start = |seed| {
+        let (mut model, mut report) = transfer(dir, class, &fields, seed)?;
+        if t.random_weights {
+            model = Model::random(model.config().clone(), seed)?;
+            report = LoadReport { fresh: Vec::new(), ..report };
+        }
+        let low_rank = adapted(&mut model, &report, &r.lora, &t, seed)?;
+        Ok::<_, TrainError>((model, report, low_rank))
+    };
+    let first: (Model, LoadReport, BTreeMap<_, _>) = start(t.seed)?;
+    let Some(image) = first.0.info().image else {
+        return Err(TrainError::Examples {
+            what: request.name.to_owned(),
+            got: "a model of a size that is not known".into(),
+            wanted: "a model of pictures".into(),
+            hint: "ViT, DeiT, DINOv2, YOLOS and DETR are".into(),
+        });
+    };
+    let processor = processor(dir, &first.0, image.size)?;
+    let options =
+        LoaderOptions { seed: t.seed, augment: r.augment.steps(image.size)?, processor: processor.clone(), mix: mixes };
+    let patches = |i: usize| (image.size[i] / image.patch[i].max(1)) as u64;
+    let mut training = PictureTraining {
+        set: train,
+        options,
+        label_smoothing: t.label_smoothing,
+        weights: None,
+        tokens: patches(0) * patches(1),
+    };
+    balance(&recipe, &t, &mut training)?;
+    let save = |_: &Model, staging: &Path| Ok(processor.save(staging)?);
+    let prepared = Prepared {
+        start: &start,
+        first,
+        train: Box::new(training),
+        eval: Box::new(PictureEvaluation { set: eval, processor: processor.clone() }),
+        fit: t.clone(),
+        lora: &r.lora,
+        runtime,
+        save: &save,
+        saves_weights: false,
+        data: name,
+        recipe: recipe.to_toml(),
+    };
+    learn(request, prepared, progress, interrupt)
+}
+
+/// Measures a model of pictures by labelled ones, as fine-tuning does; `settings` are keys of `[data]` of the recipe.
+///
+/// # Errors
+///
+/// A model of another class; data that cannot be used, and a label that the model does not have, which name the record.
+pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: &[Setting]) -> Result<TaskReport> {
+    let layers = Layers { built_in: PICTURES_RECIPE, config: None, settings };
+    let recipe: Recipe<PictureRecipe> = Recipe::resolve(layers)?;
+    check(&recipe)?;
+    for key in settings.iter().map(Setting::key) {
+        if !["data.images", "data.picture", "data.label"].contains(&&key[..]) {
+            return Err(recipe.without_use(&key, "nothing is trained").into());
+        }
+    }
+    let (class, want) = match task {
+        Task::Detect => (Class::ObjectDetection, Want::Objects),
+        _ => (Class::ImageClassification, Want::Classes),
+    };
+    model.vision().need(task.name(), class)?;
+    let labels = Labels::new(bedstone_infer::tasks::Labels::of(model.model.config())?.names().to_vec())?;
+    let d = &recipe.values.data;
+    let column = |value: &'_ str| (!value.is_empty()).then(|| value.to_owned());
+    let (picture, label) = (column(&d.picture), column(&d.label));
+    let source =
+        Source { path: data, images: d.images.as_deref(), picture: picture.as_deref(), label: label.as_deref() };
+    let set = pictures::read(&source, Part::Test, Some(&labels), want)?;
+    let evaluation = PictureEvaluation { set, processor: model.processor.clone() };
+    let report = evaluation.report(&model.model, model.runtime)?;
+    let notes = evaluation.notes().into_iter().chain(report.notes.iter().cloned()).collect();
+    Ok(TaskReport { examples: evaluation.len(), notes, ..report })
+}
+
+fn sets(data: &PicturesConfig, want: Want, seed: u64) -> Result<Sets> {
+    let column = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+    let (picture, label) = (column(&data.picture), column(&data.label));
+    let Some(path) = &data.train else {
+        let nouns = data.classes == WorldClasses::Nouns;
+        return pictures::world(WorldSource { pictures: data.pictures, side: data.side, nouns }, want);
+    };
+    let (picture, label) = (picture.as_deref(), label.as_deref());
+    let images = data.images.as_deref();
+    let train = Source { path, images, picture, label };
+    let eval =
+        data.eval.as_ref().map(|path| Source { path, images: data.eval_images.as_deref().or(images), picture, label });
+    pictures::open(&train, eval.as_ref(), want, seed)
+}
+
+/// The fields of `config.json` that the task needs: names of classes, size, and what a detector has.
+fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &PictureSet) -> Result<Map<String, Value>> {
+    let r = &recipe.values;
+    let mut fields = train.labels().map(|labels: &Labels| named(labels)).unwrap_or_default();
+    if r.train.image_size > 0 {
+        fields.insert("image_size".into(), r.train.image_size.into());
+    }
+    if r.train.drop_path > 0.0 {
+        fields.insert("drop_path_rate".into(), json!(r.train.drop_path));
+    }
+    let config = ConfigFile::open(dir).map_err(bedstone_models::ModelError::from)?;
+    let model_type = config.model_type().map_err(bedstone_models::ModelError::from)?;
+    if task == Task::Classify {
+        fields.insert("problem_type".into(), "single_label_classification".into());
+        if model_type == "vit_mae" {
+            fields.insert("model_type".into(), "vit".into());
+        }
+        return Ok(fields);
+    }
+    let d = &r.detect;
+    fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
+    fields.insert("bbox_loss_coefficient".into(), json!(d.bbox_loss_coefficient));
+    fields.insert("giou_loss_coefficient".into(), json!(d.giou_loss_coefficient));
+    if BODIES.contains(&model_type) {
+        fields.insert("model_type".into(), "yolos".into());
+        fields.insert("num_detection_tokens".into(), d.queries.into());
+        fields.insert("use_mid_position_embeddings".into(), false.into());
+    }
+    Ok(fields)
+}
+
+/// That of the checkpoint, for pictures of the model's size; what the model's kind usually has where it has none.
+fn processor(dir: &Path, model: &Model, [height, width]: [usize; 2]) -> Result<Processor> {
+    let class = ProcessorClass::of_model(model.architecture().model_type);
+    let own = dir.join("preprocessor_config.json").is_file().then(|| Processor::read(dir)).transpose()?;
+    let mut processor = match (own, class) {
+        (Some(own), Some(class)) if own.class != class => {
+            let plain = Processor::new(class);
+            Processor { image_mean: own.image_mean, image_std: own.image_std, resample: own.resample, ..plain }
+        }
+        (Some(own), _) => own,
+        (None, class) => Processor::new(class.unwrap_or(ProcessorClass::ViT)),
+    };
+    // Detectors take pictures of any size; those that were made for one are given that one.
+    if model.architecture().model_type != "detr" {
+        processor.size = Size::Exact { height, width };
+        (processor.do_pad, processor.pad_size) = (false, None);
+        (processor.do_center_crop, processor.crop_size) = (false, None);
+    }
+    Ok(processor)
+}

@@ -1,0 +1,224 @@
+//! From a recipe's words about pictures to sets of them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bedstone_data::{
+    labelled::{Labels, Unlabelled},
+    pictures::{
+        Object, Picture, PictureSet, Target,
+        source::{self, CocoOptions, Part, TableOptions},
+    },
+    sampler::Permutation,
+};
+use bedstone_kernels::random;
+use bedstone_world::{Split, World, class_of, lexicon};
+
+use crate::{Result, TrainError};
+
+/// What of pictures is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Pictures alone: classes that there are do no harm.
+    Nothing,
+    /// The class of each.
+    Classes,
+    /// What is in each.
+    Objects,
+}
+
+/// What is read.
+pub(crate) struct Source<'a> {
+    pub(crate) path: &'a Path,
+    /// COCO: the folder of the pictures, if it is not that of the JSON.
+    pub(crate) images: Option<&'a Path>,
+    /// Columns of a table.
+    pub(crate) picture: Option<&'a str>,
+    pub(crate) label: Option<&'a str>,
+}
+
+/// What of the World is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorldSource {
+    pub(crate) pictures: u64,
+    pub(crate) side: usize,
+    /// Whether objects are told apart by noun.
+    pub(crate) nouns: bool,
+}
+
+/// Pictures to learn from and to measure by.
+pub(crate) struct Sets {
+    pub(crate) train: PictureSet,
+    pub(crate) eval: PictureSet,
+    /// In a few words.
+    pub(crate) name: String,
+}
+
+/// Where no data for evaluation is given, one picture in so many is kept for it.
+const HELD: usize = 10;
+/// The seed of the embedded data: the same for every run.
+const WORLD_SEED: u64 = 0;
+/// Names of folders that hold a part of a data set.
+const TRAIN: [&str; 2] = ["train", "training"];
+const EVAL: [&str; 5] = ["val", "valid", "validation", "test", "testing"];
+
+/// Opens what `train` names, and `eval` or what belongs to `train`, or a tenth of that.
+pub(crate) fn open(train: &Source<'_>, eval: Option<&Source<'_>>, want: Want, seed: u64) -> Result<Sets> {
+    let name = format!("`{}`", train.path.display());
+    let own = if eval.is_none() { parts(train.path) } else { None };
+    if let Some((first, second)) = own {
+        let first = read(&Source { path: &first, ..*train }, Part::Train, None, want)?;
+        let second = read(&Source { path: &second, ..*train }, Part::Test, first.labels(), want)?;
+        return Ok(Sets { train: first, eval: second, name });
+    }
+    let set = read(train, Part::Train, None, want)?;
+    if let Some(eval) = eval {
+        let eval = read(eval, Part::Test, set.labels(), want)?;
+        return Ok(Sets { train: set, eval, name });
+    }
+    let (train, eval) = split(&set, seed)?;
+    Ok(Sets { train, eval, name })
+}
+
+/// Pictures of the World.
+pub(crate) fn world(source: WorldSource, want: Want) -> Result<Sets> {
+    let held = (source.pictures / HELD as u64).max(1);
+    let (train, eval) =
+        (drawn(source, want, Split::Train, source.pictures)?, drawn(source, want, Split::Validation, held)?);
+    let what = if want == Want::Objects { "scenes" } else { "pictures" };
+    Ok(Sets { train, eval, name: format!("{} {what} of the embedded World", source.pictures) })
+}
+
+/// The two parts of a folder that has them: folders with names of parts, or the files of MNIST and CIFAR.
+fn parts(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let has = |names: &[&str]| names.iter().map(|name| path.join(name)).find(|path| path.is_dir());
+    match (has(&TRAIN), has(&EVAL)) {
+        (Some(train), Some(eval)) => Some((train, eval)),
+        _ if is_mnist(path) || is_cifar(path) => Some((path.to_owned(), path.to_owned())),
+        _ => None,
+    }
+}
+
+fn is_mnist(path: &Path) -> bool {
+    ["", ".gz"].iter().any(|end| path.join(format!("train-images-idx3-ubyte{end}")).is_file())
+}
+
+fn is_cifar(path: &Path) -> bool {
+    ["data_batch_1.bin", "train.bin"].iter().any(|name| path.join(name).is_file())
+}
+
+/// A part of a source; `labels` are the classes there are, if they are known.
+pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, want: Want) -> Result<PictureSet> {
+    let path = source.path;
+    let unlabelled = if want == Want::Classes { Unlabelled::Refused } else { Unlabelled::Allowed };
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let set = match &extension[..] {
+        "json" => {
+            let folder = source.images.or(path.parent()).unwrap_or(Path::new("."));
+            source::coco(path, folder, &CocoOptions { labels: labels.cloned() })?
+        }
+        "csv" | "tsv" | "jsonl" => {
+            let own = |name: Option<&str>| name.map(str::to_owned);
+            let options = TableOptions { picture: own(source.picture), label: own(source.label), unlabelled };
+            source::table(path, labels, &options)?
+        }
+        "tar" => source::shards(&[path.to_owned()], labels, unlabelled)?,
+        _ if is_mnist(path) => source::mnist(path, part)?,
+        _ if is_cifar(path) => source::cifar(path, part)?,
+        _ => match tars(path) {
+            tars if tars.is_empty() => source::folder(path, labels, unlabelled)?,
+            tars => source::shards(&tars, labels, unlabelled)?,
+        },
+    };
+    let objects = set.records().iter().any(|r| matches!(r.target, Target::Objects(_)));
+    if want != Want::Nothing && objects != (want == Want::Objects) {
+        let (got, wanted) = if objects { ("boxes", "classes") } else { ("no boxes", "a COCO .json") };
+        return Err(TrainError::Examples {
+            what: path.display().to_string(),
+            got: got.into(),
+            wanted: wanted.into(),
+            hint: "--task detect learns boxes, --task classify the class of a picture".into(),
+        });
+    }
+    Ok(set)
+}
+
+/// The tar files of a folder, sorted.
+fn tars(path: &Path) -> Vec<PathBuf> {
+    let all = path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut tars: Vec<PathBuf> = all.filter(|p| p.extension().is_some_and(|e| e == "tar")).collect();
+    tars.sort();
+    tars
+}
+
+/// Every tenth picture, in an order drawn from the seed, is for evaluation; both parts stay in the set's order.
+fn split(set: &PictureSet, seed: u64) -> Result<(PictureSet, PictureSet)> {
+    if set.len() < 2 * HELD {
+        return Err(TrainError::Examples {
+            what: set.records().first().map_or(String::new(), |r| r.name.clone()),
+            got: format!("{} pictures", set.len()),
+            wanted: format!("at least {}, of which every tenth is for evaluation", 2 * HELD),
+            hint: "give more data, or some for evaluation: --eval".into(),
+        });
+    }
+    let order = Permutation::new(set.len() as u64, random::key(seed, 0));
+    let held = (set.len() / HELD) as u64;
+    let (eval, train): (Vec<usize>, Vec<usize>) = (0..set.len()).partition(|&i| order.at(i as u64) < held);
+    Ok((set.subset(&train)?, set.subset(&eval)?))
+}
+
+fn drawn(source: WorldSource, want: Want, split: Split, count: u64) -> Result<PictureSet> {
+    let (world, side) = (World::new(WORLD_SEED), source.side);
+    let name = format!("World, {}", split.name());
+    let picture = move |drawn: bedstone_world::Picture| Picture::new(side, side, drawn.pixels);
+    if want != Want::Objects {
+        let names = lexicon::Category::ALL.iter().map(|c| c.name().to_owned()).collect();
+        let class = move |i| {
+            let category = world.portrayed(split, i);
+            Target::Class(lexicon::Category::ALL.iter().position(|c| *c == category).unwrap_or(0))
+        };
+        let draw = Arc::new(move |i| picture(world.portrait(split, i, side)));
+        return Ok(PictureSet::drawn(&name, count, labels(names)?, class, draw)?);
+    }
+    let names = match source.nouns {
+        true => lexicon::nouns().map(|noun| noun.singular.to_owned()).collect(),
+        false => lexicon::Category::ALL.iter().map(|c| c.name().to_owned()).collect(),
+    };
+    let objects = move |i| {
+        let class = |noun| match source.nouns {
+            true => class_of(noun),
+            false => lexicon::Category::ALL.iter().position(|c| *c == noun.category).unwrap_or(0),
+        };
+        let things = world.picture(split, i, side).things;
+        Target::Objects(things.iter().map(|thing| Object::new(class(thing.noun), thing.bounds)).collect())
+    };
+    let draw = Arc::new(move |i| picture(world.picture(split, i, side)));
+    Ok(PictureSet::drawn(&name, count, labels(names)?, objects, draw)?)
+}
+
+fn labels(names: Vec<String>) -> Result<Labels> {
+    Ok(Labels::new(names)?)
+}
+
+/// What a reader let pass, for people.
+pub(crate) fn notes(set: &PictureSet) -> Vec<String> {
+    let n = set.notes();
+    let mut told = Vec::new();
+    let mut tell = |count: u64, what: &str| {
+        if count > 0 {
+            told.push(format!("{count} {what}"));
+        }
+    };
+    tell(n.ignored_files, "files are no pictures and left out");
+    tell(n.outside, "boxes reach beyond their picture and are cut off where it ends");
+    tell(n.without_objects, "pictures have no objects: there is nothing to find in them");
+    if let Some(first) = &n.first_empty {
+        tell(
+            n.empty,
+            &format!("boxes have no size within their picture, the first in {first}: nothing is learned from them"),
+        );
+    }
+    told
+}

@@ -1,0 +1,96 @@
+//! The weights that a run begins with.
+
+use std::path::Path;
+
+use bedstone_models::{Class, Model, ModelError, load};
+use bedstone_nn::{Init, NnError, Random, Source};
+use bedstone_run::{Progress, Recipe, dir::model_folder, recipe::Origin, units};
+use bedstone_tensor::{Shape, Tensor};
+use serde_json::{Map, Value};
+
+use super::Request;
+use crate::{Result, TrainError};
+
+/// A model of the request's family with random weights.
+pub(super) fn random(
+    request: &Request<'_>,
+    class: Class,
+    fields: &Map<String, Value>,
+    seed: u64,
+) -> Result<Model, ModelError> {
+    let architecture = request.family.architecture();
+    let mut source = Limited::new(Random { seed });
+    Model::build(Model::config_of(architecture, class, fields), &mut source)
+}
+
+/// The weights of another checkpoint under this run's settings; `model` is what the recipe says of the model.
+pub(super) fn start_from<R>(
+    request: &Request<'_>,
+    recipe: &Recipe<R>,
+    model: &Map<String, Value>,
+    init: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Model> {
+    let (loaded, report) = load(&model_folder(init)?)?;
+    let wanted = request.family.model_type();
+    if loaded.architecture().model_type != wanted {
+        return Err(recipe.invalid("train.init", format!("a checkpoint of model_type `{wanted}`")).into());
+    }
+    let changed = model.keys().map(|k| format!("model.{k}"));
+    if let Some(key) = changed.into_iter().find(|k| recipe.origin(k) != Origin::BuiltIn) {
+        return Err(recipe.invalid(&key, "nothing: the checkpoint of train.init decides the model").into());
+    }
+    if !report.unused.is_empty() {
+        progress.note(&format!("{}: not used: {}", init.display(), report.unused.join(", ")));
+    }
+    progress.note(&format!("weights: from {}", init.display()));
+    Ok(loaded)
+}
+
+/// A size that makes no sense, under the key that the recipe has for it.
+pub(super) fn of_recipe<R>(recipe: &Recipe<R>, model: &Map<String, Value>, error: ModelError) -> TrainError {
+    match &error {
+        ModelError::Layers(NnError::Config { what, wanted, .. }) if model.contains_key(what) => {
+            recipe.invalid(&format!("model.{what}"), wanted).into()
+        }
+        _ => error.into(),
+    }
+}
+
+/// Fresh weights, as long as memory lasts for training them: a slip of a size must not take the machine down.
+struct Limited {
+    random: Random,
+    numbers: u64,
+    available: Option<u64>,
+}
+
+/// Weight, gradient and two moments.
+const BYTES_A_PARAMETER: u64 = 16;
+
+impl Limited {
+    fn new(random: Random) -> Self {
+        Limited { random, numbers: 0, available: available_memory() }
+    }
+}
+
+impl Source for Limited {
+    fn weights(&mut self, name: &str, shape: Shape, init: Init) -> Result<Tensor, NnError> {
+        self.numbers = self.numbers.saturating_add(shape.numel() as u64);
+        if let Some(has) = self.available.filter(|has| self.numbers.saturating_mul(BYTES_A_PARAMETER) > *has) {
+            let (needs, has) = (units::bytes(self.numbers * BYTES_A_PARAMETER), units::bytes(has));
+            return Err(NnError::Config {
+                what: "the size of the model".into(),
+                got: format!("{needs} of memory to train it as far as `{name}`"),
+                wanted: format!("at most {has}, which are available"),
+            });
+        }
+        self.random.weights(name, shape, init)
+    }
+}
+
+/// Memory that the machine has left, in bytes, where the system tells.
+pub(super) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+}
