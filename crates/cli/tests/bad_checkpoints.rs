@@ -100,7 +100,7 @@ fn config_that_does_not_fit_its_weights() {
     });
     check_config(&p, "\"model_type\": \"gpt2\"", "\"model_type\": \"gpt9\"", {
         "m/config.json: model_type `gpt9` is not known here\nhint: known are gpt2, llama, mistral, qwen2, qwen3, gemma3_text, \
-         bert, roberta, xlm-roberta, distilbert, electra, albert, deberta-v2"
+         bert, roberta, xlm-roberta, distilbert, electra, albert, deberta-v2, vit, deit, dinov2, vit_mae, yolos, detr, resnet"
     });
     check_config(&p, "\"model_type\": \"gpt2\",", "", {
         "m/config.json: field `model_type` is missing, wanted a name such as `llama`"

@@ -47,7 +47,7 @@ fn wrong_words() {
     check("pretrian gpt", "unrecognized subcommand 'pretrian'\n\n  tip: a similar subcommand exists: 'pretrain'");
     check("pretrain", "the following required arguments were not provided:\n  <FAMILY>");
     check("pretrain frog", {
-        "invalid value 'frog' for '<FAMILY>'\n  [possible values: gpt, llama, bert, roberta, word2vec, glove]"
+        "invalid value 'frog' for '<FAMILY>'\n  [possible values: gpt, llama, bert, roberta, word2vec, glove, mae, vit]"
     });
     check("pretrain gpt --threads 0", "invalid value '0' for '--threads <T>': 0 is not in 1..=1024");
     check(
@@ -80,7 +80,7 @@ fn wrong_words() {
     check("inspect", "the following required arguments were not provided:\n  <DIR>");
     check("data world", "the following required arguments were not provided:\n  --out <DIR>");
     check("data world --kind dogs --out x", {
-        "invalid value 'dogs' for '--kind <KIND>': the World has no kind `dogs`, it has stories, captions, sentences, tags, questions, pairs"
+        "invalid value 'dogs' for '--kind <KIND>': the World has no kind `dogs`, it has stories, captions, sentences, tags, questions, pairs, pictures, boxes"
     });
     check("parity", "the following required arguments were not provided:\n  <DIRS>...");
     check("bench train --model bert", {

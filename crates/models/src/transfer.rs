@@ -135,7 +135,9 @@ mod tests {
         let (new, report) = transfer(dir.path(), Class::ImageClassification, fields.as_object().unwrap(), 1).unwrap();
         assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
         assert_eq!(report.unused, ["classifier.weight", "classifier.bias"]);
-        assert_eq!(states(&old, [16, 20], true), states(&new, [16, 20], false));
+        let (want, got) = (states(&old, [16, 20], true), states(&new, [16, 20], false));
+        // Positions are resized by other instructions here.
+        assert!(want.len() == got.len() && want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 
     #[test]

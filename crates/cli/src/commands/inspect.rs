@@ -68,7 +68,18 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             format!("{} for weights, gradients and optimizer, plus activations", units::bytes(16 * summary.parameters)),
         ),
     ];
+    let of_pictures = architecture.as_ref().is_ok_and(|(a, _)| a.takes_pictures());
     match &tokenizer {
+        _ if of_pictures => {
+            let size = ["image_size", "patch_size"].map(|key| config.get(key).cloned().unwrap_or(Value::Null));
+            let [image, patch] = size.each_ref().map(|size| match size {
+                Value::Null => "any size".to_owned(),
+                size => size.to_string().replace(['[', ']'], "").replace(',', " by "),
+            });
+            let processor = dir.join("preprocessor_config.json").is_file();
+            let how = if processor { "" } else { "; no preprocessor_config.json" };
+            rows.push(("pictures", json!(size), format!("of {image}, patches of {patch}{how}")));
+        }
         Ok(t) => {
             rows.push(("vocabulary", json!(t.vocab_size()), format!("{} tokens", units::count(t.vocab_size() as u64))))
         }

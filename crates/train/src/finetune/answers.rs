@@ -394,11 +394,10 @@ mod tests {
             let setup = Setup { tokenizer: &tokenizer, max_length: size("max_length"), sentence: None };
             let made = kind.train(&[example], &setup).unwrap();
             let n = made.len();
-            let batch = Batch { samples: (0..n as u64).collect(), ..Batch::default() };
-            let lengths = batch.samples.iter().map(|&i| Batch { samples: vec![i], ..Batch::default() });
-            let lengths: Vec<u64> = lengths.map(|one| made.tokens(&one)).collect();
+            let lengths: Vec<u64> = (0..n as u64).map(|i| made.tokens(&[i])).collect();
             assert_eq!(serde_json::json!(lengths), case["lengths"], "{case}");
-            let inputs = made.inputs(&batch, 0..n, 1.0);
+            let work = made.work(Draws { seed: 0, epoch: 0 }, (0..n as u64).collect()).unwrap();
+            let inputs = work.inputs(0..n, 1.0);
             let ends =
                 ["start_positions", "end_positions"].map(|name| inputs.get(name).unwrap().data::<i32>("").unwrap());
             let targets: Vec<[i32; 2]> = ends[0].iter().zip(ends[1]).map(|(&first, &last)| [first, last]).collect();

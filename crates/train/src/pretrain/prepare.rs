@@ -46,21 +46,22 @@ impl Run {
             tokens: 0,
             best: None,
         };
+        if let Some(saved) = &saved {
+            let old = State::load(&saved.state())?;
+            check_bits(request, saved, &old, &state)?;
+            State::load_moments(&saved.state(), model.params(), &mut optimizer)?;
+            optimizer.set_step(old.step);
+            progress.note(&format!("resumed after step {}", old.step));
+            state = old;
+        }
+        // Before there is a log: data that cannot be used leaves no run behind.
+        material.start(state.cursor)?;
         let log = match &saved {
             None => Log::create(&dir.log())?,
-            Some(saved) => {
-                let old = State::load(&saved.state())?;
-                check_bits(request, saved, &old, &state)?;
-                State::load_moments(&saved.state(), model.params(), &mut optimizer)?;
-                optimizer.set_step(old.step);
-                progress.note(&format!("resumed after step {}", old.step));
-                state = old;
-                Log::resume(&dir.log(), state.step)?.0
-            }
+            Some(_) => Log::resume(&dir.log(), state.step)?.0,
         };
         let plan = plan(&model, &work, state.step, material.bytes(), material.held_out());
         space::check(dir.path(), plan.disk_bytes)?;
-        material.start(state.cursor)?;
         Ok(Run {
             recipe: recipe.to_toml(),
             train,

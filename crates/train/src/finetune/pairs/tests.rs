@@ -45,10 +45,10 @@ fn check(case: &Value) {
     let sentence = SentenceConfig::plain(pooling);
     let setup = Setup { tokenizer: &tokenizer, max_length: 40, sentence: Some(&sentence) };
     let made = pairs().train(&examples, &setup).unwrap();
-    let batch = Batch { samples: (0..examples.len() as u64).collect(), ..Batch::default() };
     let n = examples.len();
+    let work = made.work(Draws { seed: 0, epoch: 0 }, (0..n as u64).collect()).unwrap();
     let mut ctx = Ctx::gradients(model.env(Isa::detect(), Precision::F32));
-    let loss = made.loss(&model, &made.inputs(&batch, 0..n, n as f64), &mut ctx).unwrap();
+    let loss = work.loss(&model, &work.inputs(0..n, n as f64), &mut ctx).unwrap();
     let close = |got: f64, want: f64, what: &str| {
         assert!((got - want).abs() < 2e-5 * want.abs().max(1.0), "{what}: {got}, want {want}; {}", case["name"]);
     };
