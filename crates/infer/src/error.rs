@@ -18,8 +18,8 @@ pub enum InferError {
     #[error("{}{}", .0, hint(.0.hint()))]
     Tokenizer(#[from] bedstone_data::tokenizer::Error),
     /// Pictures.
-    #[error(transparent)]
-    Pictures(#[from] bedstone_data::pictures::Error),
+    #[error("{}{}", .0, hint(.0.hint()))]
+    Pictures(Box<bedstone_data::pictures::Error>),
     /// A checkpoint.
     #[error(transparent)]
     Model(#[from] bedstone_models::ModelError),
@@ -159,4 +159,10 @@ pub enum InferError {
 
 fn hint(hint: Option<String>) -> String {
     hint.map(|h| format!("\nhint: {h}")).unwrap_or_default()
+}
+
+impl From<bedstone_data::pictures::Error> for InferError {
+    fn from(error: bedstone_data::pictures::Error) -> Self {
+        InferError::Pictures(Box::new(error))
+    }
 }

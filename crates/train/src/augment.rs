@@ -1,10 +1,12 @@
 //! Random changes of pictures, as recipes name them.
 
 use bedstone_data::pictures::{
-    Error, Filter,
+    Filter,
     augment::{Augment, Mix, Step},
 };
 use serde::Deserialize;
+
+use crate::Result;
 
 /// `[augment]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -54,7 +56,7 @@ impl AugmentConfig {
     }
 
     /// The changes, for pictures that become `height` by `width`.
-    pub(crate) fn steps(&self, [height, width]: [usize; 2]) -> Result<Augment, Error> {
+    pub(crate) fn steps(&self, [height, width]: [usize; 2]) -> Result<Augment> {
         let mut steps = Vec::new();
         let (scale, ratio) = (self.scale, self.ratio);
         if scale != [1.0, 1.0] {
@@ -74,7 +76,7 @@ impl AugmentConfig {
             let (scale, ratio) = ([0.02, 1.0 / 3.0], [0.3, 1.0 / 0.3]);
             steps.push(Step::Erase { probability: self.erase, scale, ratio });
         }
-        Augment::new(steps)
+        Ok(Augment::new(steps)?)
     }
 
     /// Pictures mixed with each other, if any are.

@@ -1,5 +1,8 @@
 //! From a recipe's words about pictures to sets of them.
 
+// What draws a picture has the errors of those that read one.
+#![allow(clippy::result_large_err)]
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

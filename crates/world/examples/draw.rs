@@ -1,4 +1,5 @@
 //! Draws scenes and single things: `cargo run -p bedstone-world --example draw -- DIR [COUNT] [SIDE]`.
+#![allow(clippy::print_stdout)]
 
 use std::{env, fs, path::PathBuf};
 

@@ -47,7 +47,7 @@ pub(super) fn each_group(
     mut work: impl FnMut(&[PathBuf], &[Picture]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     for paths in paths.chunks(BATCH) {
-        let pictures = paths.iter().map(|path| pictures::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let pictures = paths.iter().map(|path| Ok(pictures::open(path)?)).collect::<anyhow::Result<Vec<_>>>()?;
         work(paths, &pictures)?;
     }
     Ok(())

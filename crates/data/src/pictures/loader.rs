@@ -211,8 +211,8 @@ fn make(
         Ok((picture, placement, size))
     };
     // All are read before one is asked for its error: which comes first must not depend on threads.
-    let changed: Vec<Result<(Picture, Placement, [usize; 2]), Error>> = keyed.into_par_iter().map(read).collect();
-    let changed = changed.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let changed: Vec<Result<_, Error>> = keyed.into_par_iter().map(read).collect();
+    let changed: Vec<(Picture, Placement, [usize; 2])> = changed.into_iter().collect::<Result<_, _>>()?;
     let sizes = changed.iter().map(|(.., size)| *size).collect();
     let (pictures, placements): (Vec<Picture>, Vec<Placement>) =
         changed.into_iter().map(|(picture, placement, _)| (picture, placement)).unzip();

@@ -195,7 +195,10 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
 /// That of the checkpoint, for pictures of the model's size; what the model's kind usually has where it has none.
 fn processor(dir: &Path, model: &Model, [height, width]: [usize; 2]) -> Result<Processor> {
     let class = ProcessorClass::of_model(model.architecture().model_type);
-    let own = dir.join("preprocessor_config.json").is_file().then(|| Processor::read(dir)).transpose()?;
+    let own = match dir.join("preprocessor_config.json").is_file() {
+        true => Some(Processor::read(dir)?),
+        false => None,
+    };
     let mut processor = match (own, class) {
         (Some(own), Some(class)) if own.class != class => {
             let plain = Processor::new(class);

@@ -172,7 +172,7 @@ impl Trainer for Glove {
         let loss = if pairs == 0 { 0.0 } else { loss / pairs as f64 };
         run.state.step += 1;
         run.state.words += pairs;
-        if !(loss < DIVERGED) {
+        if !loss.is_finite() || loss > DIVERGED {
             return Err(WordsError::NotFinite {
                 step: run.state.step,
                 what: "loss",
