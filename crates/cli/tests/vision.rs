@@ -78,7 +78,10 @@ fn a_classifier_becomes_a_detector() {
     );
     let scores = e.json()[0]["seeds"][0]["scores"].clone();
     assert!(scores["AP50"].is_number(), "{scores}");
-    assert!(p.text("det/config.json").contains("YolosForObjectDetection"));
+    let config: Value = serde_json::from_str(&p.text("det/config.json")).unwrap();
+    assert_eq!(config["architectures"][0], "YolosForObjectDetection");
+    // As `transformers` wants it.
+    assert_eq!(config["image_size"], serde_json::json!([32, 32]));
     picture(&p, "a.png");
     let e = p.done("detect det a.png --threshold 0 --out drawn");
     let line: Vec<&str> = e.stdout.lines().next().unwrap().split('\t').collect();

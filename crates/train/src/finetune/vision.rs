@@ -182,14 +182,24 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
     }
     let d = &r.detect;
     fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
-    fields.insert("bbox_loss_coefficient".into(), json!(d.bbox_loss_coefficient));
-    fields.insert("giou_loss_coefficient".into(), json!(d.giou_loss_coefficient));
+    fields.insert("bbox_loss_coefficient".into(), whole(d.bbox_loss_coefficient));
+    fields.insert("giou_loss_coefficient".into(), whole(d.giou_loss_coefficient));
     if BODIES.contains(&model_type) {
         fields.insert("model_type".into(), "yolos".into());
         fields.insert("num_detection_tokens".into(), d.queries.into());
         fields.insert("use_mid_position_embeddings".into(), false.into());
+        // Two numbers always, where a ViT may have one.
+        let size = fields.get("image_size").or(config.get("image_size")).cloned().unwrap_or(224.into());
+        if size.is_number() {
+            fields.insert("image_size".into(), json!([size, size]));
+        }
     }
     Ok(fields)
+}
+
+/// A number as `transformers` wants it: whole ones without a point.
+fn whole(x: f64) -> Value {
+    if x.fract() == 0.0 { (x as i64).into() } else { json!(x) }
 }
 
 /// That of the checkpoint, for pictures of the model's size; what the model's kind usually has where it has none.
