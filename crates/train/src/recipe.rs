@@ -356,3 +356,17 @@ impl PretrainRecipe {
         fields
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_has_its_architecture() {
+        use Family::{Bert, Gpt, Llama, Mae, Roberta, Vit};
+        for family in [Gpt, Llama, Bert, Roberta, Mae, Vit] {
+            assert_eq!(family.architecture().model_type, family.model_type());
+            assert_eq!(family.architecture().takes_pictures(), family.takes_pictures());
+        }
+    }
+}

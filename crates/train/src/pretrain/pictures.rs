@@ -162,7 +162,14 @@ impl Open for PictureRecipe {
                 random(request, class, &fields, r.train.seed).map_err(|e| of_recipe(recipe, &r.model, e))?
             }
         };
-        let Some(image) = model.info().image else { return Err(TrainError::Interrupted) };
+        let Some(image) = model.info().image else {
+            return Err(TrainError::Examples {
+                what: format!("pretrain {}", request.family.name()),
+                got: format!("a model of {}", model.architecture().model_type),
+                wanted: "a model of pictures of one size".into(),
+                hint: "ViT and ViT-MAE are".into(),
+            });
+        };
         let patches = (image.size[0] / image.patch[0].max(1)) * (image.size[1] / image.patch[1].max(1));
         let guess = match want {
             Want::Classes => Guess::Class { of: sets.train.labels().map_or(0, Labels::len) },
