@@ -44,6 +44,40 @@ pub struct AttentionSpec {
 }
 
 impl AttentionSpec {
+    /// Of `heads` that share `width` among them, where every query sees every key; without dropout.
+    pub fn bidirectional(layer: usize, width: usize, heads: usize) -> Self {
+        let head_dim = width / heads;
+        AttentionSpec {
+            layer,
+            heads,
+            kv_heads: heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            causal: false,
+            window: None,
+            softcap: None,
+            dropout: 0.0,
+            out_dropout: 0.0,
+        }
+    }
+
+    /// The same for the operation, without cache and bias.
+    pub(crate) fn args<'a>(&self, mask: Option<&'a Tensor>, ctx: &mut Ctx<'_>) -> AttentionArgs<'a> {
+        AttentionArgs {
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            keys: None,
+            scale: self.scale,
+            causal: self.causal,
+            window: self.window,
+            softcap: self.softcap,
+            mask,
+            bias: None,
+            dropout: ctx.dropout(self.dropout),
+        }
+    }
+
     /// An error unless the heads can be grouped.
     pub fn check(&self) -> Result<()> {
         for (what, size) in [
@@ -128,19 +162,7 @@ impl Attention {
             qkv = rotation.apply(qkv, s.heads + s.kv_heads, s.head_dim, ctx)?;
         }
         let [_, t, _] = qkv.dims("attention")?;
-        let mut args = AttentionArgs {
-            heads: s.heads,
-            kv_heads: s.kv_heads,
-            head_dim: s.head_dim,
-            keys: None,
-            scale: s.scale,
-            causal: s.causal,
-            window: s.window,
-            softcap: s.softcap,
-            mask: input.mask,
-            bias: None,
-            dropout: ctx.dropout(s.dropout),
-        };
+        let mut args = s.args(input.mask, ctx);
         let q = Part { x: &qkv, first: 0 };
         if ctx.records() && ctx.cache.is_some() {
             let what = "gradients do not reach into a cache: train without one".to_owned();

@@ -2,7 +2,7 @@
 
 use bedstone_tensor::{
     Ctx, Result as OpResult, Tensor,
-    ops::{self, AttentionArgs, LinearArgs, Part},
+    ops::{self, LinearArgs, Part},
 };
 
 use crate::{AttentionSpec, Linear, Result};
@@ -68,19 +68,7 @@ impl PositionedAttention {
         ctx: &mut Ctx<'_>,
     ) -> OpResult<Tensor> {
         let s = &self.spec;
-        let args = AttentionArgs {
-            heads: s.heads,
-            kv_heads: s.kv_heads,
-            head_dim: s.head_dim,
-            keys: None,
-            scale: s.scale,
-            causal: s.causal,
-            window: s.window,
-            softcap: s.softcap,
-            mask,
-            bias: None,
-            dropout: ctx.dropout(s.dropout),
-        };
+        let args = s.args(mask, ctx);
         let y = ops::attention(q, k, v, args, ctx)?;
         self.out.forward_residual(&y, s.out_dropout, residual, ctx)
     }

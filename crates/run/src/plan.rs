@@ -159,11 +159,20 @@ pub fn resident_memory() -> Option<u64> {
     from_status("VmRSS:")
 }
 
+/// The memory that the machine has left, in bytes; on Linux only.
+pub fn available_memory() -> Option<u64> {
+    if cfg!(target_os = "linux") {
+        kib_of("MemAvailable:", &std::fs::read_to_string("/proc/meminfo").ok()?)
+    } else {
+        None
+    }
+}
+
 fn from_status(name: &str) -> Option<u64> {
     if cfg!(target_os = "linux") { kib_of(name, &std::fs::read_to_string("/proc/self/status").ok()?) } else { None }
 }
 
-/// The line `VmHWM:    1234 kB` of `/proc/self/status`, in bytes.
+/// The line `VmHWM:    1234 kB` of such a file, in bytes.
 fn kib_of(name: &str, status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

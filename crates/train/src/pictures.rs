@@ -42,6 +42,11 @@ pub(crate) struct Source<'a> {
     pub(crate) label: Option<&'a str>,
 }
 
+/// The name of a column, if there is one.
+pub(crate) fn column(name: &str) -> Option<&str> {
+    (!name.is_empty()).then_some(name)
+}
+
 /// What of the World is drawn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorldSource {

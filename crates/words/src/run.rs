@@ -489,16 +489,9 @@ fn pretty(value: &impl Serialize) -> String {
 
 /// An error if `needs` bytes are more than the machine has left.
 pub(crate) fn check_memory(needs: u64, hint: &'static str) -> Result<()> {
-    match available_memory() {
+    match run_plan::available_memory() {
         // Where the system does not tell, the run shows.
         Some(has) if needs > has => Err(WordsError::Memory { needs, has, hint }),
         _ => Ok(()),
     }
-}
-
-/// Memory that the machine has left, in bytes, where the system tells.
-fn available_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }

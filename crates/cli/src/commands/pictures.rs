@@ -22,7 +22,7 @@ pub(super) const BATCH: usize = 16;
 pub(super) fn vision_folder(model: &Path) -> anyhow::Result<Option<PathBuf>> {
     // A path that is none is for the reader to name.
     let dir = model_folder(&locate(model, Want::Model)?).unwrap_or_else(|_| model.to_owned());
-    Ok(is_vision(&dir)?.then_some(dir))
+    Ok(is_vision(&dir).then_some(dir))
 }
 
 /// Loads a model of pictures and says what it left aside.

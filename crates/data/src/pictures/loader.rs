@@ -78,7 +78,6 @@ pub struct LoaderOptions {
 pub struct Batches {
     set: PictureSet,
     options: LoaderOptions,
-    processor: Processor,
     cursor: Cursor,
 }
 
@@ -97,11 +96,7 @@ impl Batches {
             }
         }
         options.mix.as_ref().map_or(Ok(()), Mix::check)?;
-        let mut processor = options.processor.clone();
-        if options.augment.size().is_some() {
-            (processor.do_resize, processor.do_center_crop) = (false, false);
-        }
-        Ok(Self { set, options, processor, cursor: Cursor::default() })
+        Ok(Self { set, options, cursor: Cursor::default() })
     }
 
     /// What comes next.
@@ -143,11 +138,7 @@ impl Batches {
             let record = permutation.at(sample % records) as usize;
             keyed.push((record, Draws::new(self.options.seed, epoch, record as u64)));
         }
-        let mut batch = make(&self.set, &self.processor, &self.options.augment, keyed)?;
-        if let (Some(mix), Targets::Classes(_)) = (&self.options.mix, &batch.targets) {
-            batch.mixed =
-                mix.apply(&mut batch.pixels, &mut Draws::new(self.options.seed, begin.epoch, first).fork(MIX));
-        }
+        let mut batch = changed(&self.set, &self.options, keyed, Draws::new(self.options.seed, begin.epoch, first))?;
         batch.samples = samples;
         let next = first + batch.records.len() as u64;
         self.cursor = Cursor { epoch: next / records, index: next % records };
@@ -170,15 +161,25 @@ pub fn spawn(mut batches: Batches, batch: usize, ahead: usize) -> Result<Loader<
 ///
 /// As [`Batches::next_batch`].
 pub fn gather(set: &PictureSet, options: &LoaderOptions, epoch: u64, records: &[usize]) -> Result<Batch, Error> {
+    let draws = |record: usize| Draws::new(options.seed, epoch, record as u64);
+    let keyed = records.iter().map(|&record| (record, draws(record))).collect();
+    changed(set, options, keyed, draws(records.first().copied().unwrap_or(0)))
+}
+
+/// A batch of these records with the options' random changes; where pictures are mixed, by the numbers of `draws`.
+fn changed(
+    set: &PictureSet,
+    options: &LoaderOptions,
+    keyed: Vec<(usize, Draws)>,
+    draws: Draws,
+) -> Result<Batch, Error> {
     let mut processor = options.processor.clone();
     if options.augment.size().is_some() {
         (processor.do_resize, processor.do_center_crop) = (false, false);
     }
-    let draws = |record: usize| Draws::new(options.seed, epoch, record as u64);
-    let keyed = records.iter().map(|&record| (record, draws(record))).collect();
     let mut batch = make(set, &processor, &options.augment, keyed)?;
-    if let (Some(mix), Targets::Classes(_), Some(&first)) = (&options.mix, &batch.targets, records.first()) {
-        batch.mixed = mix.apply(&mut batch.pixels, &mut draws(first).fork(MIX));
+    if let (Some(mix), Targets::Classes(_)) = (&options.mix, &batch.targets) {
+        batch.mixed = mix.apply(&mut batch.pixels, &mut draws.fork(MIX));
     }
     Ok(batch)
 }

@@ -30,20 +30,12 @@ pub(super) struct DecoderLayer {
 
 impl Config {
     fn attention(&self, mut b: Builder<'_>, layer: usize, heads: usize) -> Result<PositionedAttention, ModelError> {
-        let head_dim = self.d_model / heads;
+        let c = self.d_model;
         let spec = AttentionSpec {
-            layer,
-            heads,
-            kv_heads: heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            causal: false,
-            window: None,
-            softcap: None,
             dropout: self.attention_dropout,
             out_dropout: self.dropout,
+            ..AttentionSpec::bidirectional(layer, c, heads)
         };
-        let c = self.d_model;
         let [q, k, v, out] = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| self.linear(b.at(name), c, c));
         Ok(PositionedAttention::new(spec, [q?, k?, v?], out?)?)
     }

@@ -154,18 +154,10 @@ impl EncoderConfig {
         names: &BlockNames,
     ) -> Result<PostNormBlock, ModelError> {
         let (c, inner) = (self.hidden_size, self.intermediate_size);
-        let head_dim = c / self.num_attention_heads;
         let spec = AttentionSpec {
-            layer,
-            heads: self.num_attention_heads,
-            kv_heads: self.num_attention_heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            causal: false,
-            window: None,
-            softcap: None,
             dropout: self.attention_probs_dropout_prob,
             out_dropout: self.hidden_dropout_prob,
+            ..AttentionSpec::bidirectional(layer, c, self.num_attention_heads)
         };
         let projections = [names.query, names.key, names.value].map(|name| self.linear(b.at(name), c, c));
         let projections = projections.into_iter().collect::<Result<_, _>>()?;

@@ -145,18 +145,10 @@ impl VisionConfig {
     /// The attention of a block.
     pub(crate) fn attention(&self, mut b: Builder<'_>, layer: usize) -> Result<Attention, ModelError> {
         let c = self.hidden_size;
-        let head_dim = c / self.num_attention_heads;
         let spec = AttentionSpec {
-            layer,
-            heads: self.num_attention_heads,
-            kv_heads: self.num_attention_heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            causal: false,
-            window: None,
-            softcap: None,
             dropout: self.attention_probs_dropout_prob,
             out_dropout: self.hidden_dropout_prob,
+            ..AttentionSpec::bidirectional(layer, c, self.num_attention_heads)
         };
         let (bias, std) = (self.qkv_bias, self.initializer_range);
         let map = LinearSpec { n_in: c, n_out: c, bias, layout: Layout::OutIn, std };

@@ -155,7 +155,7 @@ pub fn finetune(
     interrupt: &Interrupt,
 ) -> Result<FinetuneReport> {
     let dir = model_folder(request.model)?;
-    if is_vision(&dir)? {
+    if is_vision(&dir) {
         vision::run(request, &dir, progress, interrupt)
     } else {
         text_run(request, &dir, progress, interrupt)
@@ -163,11 +163,10 @@ pub fn finetune(
 }
 
 /// Whether a checkpoint is of a model of pictures.
-pub fn is_vision(dir: &Path) -> Result<bool> {
-    let config = ConfigFile::open(dir).map_err(bedstone_models::ModelError::from);
+pub fn is_vision(dir: &Path) -> bool {
     // What cannot be told is for the loader to say.
-    let kind = config.ok().and_then(|config| Architecture::of_type(&config).ok());
-    Ok(kind.is_some_and(Architecture::takes_pictures))
+    let kind = ConfigFile::open(dir).ok().and_then(|config| Architecture::of_type(&config).ok());
+    kind.is_some_and(Architecture::takes_pictures)
 }
 
 /// A model to learn with, what was made of its checkpoint, and the factors by which weights learn.
@@ -348,10 +347,10 @@ fn learn(
     let Some((seed, fitted, model)) = kept else { return Err(TrainError::Interrupted) };
     let card = card(&model, request, &p.data, &fitted);
     run.commit(fitted.steps.max(1), |staging| {
-        match () {
-            () if p.saves_weights => {}
-            () if as_adapter => adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?,
-            () => drop(save(&model, staging)?),
+        if as_adapter {
+            adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?;
+        } else if !p.saves_weights {
+            save(&model, staging)?;
         }
         (p.save)(&model, staging)?;
         for (name, text) in [("README.md", &card), ("recipe.toml", &p.recipe)] {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Result, TrainError,
-    pictures::{self, Sets, Source, Want, WorldSource},
+    pictures::{self, Sets, Source, Want, WorldSource, column},
     precision::resolve,
 };
 
@@ -135,10 +135,8 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
     model.vision().need(task.name(), class)?;
     let labels = Labels::new(bedstone_infer::tasks::Labels::of(model.model.config())?.names().to_vec())?;
     let d = &recipe.values.data;
-    let column = |value: &'_ str| (!value.is_empty()).then(|| value.to_owned());
     let (picture, label) = (column(&d.picture), column(&d.label));
-    let source =
-        Source { path: data, images: d.images.as_deref(), picture: picture.as_deref(), label: label.as_deref() };
+    let source = Source { path: data, images: d.images.as_deref(), picture, label };
     let set = pictures::read(&source, Part::Test, Some(&labels), want)?;
     let evaluation = PictureEvaluation { set, processor: model.processor.clone() };
     let report = evaluation.report(&model.model, model.runtime)?;
@@ -147,13 +145,11 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
 }
 
 fn sets(data: &PicturesConfig, want: Want, seed: u64) -> Result<Sets> {
-    let column = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-    let (picture, label) = (column(&data.picture), column(&data.label));
     let Some(path) = &data.train else {
         let nouns = data.classes == WorldClasses::Nouns;
         return pictures::world(WorldSource { pictures: data.pictures, side: data.side, nouns }, want);
     };
-    let (picture, label) = (picture.as_deref(), label.as_deref());
+    let (picture, label) = (column(&data.picture), column(&data.label));
     let images = data.images.as_deref();
     let train = Source { path, images, picture, label };
     let eval =

@@ -7,7 +7,7 @@ use std::{
 
 use bedstone_data::{
     labelled::Labels,
-    pictures::{self, Batch, Batches, Class as ProcessorClass, LoaderOptions, PictureSet, Processor, Size, Targets},
+    pictures::{self, Batch, Batches, Class as ProcessorClass, LoaderOptions, Processor, Size, Targets},
     sampler::{Cursor, Loader},
 };
 use bedstone_infer::{
@@ -35,7 +35,7 @@ use crate::{
         texts::named,
     },
     objective::Work,
-    pictures::{Sets, Source, Want, WorldSource, notes, open, world},
+    pictures::{Sets, Source, Want, WorldSource, column, notes, open, world},
     recipe::{Family, Limits, RunRecipe, TrainConfig},
 };
 
@@ -142,12 +142,8 @@ impl Open for PictureRecipe {
         let want = if request.family == Family::Vit { Want::Classes } else { Want::Nothing };
         let side = r.model.get("image_size").and_then(Value::as_u64).map_or(224, |side| side as usize);
         let sets = sets(&r.data, want, side, r.train.seed)?;
-        let told = |set: &PictureSet| set.len();
-        progress.note(&format!(
-            "data: {} pictures for training, {} for validation",
-            told(&sets.train),
-            told(&sets.eval)
-        ));
+        let (train, eval) = (sets.train.len(), sets.eval.len());
+        progress.note(&format!("data: {train} pictures for training, {eval} for validation"));
         notes(&sets.train).iter().for_each(|note| progress.note(note));
         let mut fields = r.model.clone();
         if want == Want::Classes {
@@ -195,9 +191,7 @@ fn sets(data: &DataConfig, want: Want, side: usize, seed: u64) -> Result<Sets> {
     let Some(path) = data.paths.first() else {
         return world(WorldSource { pictures: data.pictures, side, nouns: false }, want);
     };
-    let column = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-    let (picture, label) = (column(&data.picture), column(&data.label));
-    let source = |path| Source { path, images: None, picture: picture.as_deref(), label: label.as_deref() };
+    let source = |path| Source { path, images: None, picture: column(&data.picture), label: column(&data.label) };
     open(&source(path), data.validation.first().map(|path| source(path)).as_ref(), want, seed)
 }
 

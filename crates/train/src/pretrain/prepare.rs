@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use bedstone_data::sampler::Cursor;
 use bedstone_infer::Runtime;
-use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, space};
+use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, plan::available_memory, space};
 
-use super::{Request, material::Open, resume::check_bits, run::Run, weights::available_memory};
+use super::{Request, material::Open, resume::check_bits, run::Run};
 use crate::{
     Result, TrainError,
     optimizer::{AdamW, AdamWConfig},

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bedstone_models::{Class, Model, ModelError, load};
 use bedstone_nn::{Init, NnError, Random, Source};
-use bedstone_run::{Progress, Recipe, dir::model_folder, recipe::Origin, units};
+use bedstone_run::{Progress, Recipe, dir::model_folder, plan::available_memory, recipe::Origin, units};
 use bedstone_tensor::{Shape, Tensor};
 use serde_json::{Map, Value};
 
@@ -86,11 +86,4 @@ impl Source for Limited {
         }
         self.random.weights(name, shape, init)
     }
-}
-
-/// Memory that the machine has left, in bytes, where the system tells.
-pub(super) fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }
