@@ -71,7 +71,7 @@ def main():
         for who in names:
             kind = "bf16" if "bf16" in who else "f32"
             peer = max((best(n) for n in names if n.startswith("torch") and kind in n), default=0)
-            median = statistics.median(row["tokens_per_s"] for row in of(who))
+            median = statistics.median(row.get("per_s", row.get("tokens_per_s")) for row in of(who))
             memory = min(row["peak_memory_bytes"] for row in of(who)) / 2**20
             ratio = f"{best(who) / peer:.2f}" if who.startswith("bedstone") and peer else ""
             print(f"| {model} | {who} | {best(who):,.0f} | {median:,.0f} | {memory:,.0f} | {ratio} |")

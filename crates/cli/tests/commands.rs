@@ -334,7 +334,7 @@ fn parity() {
 #[test]
 fn bench_train() {
     let p = Place::new();
-    let mut want = vec!["model", "precision", "isa", "threads", "tokens_per_s", "best", "tflops"];
+    let mut want = vec!["model", "batch", "precision", "isa", "threads", "unit", "per_s", "best", "tflops"];
     want.push("peak_memory_bytes");
     check_keys(&p.run("bench train --model gpt-6m --steps 1 --json"), 1, &want);
     want.push("profile");
@@ -342,12 +342,16 @@ fn bench_train() {
     check_keys(&e, 1, &want);
     let object = &e.json()[0];
     assert_eq!((&object["model"], &object["precision"]), (&"gpt-6m".into(), &"f32".into()));
-    assert!(object["tokens_per_s"].as_f64().unwrap() > 0.0);
+    assert!(object["per_s"].as_f64().unwrap() > 0.0);
     let names: Vec<&str> =
         object["profile"].as_array().unwrap().iter().map(|k| k["kernel"].as_str().unwrap()).collect();
     assert!(names.contains(&"product") && names.contains(&"optimizer"), "{names:?}");
     let text = p.done("bench train --steps 1 --profile").stdout;
     assert!(text.starts_with("gpt-6m ") && text.contains("\n  product "), "{text}");
+    let passes = p.done("bench infer --model gpt-6m --batch 2 --steps 1 --precision int8 --json").json();
+    assert_eq!((&passes[0]["batch"], &passes[0]["unit"]), (&2.into(), &"tok".into()));
+    let pictures = p.done("bench infer --model vit-b16 --batch 1 --steps 1").stdout;
+    assert!(pictures.starts_with("vit-b16 ") && pictures.contains(" pictures/s "), "{pictures}");
 }
 
 #[test]

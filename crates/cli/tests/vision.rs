@@ -77,7 +77,23 @@ fn a_classifier_becomes_a_detector() {
          --epochs 1 --set train.batch=8 --set augment.flip=0.5 --out det --json",
     );
     let scores = e.json()[0]["seeds"][0]["scores"].clone();
-    assert!(scores["AP50"].is_number(), "{scores}");
+    assert!(scores["AP50"].is_number() && scores["AR@1"].is_number(), "{scores}");
+    // Each object found by several boxes at first: other weights.
+    p.done(
+        "finetune vit --task detect --set data.pictures=40 --set data.side=32 --set train.image_size=32 --set detect.queries=6 \
+         --epochs 1 --set train.batch=8 --set detect.repeat=3 --set detect.repeat_share=1 --out more",
+    );
+    assert_ne!(p.read("more/model.safetensors"), p.read("det/model.safetensors"));
+    p.fails(
+        "finetune vit --task classify --set detect.repeat=3 --out x",
+        2,
+        "--set detect.repeat=3: `detect.repeat` is 3, but has no use here: there are no boxes, see --task detect",
+    );
+    p.fails(
+        "finetune vit --task detect --set augment.mixup=0.2 --out x",
+        2,
+        "--set augment.mixup=0.2: `augment.mixup` is 0.2, but has no use here: boxes cannot follow, see --task classify",
+    );
     let config: Value = serde_json::from_str(&p.text("det/config.json")).unwrap();
     assert_eq!(config["architectures"][0], "YolosForObjectDetection");
     // As `transformers` wants it.

@@ -17,6 +17,10 @@ use crate::{Architecture, Class, LoadReport, Model, ModelError, checkpoint::Conf
 /// new grid, as [`Inputs::interpolate_pos_encoding`](crate::Inputs) does it for every picture; those of tokens that the old model did not have
 /// stay fresh, as does everything else. The report names what is fresh and what was left behind.
 ///
+/// What a detector looks with (`detection_tokens`) is as fresh, but begins as the class token, each at another point of the picture: it knows
+/// how to look for what makes a class, and looks around its own point first, as the queries of later detectors do (Anchor DETR,
+/// [Wang et al. 2021](https://arxiv.org/abs/2109.07107)). Random ones attend everywhere alike, and have to learn both.
+///
 /// # Errors
 ///
 /// Those of [`load`], and a configuration that makes no sense.
@@ -56,7 +60,14 @@ pub fn transfer(
                 used[from.index()] = true;
                 new.params_mut().get_mut(id).value = value;
             }
-            _ => fresh.push(name),
+            _ => {
+                if name.ends_with("detection_tokens")
+                    && let Some(value) = points(&old, &new.params().get(id).value).map_err(ModelError::from)?
+                {
+                    new.params_mut().get_mut(id).value = value;
+                }
+                fresh.push(name);
+            }
         }
     }
     let unused = old.params().iter().filter(|(id, _)| !used[id.index()]).map(|(_, p)| p.name.clone()).collect();
@@ -71,10 +82,6 @@ fn body_name<'a>(name: &'a str, architecture: &Architecture) -> &'a str {
 /// `old: [1, T, C]` as positions for another grid, with those of tokens that only the new model has from `fresh`; `None` where
 /// one of both is no model of pictures.
 fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Option<Tensor>, TensorError> {
-    let grid = |model: &Model| {
-        let image = model.info().image?;
-        Some([image.size[0] / image.patch[0].max(1), image.size[1] / image.patch[1].max(1)])
-    };
     let (Some(from), Some(into)) = (grid(of), grid(to)) else { return Ok(None) };
     let ([_, had, c], [_, has, wide]) = (old.dims("positions")?, fresh.dims("positions")?);
     let patches = |grid: [usize; 2]| grid[0] * grid[1];
@@ -94,6 +101,38 @@ fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Opt
     y[..kept * c].copy_from_slice(&resized.f32s()[..kept * c]);
     y[first * c..(first + patches(into)) * c].copy_from_slice(&resized.f32s()[before * c..]);
     Ok(Some(Tensor::from_slice(&y, [1, has, c])))
+}
+
+/// Patches down and across of a model of pictures.
+fn grid(model: &Model) -> Option<[usize; 2]> {
+    let image = model.info().image?;
+    Some([image.size[0] / image.patch[0].max(1), image.size[1] / image.patch[1].max(1)])
+}
+
+/// The class token of `old` at points spread over the picture, in the shape of a detector's tokens, `[1, n, C]`; `None` where `old` is no
+/// model of pictures.
+fn points(old: &Model, tokens: &Tensor) -> Result<Option<Tensor>, TensorError> {
+    let found = old.params().iter().find(|(_, p)| p.name.ends_with("embeddings.position_embeddings"));
+    let (Some((_, p)), Some(size)) = (found, grid(old)) else { return Ok(None) };
+    let ([_, n, c], [_, had, wide]) = (tokens.dims("detection tokens")?, p.value.dims("positions")?);
+    if wide != c || had < size[0] * size[1] || n == 0 {
+        return Ok(None);
+    }
+    let down = n.isqrt();
+    let before = had - size[0] * size[1];
+    // The same bits on every machine, as below.
+    let env = old.env(Isa::PORTABLE, Precision::F32);
+    let into = [down, n.div_ceil(down)];
+    let resized = resize_grid(&p.value, Grid { before, size, after: 0 }, into, &mut Ctx::inference(env))?;
+    let class = old.params().iter().find(|(_, p)| p.name.ends_with("embeddings.cls_token"));
+    let class = class.map_or_else(|| vec![0.0; c], |(_, p)| p.value.f32s().to_vec());
+    let first = &p.value.f32s()[..if before > 0 { c } else { 0 }];
+    let mut tokens = resized.f32s()[before * c..(before + n) * c].to_vec();
+    for token in tokens.chunks_exact_mut(c) {
+        token.iter_mut().zip(&class).for_each(|(x, class)| *x += class);
+        token.iter_mut().zip(first).for_each(|(x, position)| *x += position);
+    }
+    Ok(Some(Tensor::from_slice(&tokens, [1, n, c])))
 }
 
 /// Tokens before the patches: all but those that a detector has behind them.
@@ -147,7 +186,7 @@ mod tests {
             let old = tiny(kind, Class::Base, json!({}));
             save(&old, dir.path()).unwrap();
             let fields = json!({
-                "model_type": "yolos", "num_detection_tokens": 4, "use_mid_position_embeddings": false, "id2label": {"0": "cat"}
+                "model_type": "yolos", "num_detection_tokens": 6, "use_mid_position_embeddings": false, "id2label": {"0": "cat"}
             });
             let (new, report) = transfer(dir.path(), Class::ObjectDetection, fields.as_object().unwrap(), 1).unwrap();
             assert!(report.fresh.iter().all(|n| !n.contains("encoder") && !n.contains("position")), "{report:?}");
@@ -155,6 +194,16 @@ mod tests {
             let (c, before) = (old.info().width, if kind == "deit" { 2 } else { 1 });
             assert_eq!(had[before * c..], has[c..c + had.len() - before * c], "{kind}");
             assert_eq!(had[..c], has[..c], "{kind}");
+            // As many points as patches: each is the class token at one of them.
+            let values = |model: &Model, name: &str| {
+                let (_, p) = model.params().iter().find(|(_, p)| p.name.ends_with(name)).unwrap();
+                p.value.f32s().to_vec()
+            };
+            let positions = values(&old, "embeddings.position_embeddings");
+            let class = values(&old, "cls_token");
+            let want = positions[before * c..].iter().enumerate().map(|(i, x)| x + class[i % c] + positions[i % c]);
+            assert_eq!(values(&new, "detection_tokens"), want.collect::<Vec<_>>(), "{kind}");
+            assert!(report.fresh.iter().any(|n| n.ends_with("detection_tokens")), "{report:?}");
         }
     }
 }

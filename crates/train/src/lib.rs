@@ -23,7 +23,9 @@ mod schedule;
 mod state;
 mod step;
 
-pub use bench::{BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, Share, bench_kernels, bench_train};
+pub use bench::{
+    BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, Share, bench_infer, bench_kernels, bench_train,
+};
 pub use data::Text;
 pub use embeddings::{OpenVectors, WordVectors};
 pub use error::{Result, TrainError};

@@ -4,7 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use bedstone_run::units;
 use bedstone_tensor::Isa;
-use bedstone_train::{BENCH_MODELS, BenchOptions, KernelRow, bench_kernels, bench_train};
+use bedstone_train::{
+    BENCH_MODELS, BenchModel, BenchOptions, BenchReport, KernelRow, TrainError, bench_infer, bench_kernels, bench_train,
+};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 
 use super::bench_embed::{self, EmbedBenchArgs};
@@ -22,8 +24,10 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Whole training steps of GPTs of set sizes: tokens a second, memory
+    /// Whole training steps of models of set sizes: tokens or pictures a second, memory
     Train(TrainArgs),
+    /// Whole passes without gradients through the same models
+    Infer(PassArgs),
     /// Single kernels on every instruction set of this machine, at the shapes of training and inference
     Kernels(KernelArgs),
     /// Texts to vectors, from text on, with a model of yours
@@ -44,18 +48,27 @@ struct KernelArgs {
 
 #[derive(Debug, Args)]
 struct TrainArgs {
+    #[command(flatten)]
+    pass: PassArgs,
+    /// Compute blocks again in the backward pass, to save memory
+    #[arg(long)]
+    gradient_checkpointing: bool,
+}
+
+#[derive(Debug, Args)]
+struct PassArgs {
     /// The model
     #[arg(long, value_parser = PossibleValuesParser::new(BENCH_MODELS.map(|m| m.name)), default_value = "gpt-6m")]
     model: String,
-    /// Steps that are timed, after two that are not
+    /// Samples at a time, if not what is usual for the model
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
+    /// Passes that are timed, after two that are not
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
     /// Show what the time goes to
     #[arg(long)]
     profile: bool,
-    /// Compute blocks again in the backward pass, to save memory
-    #[arg(long)]
-    gradient_checkpointing: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -65,36 +78,48 @@ struct TrainArgs {
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Train(args) => train(args)?,
+        Action::Train(args) => {
+            let runtime = args.pass.runtime.differentiable("bench train")?.runtime()?;
+            passes(&args.pass, args.gradient_checkpointing, |model, options| bench_train(model, runtime, options))?;
+        }
+        Action::Infer(args) => {
+            let runtime = args.runtime.runtime()?;
+            passes(args, false, |model, options| bench_infer(model, runtime, options))?;
+        }
         Action::Kernels(args) => kernels(args)?,
         Action::Embed(args) => bench_embed::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn train(args: &TrainArgs) -> anyhow::Result<()> {
-    let runtime = args.runtime.differentiable("bench train")?.runtime()?;
+fn passes(
+    args: &PassArgs,
+    gradient_checkpointing: bool,
+    bench: impl Fn(BenchModel, BenchOptions) -> Result<BenchReport, TrainError>,
+) -> anyhow::Result<()> {
+    let options = BenchOptions {
+        steps: args.steps.into(),
+        batch: args.batch.map(usize::from),
+        profile: args.profile,
+        gradient_checkpointing,
+    };
     for model in BENCH_MODELS.into_iter().filter(|m| m.name == args.model) {
-        let options = BenchOptions {
-            steps: args.steps.into(),
-            profile: args.profile,
-            gradient_checkpointing: args.gradient_checkpointing,
-        };
-        let report = bench_train(model, runtime, options)?;
+        let report = bench(model, options)?;
         if args.json {
             output::line(serde_json::to_string(&report)?)?;
             continue;
         }
         let memory = report.peak_memory_bytes.map_or_else(|| "unknown".to_owned(), units::bytes);
         output::line(format!(
-            "{} {} on {}, {} threads: {} tok/s (best {}), {:.3} TFLOP/s, {memory} of memory",
+            "{} {} on {}, {} threads: {} {unit}/s (best {}), {:.3} TFLOP/s, {memory} of memory",
             report.model,
             report.precision,
             report.isa,
             report.threads,
-            units::rate(report.tokens_per_s),
+            units::rate(report.per_s),
             units::rate(report.best),
             report.tflops,
+            unit = report.unit,
         ))?;
         for s in report.profile {
             output::line(format!(

@@ -106,7 +106,11 @@ impl Layer<'_> {
             known().find(|key| last(key) == near)
         };
         let group = || SYNONYMS.iter().find(|names| names.contains(&&wanted[..]));
-        let synonym = || group().and_then(|names| known().find(|key| names.contains(&&last(key)[..])));
+        // The table of all fields of a model is not one of them.
+        let synonym = || match known().any(|key| key.starts_with(&format!("{wanted}."))) {
+            true => None,
+            false => group().and_then(|names| known().find(|key| names.contains(&&last(key)[..]))),
+        };
         elsewhere().or_else(synonym).or_else(|| hint::nearest(name, known())).or_else(similar).map(str::to_owned)
     }
 }

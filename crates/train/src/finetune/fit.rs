@@ -23,6 +23,9 @@ use crate::{
     step::{Done, Pass, Update},
 };
 
+/// Scores of an evaluation that its line tells, the one that judges first; the end tells all.
+const TOLD: usize = 3;
+
 /// What fitting gave.
 pub(crate) struct Fitted {
     /// Of the best evaluation, whose weights the model has now.
@@ -155,7 +158,8 @@ pub(crate) fn fit(
             let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
             losses.clear();
             let better = best.as_ref().is_none_or(|(_, b, ..)| scores.judge() > b.judge());
-            let told: Vec<String> = scores.0.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let told: Vec<String> =
+                scores.0.iter().take(TOLD).map(|(name, value)| format!("{name} {value:.4}")).collect();
             let mark = if better { ", best so far" } else { "" };
             progress.note(&format!("step {step}: training loss {loss:.4}, evaluation {}{mark}", told.join(", ")));
             history.push((step, loss, scores.clone()));

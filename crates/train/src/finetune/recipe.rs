@@ -215,6 +215,8 @@ pub(crate) enum WorldClasses {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct DetectConfig {
     pub(crate) queries: usize,
+    pub(crate) repeat: usize,
+    pub(crate) repeat_share: f64,
     pub(crate) eos_coefficient: f64,
     pub(crate) bbox_loss_coefficient: f64,
     pub(crate) giou_loss_coefficient: f64,
@@ -227,6 +229,8 @@ impl Wrong for PictureRecipe {
             ("data.pictures", d.pictures >= 20, "20 or more"),
             ("data.side", (16..=1024).contains(&d.side), "16 to 1024"),
             ("detect.queries", (1..=1000).contains(&det.queries), "1 to 1000"),
+            ("detect.repeat", (1..=100).contains(&det.repeat), "1 to 100"),
+            ("detect.repeat_share", (0.0..=1.0).contains(&det.repeat_share), "0 to 1"),
             ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
             ("detect.bbox_loss_coefficient", det.bbox_loss_coefficient >= 0.0, "0 or more"),
             ("detect.giou_loss_coefficient", det.giou_loss_coefficient >= 0.0, "0 or more"),

@@ -31,6 +31,28 @@ pub const PICTURES_RECIPE: &str = include_str!("../../../../recipes/finetune_pic
 /// Kinds whose body a YOLOS has.
 const BODIES: [&str; 3] = ["vit", "deit", "vit_mae"];
 
+/// Kinds whose blocks cannot be left out at random.
+const WITHOUT_DROP_PATH: [&str; 2] = ["detr", "resnet"];
+
+/// Keys that mean something for one task alone.
+const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
+    (
+        Task::Detect,
+        &[
+            "detect.queries",
+            "detect.repeat",
+            "detect.repeat_share",
+            "detect.eos_coefficient",
+            "detect.bbox_loss_coefficient",
+            "detect.giou_loss_coefficient",
+            "data.classes",
+        ],
+        "there are no boxes",
+    ),
+    (Task::Classify, &["augment.mixup", "augment.cutmix", "augment.rand_augment"], "boxes cannot follow"),
+    (Task::Classify, &["train.label_smoothing"], "boxes are matched with one class each"),
+];
+
 pub(super) fn run(
     request: &FinetuneRequest<'_>,
     dir: &Path,
@@ -59,11 +81,15 @@ pub(super) fn run(
             });
         }
     };
-    let mixes = r.augment.mix();
-    if request.task == Task::Detect && (mixes.is_some() || r.augment.rand_augment > 0) {
-        let key = if mixes.is_some() { "augment.mixup" } else { "augment.rand_augment" };
-        return Err(recipe.without_use(key, "boxes cannot follow").into());
+    let plain: Recipe<PictureRecipe> =
+        Recipe::resolve(Layers { built_in: PICTURES_RECIPE, config: None, settings: &[] })?;
+    let others = OF_ONE_TASK.iter().filter(|(task, ..)| *task != request.task);
+    for (task, keys, why) in others {
+        if let Some(key) = keys.iter().find(|key| recipe.value(key) != plain.value(key)) {
+            return Err(recipe.without_use(key, format!("{why}, see --task {}", task.name())).into());
+        }
     }
+    let mixes = r.augment.mix();
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
     let Sets { train, eval, name } = sets(&r.data, want, t.seed)?;
     let fields = fields(dir, &recipe, request.task, &train)?;
@@ -94,6 +120,7 @@ pub(super) fn run(
         options,
         label_smoothing: t.label_smoothing,
         weights: None,
+        repeated: (r.detect.repeat, (t.epochs as f64 * r.detect.repeat_share).round() as u64),
         tokens: patches(0) * patches(1),
     };
     balance(&recipe, &t, &mut training)?;
@@ -164,11 +191,14 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
     if r.train.image_size > 0 {
         fields.insert("image_size".into(), r.train.image_size.into());
     }
-    if r.train.drop_path > 0.0 {
-        fields.insert("drop_path_rate".into(), json!(r.train.drop_path));
-    }
     let config = ConfigFile::open(dir).map_err(bedstone_models::ModelError::from)?;
     let model_type = config.model_type().map_err(bedstone_models::ModelError::from)?;
+    if r.train.drop_path > 0.0 {
+        if WITHOUT_DROP_PATH.contains(&model_type) {
+            return Err(recipe.without_use("train.drop_path", format!("{model_type} has no such blocks")).into());
+        }
+        fields.insert("drop_path_rate".into(), json!(r.train.drop_path));
+    }
     if task == Task::Classify {
         fields.insert("problem_type".into(), "single_label_classification".into());
         if model_type == "vit_mae" {
