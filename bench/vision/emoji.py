@@ -71,7 +71,7 @@ def main():
             subprocess.run(["rm", "-rf", model], check=True)
             command = [a.bedstone, "finetune", mae, "--task", "classify", "--data", a.work / "few.tsv", "--eval", a.work / "rest.tsv",
                        "--out", model, "--seeds", a.seeds, "--epochs", a.epochs, "--json", "--set", f"train.lr={a.lr}",
-                       "--set", "train.evaluations=1", *more]
+                       "--set", "train.evaluations=0", *more]
             said = subprocess.check_output([str(x) for x in command], stderr=subprocess.DEVNULL)
             for row in json.loads(said)["seeds"]:
                 row = {"run": name, "seed": row["seed"], "accuracy": row["scores"]["accuracy"], "macro_f1": row["scores"]["macro F1"]}

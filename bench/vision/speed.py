@@ -21,7 +21,7 @@ CASES = [("vit-b16", "infer", 1), ("vit-b16", "infer", 32), ("vit-b16", "train",
 
 def variants(a, model, what, batch):
     """Name and command of each competitor, in the order in which a round runs them."""
-    steps = {32: 4}.get(batch, 9)
+    steps = 3 if what == "train" or batch > 1 else 9
     more = ["--batch", batch, "--threads", a.threads, "--steps", steps]
     for precision in ["f32", "bf16"]:
         yield f"bedstone {precision}", [a.bedstone, "bench", what, "--model", model, "--precision", precision, "--json", *more]

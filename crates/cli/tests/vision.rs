@@ -79,10 +79,13 @@ fn a_classifier_becomes_a_detector() {
     let scores = e.json()[0]["seeds"][0]["scores"].clone();
     assert!(scores["AP50"].is_number() && scores["AR@1"].is_number(), "{scores}");
     // Each object found by several boxes at first: other weights.
-    p.done(
+    let e = p.done(
         "finetune vit --task detect --set data.pictures=40 --set data.side=32 --set train.image_size=32 --set detect.queries=6 \
-         --epochs 1 --set train.batch=8 --set detect.repeat=3 --set detect.repeat_share=1 --out more",
+         --epochs 2 --set train.batch=8 --set detect.repeat=3 --set detect.repeat_share=1 --set train.evaluations=0 --out more",
     );
+    assert_eq!(e.stderr.matches("evaluation AP").count(), 1, "{}", e.stderr);
+    let e = p.run("finetune vit --task detect --set train.patience=1 --set train.evaluations=0 --out x");
+    assert!(e.code == Some(2) && e.stderr.contains("wanted 0 where train.evaluations is 0"), "{}", e.stderr);
     assert_ne!(p.read("more/model.safetensors"), p.read("det/model.safetensors"));
     p.fails(
         "finetune vit --task classify --set detect.repeat=3 --out x",

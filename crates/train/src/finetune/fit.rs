@@ -92,7 +92,7 @@ pub(crate) fn fit(
         AdamWConfig { beta1: config.beta1, beta2: config.beta2, eps: config.eps, weight_decay: config.weight_decay };
     let rates = layer_rates(model.params(), model.info().layers, &body(model), config.layer_decay);
     let mut optimizer = AdamW::new(adamw, model.params()).with_rates(rates).with_low_rank(low_rank);
-    let interval = (per_epoch / config.evaluations).max(1);
+    let interval = per_epoch.checked_div(config.evaluations).map_or(u64::MAX, |steps| steps.max(1));
     let mut history: Vec<(u64, f64, Scores)> = Vec::new();
     let mut best: Option<(u64, Scores, Params, BTreeMap<ParamId, LowRank>)> = None;
     let (mut losses, mut worse, mut step, mut interrupted) = (Vec::new(), 0, 0, false);
@@ -184,7 +184,12 @@ pub(crate) fn fit(
             *model.params_mut() = params;
             (at, scores, low_rank)
         }
-        None => (step, eval.report(model, runtime)?.scores, optimizer.low_rank().clone()),
+        None => {
+            if let Some(ema) = &ema {
+                *model.params_mut() = ema.params().clone();
+            }
+            (step, eval.report(model, runtime)?.scores, optimizer.low_rank().clone())
+        }
     };
     Ok(Fitted { scores, step: at, steps: step, low_rank, history, interrupted })
 }

@@ -139,7 +139,7 @@ impl FitConfig {
             ("train.weight_decay", t.weight_decay >= 0.0, "0 or more"),
             ("train.clip", t.clip >= 0.0, "0 or more"),
             ("train.layer_decay", t.layer_decay > 0.0 && t.layer_decay <= 1.0, "above 0, at most 1"),
-            ("train.evaluations", t.evaluations > 0, "1 or more"),
+            ("train.patience", t.patience == 0 || t.evaluations > 0, "0 where train.evaluations is 0"),
             ("train.seeds", t.seeds > 0, "1 or more"),
             ("train.label_smoothing", (0.0..1.0).contains(&t.label_smoothing), "0 or more and below 1"),
             ("train.drop_path", (0.0..1.0).contains(&t.drop_path), "0 or more and below 1"),
