@@ -1,6 +1,9 @@
-//! Products with few rows: a token at a time, a short text.
+//! Products with few rows: a token at a time, a short text, a picture.
 //!
-//! The weights are read once, as they lie, and nothing is packed: reading them is all the time that there is.
+//! The weights are read once, as they lie, and nothing is packed: with a row or two reading them is all the time that there is, with
+//! some hundred packing them would still take a good part of it.
+
+use std::ops::Range;
 
 use super::{
     Gemm, Mat,
@@ -15,7 +18,12 @@ use crate::{
 };
 
 /// The most rows; with more, packing the weights pays.
-pub(super) const MOST_ROWS: usize = 32;
+pub(super) const MOST_ROWS: usize = 256;
+/// Rows whose sums have room on the stack.
+const STACKED: usize = 32;
+/// The most numbers of a row that are multiplied at a time: rows of `A` then stay in the first cache, and a task's columns of `B` in the
+/// second.
+const DEPTH: usize = 1024;
 /// Columns of a task.
 const COLUMNS: usize = 64;
 /// Rows at a time, as many as registers hold.
@@ -50,52 +58,99 @@ simd_fn! {
     fn columns(
         s, a: &[f32], lda: usize, b: Mat<'_>, k: usize, block: Block, out: Out<'_>, epilogue: &Epilogue<'_>,
     ) {
-        let mut acc = [0.0; MOST_ROWS * COLUMNS];
-        for row in (0..block.rows).step_by(ROWS) {
-            let (a, acc) = (&a[row * lda..], &mut acc[row * COLUMNS..]);
-            match (block.rows - row, b.transposed) {
-                (1, true) => dots::<S, 1>(s, a, lda, b, k, block, acc),
-                (2, true) => dots::<S, 2>(s, a, lda, b, k, block, acc),
-                (3, true) => dots::<S, 3>(s, a, lda, b, k, block, acc),
-                (_, true) => dots::<S, ROWS>(s, a, lda, b, k, block, acc),
-                (1, false) => sums::<S, 1>(s, a, lda, b, k, block, acc),
-                (2, false) => sums::<S, 2>(s, a, lda, b, k, block, acc),
-                (3, false) => sums::<S, 3>(s, a, lda, b, k, block, acc),
-                (_, false) => sums::<S, ROWS>(s, a, lda, b, k, block, acc),
+        let (mut stack, mut more);
+        let acc = if block.rows <= STACKED {
+            stack = [0.0; STACKED * COLUMNS];
+            &mut stack[..]
+        } else {
+            more = Buf::zeroed(block.rows * COLUMNS);
+            &mut more[..]
+        };
+        let depth = if b.transposed { k.div_ceil(k.div_ceil(DEPTH).max(1)).next_multiple_of(S::LANES) } else { k };
+        for from in (0..k).step_by(depth.max(1)) {
+            let part = from..(from + depth).min(k);
+            for row in (0..block.rows).step_by(ROWS) {
+                let (a, acc) = (&a[row * lda..], &mut acc[row * COLUMNS..]);
+                match (block.rows - row, b.transposed) {
+                    (1, true) => dots::<S, 1>(s, a, lda, b, part.clone(), block, acc),
+                    (2, true) => dots::<S, 2>(s, a, lda, b, part.clone(), block, acc),
+                    (3, true) => dots::<S, 3>(s, a, lda, b, part.clone(), block, acc),
+                    (_, true) => dots::<S, ROWS>(s, a, lda, b, part.clone(), block, acc),
+                    (1, false) => sums::<S, 1>(s, a, lda, b, k, block, acc),
+                    (2, false) => sums::<S, 2>(s, a, lda, b, k, block, acc),
+                    (3, false) => sums::<S, 3>(s, a, lda, b, k, block, acc),
+                    (_, false) => sums::<S, ROWS>(s, a, lda, b, k, block, acc),
+                }
             }
         }
         // SAFETY: each task has columns of its own.
-        unsafe { epilogue.write(s, &acc, COLUMNS, block, &out) };
+        unsafe { epilogue.write(s, acc, COLUMNS, block, &out) };
     }
 }
 
-/// Where a column of `B` is contiguous: dot products, two columns at a time.
+/// Where a column of `B` is contiguous: dot products of a part of `k`, some columns at a time, added to `acc`.
 #[inline(always)]
-fn dots<S: Simd, const R: usize>(s: S, a: &[f32], lda: usize, b: Mat<'_>, k: usize, block: Block, acc: &mut [f32]) {
-    let whole = k / S::LANES * S::LANES;
-    for j in (0..block.cols).step_by(2) {
-        let second = (j + 1).min(block.cols - 1);
-        let (x, y) = (&b.data[(block.col + j) * b.ld..][..k], &b.data[(block.col + second) * b.ld..][..k]);
-        let mut sums = [[s.zero(); 2]; R];
+fn dots<S: Simd, const R: usize>(
+    s: S,
+    a: &[f32],
+    lda: usize,
+    b: Mat<'_>,
+    part: Range<usize>,
+    block: Block,
+    acc: &mut [f32],
+) {
+    // As many as there are registers for.
+    if S::LANES >= 16 {
+        dots_of::<S, R, 4>(s, a, lda, b, part, block, acc);
+    } else {
+        dots_of::<S, R, 2>(s, a, lda, b, part, block, acc);
+    }
+}
+
+#[inline(always)]
+fn dots_of<S: Simd, const R: usize, const C: usize>(
+    s: S,
+    a: &[f32],
+    lda: usize,
+    b: Mat<'_>,
+    part: Range<usize>,
+    block: Block,
+    acc: &mut [f32],
+) {
+    let (from, k) = (part.start, part.len());
+    let (whole, a) = (k / S::LANES * S::LANES, &a[from..]);
+    for j in (0..block.cols).step_by(C) {
+        // The last column several times, where there are no more.
+        let columns: [&[f32]; C] =
+            std::array::from_fn(|c| &b.data[(block.col + (j + c).min(block.cols - 1)) * b.ld + from..][..k]);
+        let mut sums = [[s.zero(); C]; R];
+        let mut x = [s.zero(); C];
         for p in (0..whole).step_by(S::LANES) {
-            let (x, y) = (s.load(&x[p..]), s.load(&y[p..]));
+            for c in 0..C {
+                x[c] = s.load(&columns[c][p..]);
+            }
             for r in 0..R {
                 let a = s.load(&a[r * lda + p..]);
-                sums[r][0] = s.fma(a, x, sums[r][0]);
-                sums[r][1] = s.fma(a, y, sums[r][1]);
+                for c in 0..C {
+                    sums[r][c] = s.fma(a, x[c], sums[r][c]);
+                }
             }
         }
         if whole < k {
-            let (x, y) = (s.load_part(&x[whole..]), s.load_part(&y[whole..]));
+            for c in 0..C {
+                x[c] = s.load_part(&columns[c][whole..]);
+            }
             for r in 0..R {
                 let a = s.load_part(&a[r * lda + whole..r * lda + k]);
-                sums[r][0] = s.fma(a, x, sums[r][0]);
-                sums[r][1] = s.fma(a, y, sums[r][1]);
+                for c in 0..C {
+                    sums[r][c] = s.fma(a, x[c], sums[r][c]);
+                }
             }
         }
         for r in 0..R {
-            acc[r * COLUMNS + j] = s.sum(sums[r][0]);
-            acc[r * COLUMNS + second] = s.sum(sums[r][1]);
+            for c in 0..C.min(block.cols - j) {
+                acc[r * COLUMNS + j + c] += s.sum(sums[r][c]);
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct KernelRow {
 }
 
 /// Products by what they are in a model; weights lie `[out, in]`.
-const PRODUCTS: [(&str, Operands, Gemm); 13] = [
+const PRODUCTS: [(&str, Operands, Gemm); 15] = [
     ("linear", Operands::Forward, Gemm { m: 2048, n: 1152, k: 288 }),
     ("linear", Operands::Forward, Gemm { m: 2048, n: 384, k: 1536 }),
     ("linear", Operands::Forward, Gemm { m: 1024, n: 3072, k: 768 }),
@@ -50,6 +50,8 @@ const PRODUCTS: [(&str, Operands, Gemm); 13] = [
     ("a line", Operands::Forward, Gemm { m: 16, n: 1536, k: 384 }),
     ("a line, [in, out]", Operands::Input, Gemm { m: 16, n: 1536, k: 384 }),
     ("a line", Operands::Forward, Gemm { m: 32, n: 3072, k: 768 }),
+    ("a picture", Operands::Forward, Gemm { m: 197, n: 3072, k: 768 }),
+    ("a picture", Operands::Forward, Gemm { m: 197, n: 768, k: 3072 }),
 ];
 
 /// How the operands of a product lie.
