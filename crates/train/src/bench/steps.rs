@@ -61,7 +61,7 @@ pub struct Share {
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct BenchOptions {
-    /// Passes that are timed, after [`WARM_UP`] that are not.
+    /// Passes that are timed, after two that are not.
     pub steps: usize,
     /// Samples at a time; `None`: what is usual for the model.
     pub batch: Option<usize>,
