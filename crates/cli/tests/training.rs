@@ -121,7 +121,8 @@ fn full_disk() {
     let whole = format!("the checkpoint of {} is whole", latest.replace('-', " "));
     // Files of at most so many blocks of 512 bytes: the log, the weights, the moments are too large.
     for (blocks, path, says) in [
-        (1, "run/training/log.jsonl", ": cannot append to the log: "),
+        // Cut first, where the killed run wrote on after its checkpoint.
+        (1, "run/training/log.jsonl", " the log: "),
         (200, "run/training/step-", "model.safetensors: cannot be written: "),
         (1000, "run/training/step-", "state/model.safetensors: cannot be written: "),
     ] {
