@@ -84,7 +84,7 @@ fn wrong_words() {
     });
     check("parity", "the following required arguments were not provided:\n  <DIRS>...");
     check("bench train --model bert", {
-        "invalid value 'bert' for '--model <MODEL>'\n  [possible values: gpt-6m, gpt-17m, gpt-163m]"
+        "invalid value 'bert' for '--model <MODEL>'\n  [possible values: gpt-6m, gpt-17m, gpt-163m, vit-b16, yolos-s]"
     });
     check("doctor --jsn", "unexpected argument '--jsn' found\n\n  tip: a similar argument exists: '--json'");
 }
