@@ -88,18 +88,13 @@ fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Opt
     if c != wide || had < patches(from) || has < patches(into) {
         return Ok(None);
     }
-    // Whatever tokens the old one has beside the patches stand before them.
-    let before = had - patches(from);
-    // The same bits on every machine: what a run begins with must not depend on it.
-    let env = of.env(Isa::PORTABLE, Precision::F32);
-    let grid = Grid { before, size: from, after: 0 };
-    let resized = resize_grid(old, grid, into, &mut Ctx::inference(env))?;
+    let (before, resized) = resized(old, of, from, into)?;
     let mut y = fresh.f32s().to_vec();
     // The class token is the first of all; where one model has a second one, it is left out or fresh.
     let first = before_patches(to, has, patches(into));
     let kept = before.min(first);
-    y[..kept * c].copy_from_slice(&resized.f32s()[..kept * c]);
-    y[first * c..(first + patches(into)) * c].copy_from_slice(&resized.f32s()[before * c..]);
+    y[..kept * c].copy_from_slice(&resized[..kept * c]);
+    y[first * c..(first + patches(into)) * c].copy_from_slice(&resized[before * c..]);
     Ok(Some(Tensor::from_slice(&y, [1, has, c])))
 }
 
@@ -107,6 +102,22 @@ fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Opt
 fn grid(model: &Model) -> Option<[usize; 2]> {
     let image = model.info().image?;
     Some([image.size[0] / image.patch[0].max(1), image.size[1] / image.patch[1].max(1)])
+}
+
+/// The positions of `of`, whose patches are `from` down and across, for `into` patches; and how many tokens stand before these.
+fn resized(
+    positions: &Tensor,
+    of: &Model,
+    from: [usize; 2],
+    into: [usize; 2],
+) -> Result<(usize, Vec<f32>), TensorError> {
+    let [_, had, _] = positions.dims("positions")?;
+    // Whatever tokens there are beside the patches stand before them.
+    let before = had - from[0] * from[1];
+    // The same bits on every machine: what a run begins with must not depend on it.
+    let env = of.env(Isa::PORTABLE, Precision::F32);
+    let resized = resize_grid(positions, Grid { before, size: from, after: 0 }, into, &mut Ctx::inference(env))?;
+    Ok((before, resized.f32s().to_vec()))
 }
 
 /// The class token of `old` at points spread over the picture, in the shape of a detector's tokens, `[1, n, C]`; `None` where `old` is no
@@ -119,19 +130,15 @@ fn points(old: &Model, tokens: &Tensor) -> Result<Option<Tensor>, TensorError> {
         return Ok(None);
     }
     let down = n.isqrt();
-    let before = had - size[0] * size[1];
-    // The same bits on every machine, as below.
-    let env = old.env(Isa::PORTABLE, Precision::F32);
-    let into = [down, n.div_ceil(down)];
-    let resized = resize_grid(&p.value, Grid { before, size, after: 0 }, into, &mut Ctx::inference(env))?;
+    let (before, resized) = resized(&p.value, old, size, [down, n.div_ceil(down)])?;
+    // The class token as the model sees it, with its own position.
     let class = old.params().iter().find(|(_, p)| p.name.ends_with("embeddings.cls_token"));
-    let class = class.map_or_else(|| vec![0.0; c], |(_, p)| p.value.f32s().to_vec());
-    let first = &p.value.f32s()[..if before > 0 { c } else { 0 }];
-    let mut tokens = resized.f32s()[before * c..(before + n) * c].to_vec();
-    for token in tokens.chunks_exact_mut(c) {
-        token.iter_mut().zip(&class).for_each(|(x, class)| *x += class);
-        token.iter_mut().zip(first).for_each(|(x, position)| *x += position);
+    let mut start = class.map_or_else(|| vec![0.0; c], |(_, p)| p.value.f32s().to_vec());
+    if before > 0 {
+        start.iter_mut().zip(p.value.f32s()).for_each(|(x, position)| *x += position);
     }
+    let points = &resized[before * c..(before + n) * c];
+    let tokens: Vec<f32> = points.iter().zip(start.iter().cycle()).map(|(point, x)| point + x).collect();
     Ok(Some(Tensor::from_slice(&tokens, [1, n, c])))
 }
 
@@ -201,7 +208,7 @@ mod tests {
             };
             let positions = values(&old, "embeddings.position_embeddings");
             let class = values(&old, "cls_token");
-            let want = positions[before * c..].iter().enumerate().map(|(i, x)| x + class[i % c] + positions[i % c]);
+            let want = positions[before * c..].iter().enumerate().map(|(i, x)| x + (class[i % c] + positions[i % c]));
             assert_eq!(values(&new, "detection_tokens"), want.collect::<Vec<_>>(), "{kind}");
             assert!(report.fresh.iter().any(|n| n.ends_with("detection_tokens")), "{report:?}");
         }

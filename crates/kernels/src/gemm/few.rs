@@ -70,16 +70,12 @@ simd_fn! {
         for from in (0..k).step_by(depth.max(1)) {
             let part = from..(from + depth).min(k);
             for row in (0..block.rows).step_by(ROWS) {
-                let (a, acc) = (&a[row * lda..], &mut acc[row * COLUMNS..]);
-                match (block.rows - row, b.transposed) {
-                    (1, true) => dots::<S, 1>(s, a, lda, b, part.clone(), block, acc),
-                    (2, true) => dots::<S, 2>(s, a, lda, b, part.clone(), block, acc),
-                    (3, true) => dots::<S, 3>(s, a, lda, b, part.clone(), block, acc),
-                    (_, true) => dots::<S, ROWS>(s, a, lda, b, part.clone(), block, acc),
-                    (1, false) => sums::<S, 1>(s, a, lda, b, k, block, acc),
-                    (2, false) => sums::<S, 2>(s, a, lda, b, k, block, acc),
-                    (3, false) => sums::<S, 3>(s, a, lda, b, k, block, acc),
-                    (_, false) => sums::<S, ROWS>(s, a, lda, b, k, block, acc),
+                let (task, acc) = (Task { a: &a[row * lda..], lda, b, block }, &mut acc[row * COLUMNS..]);
+                match block.rows - row {
+                    1 => rows::<S, 1>(s, task, part.clone(), acc),
+                    2 => rows::<S, 2>(s, task, part.clone(), acc),
+                    3 => rows::<S, 3>(s, task, part.clone(), acc),
+                    _ => rows::<S, ROWS>(s, task, part.clone(), acc),
                 }
             }
         }
@@ -88,35 +84,30 @@ simd_fn! {
     }
 }
 
-/// Where a column of `B` is contiguous: dot products of a part of `k`, some columns at a time, added to `acc`.
-#[inline(always)]
-fn dots<S: Simd, const R: usize>(
-    s: S,
-    a: &[f32],
+/// Some columns of some rows.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    /// From the first of the rows on, `lda` apart.
+    a: &'a [f32],
     lda: usize,
-    b: Mat<'_>,
-    part: Range<usize>,
+    b: Mat<'a>,
     block: Block,
-    acc: &mut [f32],
-) {
-    // As many as there are registers for.
-    if S::LANES >= 16 {
-        dots_of::<S, R, 4>(s, a, lda, b, part, block, acc);
-    } else {
-        dots_of::<S, R, 2>(s, a, lda, b, part, block, acc);
+}
+
+/// `R` rows by a part of `k`, as `B` lies: columns at a time by what the registers hold.
+#[inline(always)]
+fn rows<S: Simd, const R: usize>(s: S, task: Task<'_>, part: Range<usize>, acc: &mut [f32]) {
+    match task.b.transposed {
+        true if S::LANES >= 16 => dots::<S, R, 4>(s, task, part, acc),
+        true => dots::<S, R, 2>(s, task, part, acc),
+        false => sums::<S, R>(s, task, part, acc),
     }
 }
 
+/// Where a column of `B` is contiguous: dot products of a part of `k`, `C` columns at a time, added to `acc`.
 #[inline(always)]
-fn dots_of<S: Simd, const R: usize, const C: usize>(
-    s: S,
-    a: &[f32],
-    lda: usize,
-    b: Mat<'_>,
-    part: Range<usize>,
-    block: Block,
-    acc: &mut [f32],
-) {
+fn dots<S: Simd, const R: usize, const C: usize>(s: S, task: Task<'_>, part: Range<usize>, acc: &mut [f32]) {
+    let Task { a, lda, b, block } = task;
     let (from, k) = (part.start, part.len());
     let (whole, a) = (k / S::LANES * S::LANES, &a[from..]);
     for j in (0..block.cols).step_by(C) {
@@ -155,13 +146,14 @@ fn dots_of<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// Where a row of `B` is contiguous: multiples of rows, some vectors of columns at a time.
+/// Where a row of `B` is contiguous: multiples of rows of all of `k`, some vectors of columns at a time, written to `acc`.
 #[inline(always)]
-fn sums<S: Simd, const R: usize>(s: S, a: &[f32], lda: usize, b: Mat<'_>, k: usize, block: Block, acc: &mut [f32]) {
+fn sums<S: Simd, const R: usize>(s: S, task: Task<'_>, all: Range<usize>, acc: &mut [f32]) {
+    let Task { a, lda, b, block } = task;
     let mut from = 0;
     while from + VECTORS * S::LANES <= block.cols {
         let mut sums = [[s.zero(); VECTORS]; R];
-        for p in 0..k {
+        for p in all.clone() {
             let row = &b.data[p * b.ld + block.col + from..][..VECTORS * S::LANES];
             let mut x = [s.zero(); VECTORS];
             for v in 0..VECTORS {
@@ -184,7 +176,7 @@ fn sums<S: Simd, const R: usize>(s: S, a: &[f32], lda: usize, b: Mat<'_>, k: usi
     while from < block.cols {
         let width = S::LANES.min(block.cols - from);
         let mut sums = [s.zero(); R];
-        for p in 0..k {
+        for p in all.clone() {
             let row = &b.data[p * b.ld + block.col + from..][..width];
             let x = if width == S::LANES { s.load(row) } else { s.load_part(row) };
             for r in 0..R {

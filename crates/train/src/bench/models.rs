@@ -73,7 +73,6 @@ impl BenchModel {
         let (Some(architecture), Value::Object(fields)) = (Architecture::by_model_type(model_type), fields) else {
             return Err(TrainError::Interrupted);
         };
-        let fields: Map<String, Value> = fields;
         let model = Model::random(Model::config_of(architecture, class, &fields), 0)?;
         let pictures = |size: [usize; 2], tokens: usize, objects: bool| {
             let work: Box<dyn Work> = Box::new(Pictures { pixels: pixels(batch, size), size, objects, batch });
