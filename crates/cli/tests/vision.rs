@@ -113,6 +113,12 @@ fn a_classifier_becomes_a_detector() {
         "categories": [{"id": 1, "name": "food"}], "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]}"#);
     let e = p.done("eval det --task detect --data a.json --json").json().remove(0);
     assert!(e["scores"]["AP"].is_number() && e["examples"] == 1, "{e}");
+    let of = |label: &str| e["classes"].as_array().unwrap().iter().find(|c| c["label"] == label).cloned().unwrap();
+    assert!(of("food")["support"] == 1 && of("food")["AP"].is_number() && of("person")["AP"].is_null(), "{e}");
+    // Classes that do not occur are no rows of the table.
+    let e = p.done("eval det --task detect --data a.json");
+    let table: Vec<&str> = e.stdout.lines().skip_while(|line| !line.starts_with("label")).collect();
+    assert!(table.len() == 2 && table[1].starts_with("food") && table[1].ends_with(" 1"), "{}", e.stdout);
     p.write("b.json", p.text("a.json").replace("a.png", "none.png"));
     let e = p.run("eval det --task detect --data b.json");
     assert!(e.code == Some(1) && e.stderr.contains("none.png"), "{}", e.stderr);
@@ -127,15 +133,40 @@ fn a_classifier_becomes_a_detector() {
 #[test]
 fn killed_and_resumed() {
     let p = Place::new();
-    let more = "--set train.checkpoint_every=5 --set train.evaluate_every=0 --steps 60";
-    pretrain(&p, "vit", &format!("{more} --out whole"));
-    let line = format!("pretrain vit {TINY} --set data.pictures=60 {more} --threads 1 --out part");
-    let mut child = p.spawn(&mut p.command(&line));
-    wait_until("there is a checkpoint", || p.latest("part").is_some());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    p.done("pretrain vit --resume --out part");
-    assert_eq!(p.read("part/model.safetensors"), p.read("whole/model.safetensors"));
+    for (name, ema) in [("plain", "0"), ("averaged", "0.9")] {
+        let more =
+            format!("--set train.checkpoint_every=5 --set train.evaluate_every=0 --set train.ema={ema} --steps 60");
+        pretrain(&p, "vit", &format!("{more} --out {name}"));
+        let line = format!("pretrain vit {TINY} --set data.pictures=60 {more} --threads 1 --out part-{name}");
+        let mut child = p.spawn(&mut p.command(&line));
+        let part = format!("part-{name}");
+        wait_until("there is a checkpoint", || p.latest(&part).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        p.done(&format!("pretrain vit --resume --out {part}"));
+        assert_eq!(p.read(&format!("{part}/model.safetensors")), p.read(&format!("{name}/model.safetensors")));
+    }
+    assert_ne!(p.read("plain/model.safetensors"), p.read("averaged/model.safetensors"));
+}
+
+/// A ViT may begin as an autoencoder, or as a ViT of other classes, which decides its size.
+#[test]
+fn classes_behind_an_autoencoder() {
+    let p = Place::new();
+    pretrain(&p, "mae", "--steps 3 --out mae");
+    let e = p.done("pretrain vit --init mae --set data.pictures=60 --set train.batch=8 --steps 2 --out vit");
+    assert!(e.stderr.contains("new: classifier.weight, classifier.bias"), "{}", e.stderr);
+    let config: Value = serde_json::from_str(&p.text("vit/config.json")).unwrap();
+    assert_eq!((&config["model_type"], &config["hidden_size"]), (&"vit".into(), &24.into()));
+    p.done("pretrain vit --init vit --set data.pictures=60 --set train.batch=8 --steps 2 --out more");
+    p.fails(
+        "pretrain vit --init mae --set model.hidden_size=48 --out x",
+        2,
+        "--set model.hidden_size=48: `model.hidden_size` is 48, wanted nothing: the checkpoint of train.init decides the model",
+    );
+    p.done("finetune vit --task detect --set data.pictures=20 --set data.side=16 --epochs 1 --set train.image_size=16 --out det");
+    let e = p.run("pretrain vit --init det --out x");
+    assert!(e.code == Some(2) && e.stderr.contains("a checkpoint of model_type `vit` or `vit_mae`"), "{}", e.stderr);
 }
 
 #[test]

@@ -26,9 +26,6 @@ pub(crate) struct AugmentConfig {
     pub(crate) mixup: f64,
     #[serde(default)]
     pub(crate) cutmix: f64,
-    /// Where it stands here; fine-tuning has it among the settings of training.
-    #[serde(default)]
-    pub(crate) label_smoothing: f32,
 }
 
 impl AugmentConfig {
@@ -51,7 +48,6 @@ impl AugmentConfig {
             ("augment.erase", share(self.erase), "0 to 1"),
             ("augment.mixup", (0.0..=100.0).contains(&self.mixup), "0 to 100"),
             ("augment.cutmix", (0.0..=100.0).contains(&self.cutmix), "0 to 100"),
-            ("augment.label_smoothing", (0.0..1.0).contains(&self.label_smoothing), "0 or more and below 1"),
         ]
     }
 

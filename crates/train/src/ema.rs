@@ -32,7 +32,17 @@ impl Ema {
         }
     }
 
-    /// The averages.
+    /// Goes on after `steps`, with the averages that there were.
+    pub(crate) fn resumed(decay: f64, params: Params, steps: u64) -> Self {
+        Ema { decay, params, steps }
+    }
+
+    /// Exchanges the averages and a model's weights: before the model is judged or kept, and after that again.
+    pub(crate) fn swap(&mut self, params: &mut Params) {
+        std::mem::swap(&mut self.params, params);
+    }
+
+    /// The averages, or a model's weights while they are exchanged.
     pub(crate) fn params(&self) -> &Params {
         &self.params
     }

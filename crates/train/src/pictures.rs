@@ -11,12 +11,13 @@ use std::{
 use bedstone_data::{
     labelled::{Labels, Unlabelled},
     pictures::{
-        Object, Picture, PictureSet, Target,
+        Class as ProcessorClass, Object, Picture, PictureSet, Processor, Size, Target,
         source::{self, CocoOptions, Part, TableOptions},
     },
     sampler::Permutation,
 };
 use bedstone_kernels::random;
+use bedstone_models::Model;
 use bedstone_world::{Split, World, class_of, lexicon};
 
 use crate::{Result, TrainError};
@@ -229,4 +230,25 @@ pub(crate) fn notes(set: &PictureSet) -> Vec<String> {
         );
     }
     told
+}
+
+/// That of the checkpoint, for pictures of the model's size; what the model's kind usually has where it has none.
+pub(crate) fn processor(dir: Option<&Path>, model: &Model, [height, width]: [usize; 2]) -> Result<Processor> {
+    let class = ProcessorClass::of_model(model.architecture().model_type);
+    let own = dir.filter(|dir| dir.join("preprocessor_config.json").is_file()).map(Processor::read).transpose()?;
+    let mut processor = match (own, class) {
+        (Some(own), Some(class)) if own.class != class => {
+            let plain = Processor::new(class);
+            Processor { image_mean: own.image_mean, image_std: own.image_std, resample: own.resample, ..plain }
+        }
+        (Some(own), _) => own,
+        (None, class) => Processor::new(class.unwrap_or(ProcessorClass::ViT)),
+    };
+    // Detectors take pictures of any size; those that were made for one are given that one.
+    if model.architecture().model_type != "detr" {
+        processor.size = Size::Exact { height, width };
+        (processor.do_pad, processor.pad_size) = (false, None);
+        (processor.do_center_crop, processor.crop_size) = (false, None);
+    }
+    Ok(processor)
 }

@@ -53,7 +53,8 @@ pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, valid
     let part = |limit: u64| if limit == 0 { validation } else { validation.min(limit) };
     let evaluations = steps.checked_div(t.evaluate_every).unwrap_or(0).saturating_sub(1);
     let evaluated = (evaluations.saturating_mul(part(work.limits.usual)) + part(work.limits.last)) as f64;
-    let checkpoint = 12 * parameters + beside;
+    // Weights and two moments; where the weights are an average, those that learn beside them.
+    let checkpoint = if t.ema > 0.0 { 16 } else { 12 } * parameters + beside;
     let checkpoints = steps.checked_div(t.checkpoint_every).unwrap_or(0).max(1);
     let writing = (checkpoints * checkpoint) as f64 / WRITING;
     let seconds = flops * (training + evaluated / 3.0) / speed + writing;
@@ -111,6 +112,7 @@ fn memory(model: &Model, work: &Work<'_>) -> Vec<Memory> {
         ("program and data", program.unwrap_or(PROCESS)),
         ("weights", 4 * parameters),
         ("optimizer state", 8 * parameters),
+        ("average", if t.ema > 0.0 { 4 * parameters } else { 0 }),
         ("gradients", gradients),
         ("activations", kept.saturating_add(passing)),
         ("logits", logits),

@@ -181,6 +181,11 @@ pub struct TrainConfig {
     pub eps: f32,
     pub weight_decay: f32,
     pub clip: f64,
+    /// Of pictures, as `ema`.
+    #[serde(default)]
+    pub label_smoothing: f32,
+    #[serde(default)]
+    pub ema: f64,
     pub precision: PrecisionChoice,
     pub gradient_checkpointing: bool,
     pub evaluate_every: u64,
@@ -276,6 +281,8 @@ impl TrainConfig {
             ("train.eps", t.eps > 0.0, "above 0"),
             ("train.weight_decay", t.weight_decay >= 0.0, "0 or more"),
             ("train.clip", t.clip >= 0.0, "0 or more"),
+            ("train.label_smoothing", (0.0..1.0).contains(&t.label_smoothing), "0 or more and below 1"),
+            ("train.ema", (0.0..1.0).contains(&t.ema), "0 or more and below 1"),
         ]
     }
 

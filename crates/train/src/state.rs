@@ -1,9 +1,6 @@
-//! What only training needs of a checkpoint: moments, cursor, step.
+//! What only training needs of a checkpoint: moments, weights behind an average, cursor, step.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use bedstone_data::sampler::Cursor;
 use bedstone_models::checkpoint::{
@@ -36,8 +33,8 @@ pub(crate) struct State {
 const FILE: &str = "trainer.json";
 
 impl State {
-    /// Writes state and moments into `dir`, which is made.
-    pub(crate) fn save(&self, dir: &Path, params: &Params, optimizer: &AdamW) -> Result<()> {
+    /// Writes state and moments into `dir`, which is made, and the weights that learn where the model has their average.
+    pub(crate) fn save(&self, dir: &Path, params: &Params, optimizer: &AdamW, learning: Option<&Params>) -> Result<()> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| bedstone_models::ModelError::Write { path, source }
@@ -49,6 +46,9 @@ impl State {
                 tensors.push((format!("{}.m", p.name), p.value.shape(), &moments.m[..]));
                 tensors.push((format!("{}.v", p.name), p.value.shape(), &moments.v[..]));
             }
+        }
+        for (_, p) in learning.into_iter().flat_map(Params::iter) {
+            tensors.push((format!("{}.w", p.name), p.value.shape(), p.value.f32s()));
         }
         let tensors: Vec<NamedTensor<'_>> = tensors
             .iter()
@@ -80,14 +80,25 @@ impl State {
         for (id, p) in params.iter() {
             let Some(moments) = optimizer.moments_mut(id) else { continue };
             for (end, to) in [("m", &mut moments.m), ("v", &mut moments.v)] {
-                let name = format!("{}.{end}", p.name);
-                let path: PathBuf = dir.to_owned();
-                let missing = || TrainError::State { path, reason: format!("tensor `{name}` is missing") };
-                files.get(&name).ok_or_else(missing)?.copy_f32(to)?;
+                copy(&files, dir, &format!("{}.{end}", p.name), to)?;
             }
         }
         Ok(())
     }
+
+    /// Reads the weights that learn in `dir`, where the model has their average.
+    pub(crate) fn load_learning(dir: &Path, params: &mut Params) -> Result<()> {
+        let files = WeightFiles::open(dir)?;
+        for (_, p) in params.iter_mut() {
+            copy(&files, dir, &format!("{}.w", p.name), p.value.f32s_mut())?;
+        }
+        Ok(())
+    }
+}
+
+fn copy(files: &WeightFiles, dir: &Path, name: &str, to: &mut [f32]) -> Result<()> {
+    let missing = || TrainError::State { path: dir.to_owned(), reason: format!("tensor `{name}` is missing") };
+    Ok(files.get(name).ok_or_else(missing)?.copy_f32(to)?)
 }
 
 fn bytes_of(x: &[f32]) -> &[u8] {

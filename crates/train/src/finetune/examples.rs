@@ -3,7 +3,7 @@
 use bedstone_data::{sampler::Batch, tokenizer::Tokenizer};
 use bedstone_infer::{
     Runtime,
-    metrics::Prf,
+    metrics::{ClassReport, Prf},
     tasks::batch::{Forward, Row, forward},
 };
 use bedstone_models::{Inputs, Model};
@@ -87,6 +87,8 @@ pub struct TaskReport {
     pub scores: Scores,
     /// Precision, recall and F1 of each class, or of each label of spans.
     pub classes: Vec<(String, Prf)>,
+    /// How well the objects of each class are found.
+    pub objects: Vec<(String, ClassReport)>,
     /// `[true class][predicted class]`, where an example has one class.
     pub confusion: Option<Vec<Vec<u64>>>,
     /// How many examples there were.

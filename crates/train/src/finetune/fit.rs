@@ -153,7 +153,9 @@ pub(crate) fn fit(
                 continue;
             }
             // The averages are what is judged, and what is kept.
-            let learning = ema.as_ref().map(|ema| std::mem::replace(model.params_mut(), ema.params().clone()));
+            if let Some(ema) = &mut ema {
+                ema.swap(model.params_mut());
+            }
             let scores = eval.report(model, runtime)?.scores;
             let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
             losses.clear();
@@ -169,8 +171,8 @@ pub(crate) fn fit(
             } else {
                 worse += 1;
             }
-            if let Some(learning) = learning {
-                *model.params_mut() = learning;
+            if let Some(ema) = &mut ema {
+                ema.swap(model.params_mut());
             }
             if config.patience > 0 && worse >= config.patience {
                 progress.note(&format!("no better for {worse} evaluations: stopping after step {step} of {steps}"));
@@ -185,8 +187,8 @@ pub(crate) fn fit(
             (at, scores, low_rank)
         }
         None => {
-            if let Some(ema) = &ema {
-                *model.params_mut() = ema.params().clone();
+            if let Some(ema) = &mut ema {
+                ema.swap(model.params_mut());
             }
             (step, eval.report(model, runtime)?.scores, optimizer.low_rank().clone())
         }

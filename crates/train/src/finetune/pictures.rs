@@ -269,6 +269,7 @@ impl PictureEvaluation {
             0 => Vec::new(),
             n => vec![format!("{n} of {} classes do not occur", names.len())],
         };
-        Ok(TaskReport { notes, ..TaskReport::plain(scores) })
+        let objects = names.into_iter().zip(report.per_class).collect();
+        Ok(TaskReport { notes, objects, ..TaskReport::plain(scores) })
     }
 }

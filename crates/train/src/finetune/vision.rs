@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use bedstone_data::{
     labelled::Labels,
-    pictures::{Class as ProcessorClass, LoaderOptions, PictureSet, Processor, Size, source::Part},
+    pictures::{LoaderOptions, PictureSet, source::Part},
 };
 use bedstone_infer::{Runtime, tasks::vision::VisionModel};
 use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Result, TrainError,
-    pictures::{self, Sets, Source, Want, WorldSource, column},
+    pictures::{self, Sets, Source, Want, WorldSource, column, processor},
     precision::resolve,
 };
 
@@ -111,7 +111,7 @@ pub(super) fn run(
             hint: "ViT, DeiT, DINOv2, YOLOS and DETR are".into(),
         });
     };
-    let processor = processor(dir, &first.0, image.size)?;
+    let processor = processor(Some(dir), &first.0, image.size)?;
     let options =
         LoaderOptions { seed: t.seed, augment: r.augment.steps(image.size)?, processor: processor.clone(), mix: mixes };
     let patches = |i: usize| (image.size[i] / image.patch[i].max(1)) as u64;
@@ -226,28 +226,4 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
 /// A number as `transformers` wants it: whole ones without a point.
 fn whole(x: f64) -> Value {
     if x.fract() == 0.0 { (x as i64).into() } else { json!(x) }
-}
-
-/// That of the checkpoint, for pictures of the model's size; what the model's kind usually has where it has none.
-fn processor(dir: &Path, model: &Model, [height, width]: [usize; 2]) -> Result<Processor> {
-    let class = ProcessorClass::of_model(model.architecture().model_type);
-    let own = match dir.join("preprocessor_config.json").is_file() {
-        true => Some(Processor::read(dir)?),
-        false => None,
-    };
-    let mut processor = match (own, class) {
-        (Some(own), Some(class)) if own.class != class => {
-            let plain = Processor::new(class);
-            Processor { image_mean: own.image_mean, image_std: own.image_std, resample: own.resample, ..plain }
-        }
-        (Some(own), _) => own,
-        (None, class) => Processor::new(class.unwrap_or(ProcessorClass::ViT)),
-    };
-    // Detectors take pictures of any size; those that were made for one are given that one.
-    if model.architecture().model_type != "detr" {
-        processor.size = Size::Exact { height, width };
-        (processor.do_pad, processor.pad_size) = (false, None);
-        (processor.do_center_crop, processor.crop_size) = (false, None);
-    }
-    Ok(processor)
 }

@@ -11,6 +11,7 @@
 //! run.rs       the steps
 //! ```
 
+mod batches;
 mod material;
 mod pictures;
 mod prepare;

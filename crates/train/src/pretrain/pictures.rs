@@ -1,41 +1,24 @@
 //! Pretraining on pictures: hidden patches, or classes.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use bedstone_data::{
-    labelled::Labels,
-    pictures::{self, Batch, Batches, Class as ProcessorClass, LoaderOptions, Processor, Size, Targets},
-    sampler::{Cursor, Loader},
-};
-use bedstone_infer::{
-    Runtime,
-    metrics::argmax,
-    tasks::vision::{Vision, inputs},
-};
-use bedstone_models::{Inputs, Logits, Model, load};
-use bedstone_run::{Interrupt, Progress, Recipe, progress::LossMeaning};
-use bedstone_tensor::Ctx;
+use bedstone_data::{labelled::Labels, pictures::LoaderOptions};
+use bedstone_models::{Model, ModelError, checkpoint::ConfigFile, load};
+use bedstone_run::{Interrupt, Progress, Recipe, dir::model_folder};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     Needs, Request,
+    batches::{Guess, Pictures},
     material::{Material, Open},
-    weights::{of_recipe, random, start_from},
+    weights::{classifier_from, of_recipe, random, start_from},
 };
 use crate::{
     Result, TrainError,
     augment::AugmentConfig,
-    evaluate::{Evaluated, PictureEvaluated},
-    finetune::{
-        pictures::{ClassWork, shares},
-        texts::named,
-    },
-    objective::Work,
-    pictures::{Sets, Source, Want, WorldSource, column, notes, open, world},
+    finetune::texts::named,
+    pictures::{Sets, Source, Want, WorldSource, column, notes, open, processor, world},
     recipe::{Family, Limits, RunRecipe, TrainConfig},
 };
 
@@ -104,32 +87,6 @@ impl RunRecipe for PictureRecipe {
     }
 }
 
-/// What is guessed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Guess {
-    /// So many patches of each picture.
-    Patches { hidden: usize },
-    /// A class of so many.
-    Class { of: usize },
-}
-
-/// Pictures as batches.
-struct Pictures {
-    recipe: PictureRecipe,
-    sets: Sets,
-    key: String,
-    options: LoaderOptions,
-    guess: Guess,
-    /// Places of a picture that go through the model.
-    places: u64,
-    image: [usize; 2],
-    loader: Option<Loader<Result<Batch, pictures::Error>>>,
-    batch: Option<Batch>,
-}
-
-/// Batches that are made ahead.
-const AHEAD: usize = 2;
-
 impl Open for PictureRecipe {
     fn open(
         request: &Request<'_>,
@@ -140,21 +97,30 @@ impl Open for PictureRecipe {
     ) -> Result<(Model, Box<dyn Material>)> {
         let r = &recipe.values;
         let want = if request.family == Family::Vit { Want::Classes } else { Want::Nothing };
-        let side = r.model.get("image_size").and_then(Value::as_u64).map_or(224, |side| side as usize);
-        let sets = sets(&r.data, want, side, r.train.seed)?;
+        // Where this run stopped, or what it begins with.
+        let before = match (from, &r.train.init) {
+            (Some(from), _) => Some(from.to_owned()),
+            (None, Some(init)) => Some(model_folder(init)?),
+            (None, None) => None,
+        };
+        let sets = sets(&r.data, want, side(before.as_deref(), r)?, r.train.seed)?;
         let (train, eval) = (sets.train.len(), sets.eval.len());
         progress.note(&format!("data: {train} pictures for training, {eval} for validation"));
         notes(&sets.train).iter().for_each(|note| progress.note(note));
-        let mut fields = r.model.clone();
+        let mut classes = Map::new();
         if want == Want::Classes {
-            fields.extend(sets.train.labels().map(named).unwrap_or_default());
-            fields.insert("problem_type".into(), "single_label_classification".into());
+            classes = sets.train.labels().map(named).unwrap_or_default();
+            classes.insert("problem_type".into(), "single_label_classification".into());
         }
         let class = request.family.class(None);
         let model = match (from, &r.train.init) {
             (Some(from), _) => load(from)?.0,
+            (None, Some(init)) if want == Want::Classes => {
+                classifier_from(recipe, &r.model, classes, r.train.seed, init, progress)?
+            }
             (None, Some(init)) => start_from(request, recipe, &r.model, init, progress)?,
             (None, None) => {
+                let fields = r.model.clone().into_iter().chain(classes).collect();
                 random(request, class, &fields, r.train.seed).map_err(|e| of_recipe(recipe, &r.model, e))?
             }
         };
@@ -174,17 +140,22 @@ impl Open for PictureRecipe {
                 Guess::Patches { hidden: patches - (patches as f64 * (1.0 - ratio)) as usize }
             }
         };
-        let [height, width] = image.size;
-        let class = ProcessorClass::of_model(model.architecture().model_type).unwrap_or(ProcessorClass::ViT);
-        let processor = Processor { size: Size::Exact { height, width }, ..Processor::new(class) };
+        let processor = processor(before.as_deref(), &model, image.size)?;
         let mix = r.augment.mix();
         let options = LoaderOptions { seed: r.train.seed, augment: r.augment.steps(image.size)?, processor, mix };
         let key = sets.train.fingerprint();
         let places = patches as u64 + 1;
-        let (recipe, image) = (r.clone(), image.size);
-        let material = Pictures { recipe, sets, key, options, guess, places, image, loader: None, batch: None };
+        let (train, image) = (r.train.clone(), image.size);
+        let material = Pictures { train, sets, key, options, guess, places, image, loader: None, batch: None };
         Ok((model, Box::new(material)))
     }
+}
+
+/// How many pixels wide the World is drawn: as the model wants it, which a checkpoint decides where there is one.
+fn side(before: Option<&Path>, r: &PictureRecipe) -> Result<usize> {
+    let config = before.map(ConfigFile::open).transpose().map_err(ModelError::from)?;
+    let size = config.as_ref().map_or(r.model.get("image_size"), |config| config.get("image_size"));
+    Ok(size.and_then(|size| size.as_u64().or(size.get(0)?.as_u64())).map_or(224, |side| side as usize))
 }
 
 fn sets(data: &DataConfig, want: Want, side: usize, seed: u64) -> Result<Sets> {
@@ -193,172 +164,4 @@ fn sets(data: &DataConfig, want: Want, side: usize, seed: u64) -> Result<Sets> {
     };
     let source = |path| Source { path, images: None, picture: column(&data.picture), label: column(&data.label) };
     open(&source(path), data.validation.first().map(|path| source(path)).as_ref(), want, seed)
-}
-
-impl Material for Pictures {
-    fn start(&mut self, cursor: Cursor) -> Result<()> {
-        let mut batches = Batches::new(self.sets.train.clone(), self.options.clone())?;
-        batches.seek(cursor)?;
-        self.loader = Some(pictures::spawn(batches, self.recipe.train.batch, AHEAD)?);
-        Ok(())
-    }
-
-    fn next(&mut self) -> Result<()> {
-        let loader = self.loader.as_mut().ok_or(bedstone_data::sampler::Error::LoaderEnded)?;
-        self.batch = Some(loader.next_batch()??);
-        Ok(())
-    }
-
-    fn work(&self) -> Box<dyn Work + '_> {
-        match (&self.batch, self.guess) {
-            (None, _) => Box::new(Nothing),
-            (Some(batch), Guess::Patches { hidden }) => Box::new(PatchWork { batch, hidden }),
-            (Some(batch), Guess::Class { of }) => {
-                let classes: &[usize] = match &batch.targets {
-                    Targets::Classes(classes) => classes,
-                    Targets::None | Targets::Objects(_) => &[],
-                };
-                let shares = shares(classes, batch, of, self.recipe.augment.label_smoothing, None);
-                Box::new(ClassWork { batch, shares, classes: of })
-            }
-        }
-    }
-
-    fn guessed(&self) -> u64 {
-        self.batch.as_ref().map_or(0, |b| b.pixels.count as u64)
-    }
-
-    fn tokens(&self) -> u64 {
-        self.guessed() * self.places
-    }
-
-    fn describe(&self) -> String {
-        let Some(batch) = &self.batch else { return String::new() };
-        let names: Vec<&str> = batch.records.iter().take(4).map(|&i| &self.sets.train.records()[i].name[..]).collect();
-        let more = batch.records.len().saturating_sub(names.len());
-        format!("{} and {more} more pictures", names.join(", "))
-    }
-
-    fn cursor(&self) -> Cursor {
-        self.loader.as_ref().map_or_else(Cursor::default, Loader::cursor)
-    }
-
-    fn waited(&self) -> Duration {
-        self.loader.as_ref().map_or(Duration::ZERO, Loader::waited)
-    }
-
-    fn evaluate(&self, model: &Model, runtime: Runtime, limit: u64) -> Result<Option<Evaluated>> {
-        let vision = Vision { model, processor: &self.options.processor, runtime };
-        let (mut sum, mut right, mut done) = (0.0, 0, 0);
-        for batch in pictures::in_order(&self.sets.eval, &self.options.processor, self.recipe.train.micro_batch()) {
-            let batch = batch?;
-            let n = batch.pixels.count;
-            match (self.guess, &batch.targets) {
-                (Guess::Patches { hidden }, _) => {
-                    let mut ctx = Ctx::inference(model.env(runtime.isa, runtime.precision));
-                    let inputs = PatchWork { batch: &batch, hidden }.inputs(0..n, hidden as f64);
-                    sum += model.forward(&inputs, &mut ctx)?.need("loss")?.item()? as f64;
-                }
-                (Guess::Class { of }, Targets::Classes(classes)) => {
-                    let logits = vision.logits(&batch.pixels)?;
-                    for (row, &class) in logits.chunks_exact(of.max(1)).zip(classes) {
-                        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-                        let all: f64 = row.iter().map(|&x| (x as f64 - most).exp()).sum();
-                        sum += most + all.ln() - row[class] as f64;
-                        right += u64::from(argmax(row) == class);
-                    }
-                }
-                (Guess::Class { .. }, _) => return Ok(None),
-            }
-            done += n as u64;
-            if limit > 0 && done >= limit {
-                break;
-            }
-        }
-        let share = |x: f64| x / done.max(1) as f64;
-        let accuracy = matches!(self.guess, Guess::Class { .. }).then(|| share(right as f64));
-        Ok(Some(Evaluated::Pictures(PictureEvaluated { loss: share(sum), accuracy, pictures: done })))
-    }
-
-    fn held_out(&self) -> u64 {
-        self.sets.eval.len() as u64
-    }
-
-    fn save(&self, dir: &Path) -> Result<()> {
-        Ok(self.options.processor.save(dir)?)
-    }
-
-    fn bytes(&self) -> u64 {
-        4096
-    }
-
-    fn key(&self) -> &str {
-        &self.key
-    }
-
-    fn name(&self) -> String {
-        self.sets.name.clone()
-    }
-
-    fn meaning(&self) -> LossMeaning {
-        LossMeaning::Other(match self.guess {
-            Guess::Patches { .. } => "the mean squared error of the pixels of hidden patches; 1 is guessing each patch's mean, if those are normalised".into(),
-            Guess::Class { of } => {
-                let blind = (of.max(1) as f64).ln();
-                format!("how surprised the model is by each class; {blind:.2} is blind guessing among {of}, 0 is certainty")
-            }
-        })
-    }
-
-    fn axis(&self) -> &'static str {
-        match self.guess {
-            Guess::Patches { .. } => "loss (squared error a pixel)",
-            Guess::Class { .. } => "loss (nats a picture)",
-        }
-    }
-
-    fn facts(&self) -> Vec<(&'static str, String)> {
-        let [height, width] = self.image;
-        vec![("pictures", format!("{height} by {width} pixels, {} of them", self.sets.train.len()))]
-    }
-}
-
-/// A batch of pictures whose hidden patches are guessed.
-struct PatchWork<'a> {
-    batch: &'a Batch,
-    hidden: usize,
-}
-
-impl Work for PatchWork<'_> {
-    fn samples(&self) -> usize {
-        self.batch.pixels.count
-    }
-
-    fn divisor(&self) -> f64 {
-        (self.samples() * self.hidden).max(1) as f64
-    }
-
-    fn inputs(&self, samples: std::ops::Range<usize>, divisor: f64) -> Inputs {
-        let mut inputs = inputs(&self.batch.pixels, samples);
-        inputs.logits = Logits::None;
-        inputs.loss_divisor = Some(divisor);
-        inputs
-    }
-}
-
-/// Before the first batch.
-struct Nothing;
-
-impl Work for Nothing {
-    fn samples(&self) -> usize {
-        0
-    }
-
-    fn divisor(&self) -> f64 {
-        1.0
-    }
-
-    fn inputs(&self, _: std::ops::Range<usize>, _: f64) -> Inputs {
-        Inputs::default()
-    }
 }

@@ -9,6 +9,7 @@ use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, plan::a
 use super::{Request, material::Open, resume::check_bits, run::Run};
 use crate::{
     Result, TrainError,
+    ema::Ema,
     optimizer::{AdamW, AdamWConfig},
     plan::{Work, peak_bytes, plan},
     precision::resolve,
@@ -30,7 +31,7 @@ impl Run {
         let runtime = Runtime { isa: request.isa, precision };
         progress.note(&format!("run: {}", dir.path().display()));
         let from = saved.as_ref().map(|saved| &*saved.path);
-        let (model, mut material) = R::open(request, &recipe, from, progress, interrupt)?;
+        let (mut model, mut material) = R::open(request, &recipe, from, progress, interrupt)?;
         let limits = recipe.values.limits();
         let work = Work { train: &train, limits, context: recipe.values.context(&model), runtime };
         check_memory(peak_bytes(&model, &work))?;
@@ -46,11 +47,16 @@ impl Run {
             tokens: 0,
             best: None,
         };
+        let mut average = (t.ema > 0.0).then(|| Ema::new(t.ema, model.params()));
         if let Some(saved) = &saved {
             let old = State::load(&saved.state())?;
             check_bits(request, saved, &old, &state)?;
             State::load_moments(&saved.state(), model.params(), &mut optimizer)?;
             optimizer.set_step(old.step);
+            if t.ema > 0.0 {
+                average = Some(Ema::resumed(t.ema, model.params().clone(), old.step));
+                State::load_learning(&saved.state(), model.params_mut())?;
+            }
             progress.note(&format!("resumed after step {}", old.step));
             state = old;
         }
@@ -71,6 +77,7 @@ impl Run {
             material,
             model,
             optimizer,
+            average,
             log,
             plan,
             state,

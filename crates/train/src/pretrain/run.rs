@@ -20,6 +20,7 @@ use super::{Report, material::Material};
 use crate::{
     Result, TrainError,
     card::{Facts, card},
+    ema::Ema,
     evaluate::Evaluated,
     optimizer::AdamW,
     recipe::{Limits, TrainConfig},
@@ -39,6 +40,8 @@ pub(super) struct Run {
     pub(super) material: Box<dyn Material>,
     pub(super) model: Model,
     pub(super) optimizer: AdamW,
+    /// What is evaluated and kept in the place of the weights.
+    pub(super) average: Option<Ema>,
     pub(super) log: Log,
     pub(super) plan: Plan,
     pub(super) state: State,
@@ -152,6 +155,9 @@ impl Run {
         };
         let Done { loss, norm } = pass.optimize(&mut self.model, &mut self.optimizer, update, check)?;
         drop(work);
+        if let Some(average) = &mut self.average {
+            average.follow(self.model.params());
+        }
         let of = t.steps;
         self.state.step += 1;
         self.state.cursor = self.material.cursor();
@@ -196,10 +202,20 @@ impl Run {
 
     fn evaluate(&mut self, limit: u64) -> Result<Option<Evaluated>> {
         let begin = Instant::now();
-        let Some(e) = self.material.evaluate(&self.model, self.runtime, limit)? else { return Ok(None) };
+        self.swap();
+        let evaluated = self.material.evaluate(&self.model, self.runtime, limit)?;
+        self.swap();
+        let Some(e) = evaluated else { return Ok(None) };
         self.log.append(self.state.step, &e.line())?;
         self.aside.evaluating += begin.elapsed().as_secs_f64();
         Ok(Some(e))
+    }
+
+    /// Exchanges the weights and their average, if there is one.
+    fn swap(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.swap(self.model.params_mut());
+        }
     }
 
     /// Writes everything of this step and commits it.
@@ -207,7 +223,9 @@ impl Run {
         let begin = Instant::now();
         self.draw()?;
         let before = space::used(self.dir.path())?;
+        self.swap();
         let (model, material, state, optimizer) = (&self.model, &self.material, &self.state, &self.optimizer);
+        let learning = self.average.as_ref().map(Ema::params);
         let facts = Facts {
             data: material.name(),
             more: material.facts(),
@@ -220,13 +238,14 @@ impl Run {
         let committed = self.dir.commit(state.step, |staging| {
             save(model, staging)?;
             material.save(staging)?;
-            state.save(&staging.join("state"), model.params(), optimizer)?;
+            state.save(&staging.join("state"), model.params(), optimizer, learning)?;
             for (name, text) in [("README.md", &card), (RECIPE, &self.recipe)] {
                 let path = staging.join(name);
                 fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
             }
             Ok::<_, TrainError>(())
         })?;
+        self.swap();
         self.disk = self.disk.max(before + committed.bytes);
         self.aside.saving += begin.elapsed().as_secs_f64();
         for note in &committed.notes {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bedstone_models::{Class, Model, ModelError, load};
+use bedstone_models::{Class, LoadReport, Model, ModelError, checkpoint::ConfigFile, load, transfer};
 use bedstone_nn::{Init, NnError, Random, Source};
 use bedstone_run::{Progress, Recipe, dir::model_folder, plan::available_memory, recipe::Origin, units};
 use bedstone_tensor::{Shape, Tensor};
@@ -36,15 +36,50 @@ pub(super) fn start_from<R>(
     if loaded.architecture().model_type != wanted {
         return Err(recipe.invalid("train.init", format!("a checkpoint of model_type `{wanted}`")).into());
     }
-    let changed = model.keys().map(|k| format!("model.{k}"));
-    if let Some(key) = changed.into_iter().find(|k| recipe.origin(k) != Origin::BuiltIn) {
-        return Err(recipe.invalid(&key, "nothing: the checkpoint of train.init decides the model").into());
+    check_unchanged(recipe, model)?;
+    tell(init, &report, progress);
+    Ok(loaded)
+}
+
+/// A classifier of pictures with the weights of another ViT, or of an autoencoder; `fields` name its classes. A head of as many classes
+/// is taken over too.
+pub(super) fn classifier_from<R>(
+    recipe: &Recipe<R>,
+    model: &Map<String, Value>,
+    mut fields: Map<String, Value>,
+    seed: u64,
+    init: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Model> {
+    let dir = model_folder(init)?;
+    let config = ConfigFile::open(&dir).map_err(ModelError::from)?;
+    if !["vit", "vit_mae"].contains(&config.model_type().map_err(ModelError::from)?) {
+        return Err(recipe.invalid("train.init", "a checkpoint of model_type `vit` or `vit_mae`").into());
     }
+    check_unchanged(recipe, model)?;
+    fields.insert("model_type".into(), "vit".into());
+    let (made, report) = transfer(&dir, Class::ImageClassification, &fields, seed)?;
+    tell(init, &report, progress);
+    Ok(made)
+}
+
+/// An error where the recipe says something of a model that a checkpoint decides.
+fn check_unchanged<R>(recipe: &Recipe<R>, model: &Map<String, Value>) -> Result<()> {
+    let changed = model.keys().map(|k| format!("model.{k}"));
+    match changed.into_iter().find(|k| recipe.origin(k) != Origin::BuiltIn) {
+        Some(key) => Err(recipe.invalid(&key, "nothing: the checkpoint of train.init decides the model").into()),
+        None => Ok(()),
+    }
+}
+
+fn tell(init: &Path, report: &LoadReport, progress: &mut dyn Progress) {
     if !report.unused.is_empty() {
         progress.note(&format!("{}: not used: {}", init.display(), report.unused.join(", ")));
     }
+    if !report.fresh.is_empty() {
+        progress.note(&format!("new: {}", report.fresh.join(", ")));
+    }
     progress.note(&format!("weights: from {}", init.display()));
-    Ok(loaded)
 }
 
 /// A size that makes no sense, under the key that the recipe has for it.

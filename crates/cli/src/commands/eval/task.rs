@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use bedstone_hub::Want;
 use bedstone_infer::{
-    metrics::Prf,
+    metrics::{ClassReport, Prf},
     tasks::embed::{SentenceEncoder, is_sentence_transformer},
 };
 use bedstone_run::{Setting, confusion::ConfusionPicture, dir::model_folder};
@@ -79,14 +79,34 @@ fn object(report: &TaskReport) -> serde_json::Value {
         let row = |(name, p): &(String, Prf)| json!({"label": name, "precision": p.precision, "recall": p.recall, "f1": p.f1, "support": p.support});
         object["classes"] = report.classes.iter().map(row).collect();
     }
+    if !report.objects.is_empty() {
+        // A class that does not occur has no figures: null.
+        let row = |(name, c): &(String, ClassReport)| json!({"label": name, "AP": c.ap, "AP50": c.ap50, "AR@100": c.ar100, "support": c.support});
+        object["classes"] = report.objects.iter().map(row).collect();
+    }
     if let Some(confusion) = &report.confusion {
         object["confusion"] = json!(confusion);
     }
     object
 }
 
+/// How well objects of each class are found; of classes that do not occur there is nothing to say.
+fn objects(report: &TaskReport) -> anyhow::Result<()> {
+    let occurring = report.objects.iter().filter(|(_, c)| c.support > 0);
+    let wide = occurring.clone().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(5);
+    if occurring.clone().next().is_some() {
+        output::line(format!("\n{:<wide$}      AP    AP50  AR@100  support", "label"))?;
+    }
+    for (name, c) in occurring {
+        let [ap, ap50, ar] = [c.ap, c.ap50, c.ar100].map(|x| x.map_or("-".to_owned(), |x| format!("{x:.4}")));
+        output::line(format!("{name:<wide$}  {ap:>6}  {ap50:>6}  {ar:>6}  {:>7}", c.support))?;
+    }
+    Ok(())
+}
+
 /// Classes by themselves, and what was taken for what.
 fn table(report: &TaskReport) -> anyhow::Result<ExitCode> {
+    objects(report)?;
     let names = report.classes.iter().map(|(name, _)| name.as_str());
     let wide = names.clone().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
     if !report.classes.is_empty() {
