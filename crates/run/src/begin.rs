@@ -81,10 +81,10 @@ impl RunDir {
     }
 
     /// Keeps the recipe of a run that has no checkpoint yet, so that it begins again as what it was.
-    pub fn keep_recipe<T>(&self, recipe: &Recipe<T>) -> Result<(), FileError> {
+    pub fn keep_recipe(&self, recipe: &str) -> Result<(), FileError> {
         let path = self.begun_with();
         let beside = path.with_extension("toml.tmp");
-        std::fs::write(&beside, recipe.to_toml()).map_err(FileError::at(&beside, "write the recipe"))?;
+        std::fs::write(&beside, recipe).map_err(FileError::at(&beside, "write the recipe"))?;
         std::fs::rename(&beside, &path).map_err(FileError::at(&path, "replace the recipe"))
     }
 }

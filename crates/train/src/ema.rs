@@ -37,6 +37,11 @@ impl Ema {
         Ema { decay, params, steps }
     }
 
+    /// The averages, for reading them.
+    pub(crate) fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
     /// Exchanges the averages and a model's weights: before the model is judged or kept, and after that again.
     pub(crate) fn swap(&mut self, params: &mut Params) {
         std::mem::swap(&mut self.params, params);

@@ -32,7 +32,7 @@ pub use error::{Result, TrainError};
 pub use evaluate::{Evaluated, Evaluation, MaskedEvaluation, PictureEvaluated, evaluate};
 pub use finetune::{
     FINETUNE_RECIPE, FinetuneReport, FinetuneRequest, MeasureRequest, PICTURES_RECIPE, Scores, Task, TaskReport,
-    finetune, is_vision, measure, measure_pictures,
+    begun_finetune, finetune, is_vision, measure, measure_pictures,
 };
 pub use optimizer::{AdamW, AdamWConfig, clip_factor, global_norm};
 pub use pretrain::{Locate, Needs, Report, Request, local, pretrain};

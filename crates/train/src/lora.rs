@@ -47,6 +47,11 @@ impl LowRank {
         self.factors.len()
     }
 
+    /// `A`, then `B`.
+    pub(crate) fn factors(&self) -> &[f32] {
+        &self.factors
+    }
+
     /// For the optimizer: `A`, then `B`.
     pub(crate) fn factors_mut(&mut self) -> &mut [f32] {
         &mut self.factors

@@ -40,26 +40,11 @@ impl State {
             move |source| bedstone_models::ModelError::Write { path, source }
         };
         fs::create_dir_all(dir).map_err(failed(dir))?;
-        let mut tensors = Vec::new();
-        for (id, p) in params.iter() {
-            if let Some(moments) = optimizer.moments(id) {
-                tensors.push((format!("{}.m", p.name), p.value.shape(), &moments.m[..]));
-                tensors.push((format!("{}.v", p.name), p.value.shape(), &moments.v[..]));
-            }
-        }
+        let mut tensors = moments(params, optimizer);
         for (_, p) in learning.into_iter().flat_map(Params::iter) {
-            tensors.push((format!("{}.w", p.name), p.value.shape(), p.value.f32s()));
+            tensors.push((format!("{}.w", p.name), p.value.shape().to_vec(), p.value.f32s()));
         }
-        let tensors: Vec<NamedTensor<'_>> = tensors
-            .iter()
-            .map(|(name, shape, x)| NamedTensor {
-                name,
-                dtype: Dtype::F32,
-                shape,
-                data: TensorData::Bytes(bytes_of(x)),
-            })
-            .collect();
-        write_safetensors(dir, &tensors, DEFAULT_SHARD_LIMIT)?;
+        write_tensors(dir, &tensors)?;
         let path = dir.join(FILE);
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         fs::write(&path, text + "\n").map_err(failed(&path))?;
@@ -96,11 +81,40 @@ impl State {
     }
 }
 
-fn copy(files: &WeightFiles, dir: &Path, name: &str, to: &mut [f32]) -> Result<()> {
-    let missing = || TrainError::State { path: dir.to_owned(), reason: format!("tensor `{name}` is missing") };
-    Ok(files.get(name).ok_or_else(missing)?.copy_f32(to)?)
+/// A tensor of the state: name, shape, numbers.
+pub(crate) type Named<'a> = (String, Vec<usize>, &'a [f32]);
+
+/// Both moments of what learns.
+pub(crate) fn moments<'a>(params: &Params, optimizer: &'a AdamW) -> Vec<Named<'a>> {
+    let mut tensors: Vec<Named<'a>> = Vec::new();
+    for (id, p) in params.iter() {
+        let Some(moments) = optimizer.moments(id) else { continue };
+        // Those of factors are no matrix.
+        let whole = p.value.shape().numel() == moments.m.len();
+        let shape = if whole { p.value.shape().to_vec() } else { vec![moments.m.len()] };
+        tensors.push((format!("{}.m", p.name), shape.clone(), &moments.m[..]));
+        tensors.push((format!("{}.v", p.name), shape, &moments.v[..]));
+    }
+    tensors
 }
 
-fn bytes_of(x: &[f32]) -> &[u8] {
-    bytemuck::cast_slice(x)
+/// Writes tensors of the state into `dir`.
+pub(crate) fn write_tensors(dir: &Path, tensors: &[Named<'_>]) -> Result<()> {
+    let tensors: Vec<NamedTensor<'_>> = tensors
+        .iter()
+        .map(|(name, shape, x)| NamedTensor {
+            name,
+            dtype: Dtype::F32,
+            shape,
+            data: TensorData::Bytes(bytemuck::cast_slice(x)),
+        })
+        .collect();
+    write_safetensors(dir, &tensors, DEFAULT_SHARD_LIMIT)?;
+    Ok(())
+}
+
+/// Copies a tensor of the state in `dir`.
+pub(crate) fn copy(files: &WeightFiles, dir: &Path, name: &str, to: &mut [f32]) -> Result<()> {
+    let missing = || TrainError::State { path: dir.to_owned(), reason: format!("tensor `{name}` is missing") };
+    Ok(files.get(name).ok_or_else(missing)?.copy_f32(to)?)
 }

@@ -158,7 +158,7 @@ pub(crate) fn pretrain<T: Trainer>(
         return Ok(Report { dir: dir.path().to_owned(), step, outcome: Ending::AlreadyFinished });
     }
     if saved.is_none() {
-        dir.keep_recipe(&recipe)?;
+        dir.keep_recipe(&recipe.to_toml())?;
     }
     let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
     match begin::<T>(request, recipe, &dir, saved, progress, interrupt) {

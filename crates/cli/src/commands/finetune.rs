@@ -1,10 +1,13 @@
 //! `bedstone finetune`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bedstone_hub::Want;
-use bedstone_run::{Interrupt, Setting, progress};
-use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, PICTURES_RECIPE, Task, finetune};
+use bedstone_run::{Ending, Interrupt, Setting, Start, progress};
+use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, PICTURES_RECIPE, Task, begun_finetune, finetune};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -23,10 +26,10 @@ use crate::{
 )]
 pub(crate) struct FinetuneArgs {
     /// An encoder, or a model of pictures: a checkpoint or run directory, or a hub id (org/name or org/name@revision)
-    #[arg(required_unless_present = "print_recipe")]
+    #[arg(required_unless_present_any = ["print_recipe", "resume"])]
     model: Option<PathBuf>,
     /// What for
-    #[arg(long, value_enum, required_unless_present = "print_recipe")]
+    #[arg(long, value_enum, required_unless_present_any = ["print_recipe", "resume"])]
     task: Option<TaskArg>,
     /// Labelled data: TSV, CSV or JSON lines; for tags also CoNLL; for answers SQuAD's JSON or JSON lines (each also .gz or
     /// .zst). Pictures: a folder with a folder a class, a table of paths and labels, MNIST or CIFAR files, .tar; COCO JSON
@@ -64,6 +67,12 @@ pub(crate) struct FinetuneArgs {
     /// What computes matrix products
     #[arg(long, value_enum)]
     precision: Option<PrecisionArg>,
+    /// Go on where an earlier process stopped, in --out or in the newest run of finetune; model, task and settings are those of the run
+    #[arg(long)]
+    resume: bool,
+    /// Resume although instruction set or precision differ, which changes the bits
+    #[arg(long, requires = "resume")]
+    allow_different_bits: bool,
     /// One JSON object: dir, kept, and the metrics of each seed
     #[arg(long)]
     json: bool,
@@ -138,11 +147,16 @@ impl FinetuneArgs {
 
 /// Metrics by their names.
 pub(super) fn scores_object(scores: &bedstone_train::Scores) -> serde_json::Value {
-    scores.0.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into()
+    scores
+        .0
+        .iter()
+        .map(|(name, value)| (name.clone().into_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
-    let (Some(model), Some(task), false) = (&args.model, args.task, args.print_recipe) else {
+    if args.print_recipe {
         let pictures = matches!(args.task, Some(TaskArg::Detect))
             || match &args.model {
                 Some(model) => vision_folder(model)?.is_some(),
@@ -150,19 +164,30 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
             };
         output::data(if pictures { PICTURES_RECIPE } else { FINETUNE_RECIPE })?;
         return Ok(ExitCode::SUCCESS);
-    };
+    }
     let isa = args.threads.start()?;
     let settings = args.settings()?;
     let interrupt = Interrupt::of_process(|| output::note("stopping; once more ends at once"))?;
-    let name = model.display().to_string();
-    let model = locate_until(model, Want::Model, &interrupt)?;
+    // Of a run that goes on they need not be said again.
+    let (name, task) = match (&args.model, args.task) {
+        (Some(model), Some(task)) => (model.display().to_string(), task.into()),
+        (model, task) => {
+            let (name, of_run) = begun_finetune(args.out.as_deref())?;
+            (model.as_ref().map_or(name, |model| model.display().to_string()), task.map_or(of_run, Task::from))
+        }
+    };
+    let model = locate_until(Path::new(&name), Want::Model, &interrupt)?;
     let request = FinetuneRequest {
         model: &model,
         name: &name,
-        task: task.into(),
+        task,
         config: args.config.as_deref(),
         settings: &settings,
         out: args.out.as_deref(),
+        start: match args.resume {
+            true => Start::Resume { allow_different_bits: args.allow_different_bits },
+            false => Start::New,
+        },
         isa,
     };
     let report = finetune(&request, &mut *progress::on_stderr(), &interrupt)?;
@@ -179,8 +204,9 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     } else {
         output::line(report.dir.display())?;
     }
-    if report.interrupted {
-        output::note("stopped: the best model so far was kept");
+    if report.outcome == Ending::Interrupted {
+        let go_on = format!("go on with: bedstone finetune --out {} --resume", report.dir.display());
+        output::note(format!("stopped after step {}: the best model so far was kept; {go_on}", report.step));
         return Ok(output::interrupted());
     }
     Ok(ExitCode::SUCCESS)

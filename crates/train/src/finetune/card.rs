@@ -1,9 +1,11 @@
 //! The model card of a fine-tuned model.
 
+use std::borrow::Cow;
+
 use bedstone_models::Model;
 use bedstone_run::units;
 
-use super::{FinetuneRequest, Task, fit::Fitted};
+use super::{FinetuneRequest, Task, standing::Best};
 
 /// How a model is used.
 struct Use {
@@ -77,12 +79,14 @@ impl Use {
     }
 }
 
-/// `README.md` of the checkpoint; `data` is the training data's name.
-pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, fitted: &Fitted) -> String {
+/// `README.md` of the checkpoint; `data` is the training data's name, `best` the evaluation that the model is of, if there was one.
+pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, best: Option<&Best>) -> String {
     let pictures = model.architecture().takes_pictures();
     let usage = Use::of(request.task, pictures);
     let Use { library, pipeline, command, .. } = usage;
-    let scores: String = fitted.scores.0.iter().map(|(name, value)| format!("| {name} | {value:.4} |\n")).collect();
+    let row = |(name, value): &(Cow<'static, str>, f64)| format!("| {name} | {value:.4} |\n");
+    let scores: String = best.iter().flat_map(|best| &best.scores.0).map(row).collect();
+    let step = best.map_or("none yet".to_owned(), |best| best.step.to_string());
     format!(
         "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags: [bedstone]\n---\n\n\
          # {} fine-tuned on {data}\n\n\
@@ -93,7 +97,7 @@ pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, fit
         model.class_name(),
         units::count(model.params().numel() as u64),
         request.name,
-        fitted.step,
+        step,
         usage.python(request.task, pictures),
     )
 }

@@ -1,5 +1,7 @@
 //! What the tokenised examples of all tasks have in common.
 
+use std::borrow::Cow;
+
 use bedstone_data::{sampler::Batch, tokenizer::Tokenizer};
 use bedstone_infer::{
     Runtime,
@@ -8,6 +10,7 @@ use bedstone_infer::{
 };
 use bedstone_models::{Inputs, Model};
 use bedstone_tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
@@ -70,10 +73,29 @@ pub(crate) trait Evaluate: Send + Sync {
 }
 
 /// Names and values of metrics; the first one judges.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Scores(pub Vec<(&'static str, f64)>);
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(from = "Vec<(String, Option<f64>)>", into = "Vec<(String, Option<f64>)>")]
+pub struct Scores(pub Vec<(Cow<'static, str>, f64)>);
+
+// A metric may be no number, which JSON does not have.
+impl From<Vec<(String, Option<f64>)>> for Scores {
+    fn from(saved: Vec<(String, Option<f64>)>) -> Self {
+        Scores(saved.into_iter().map(|(name, value)| (name.into(), value.unwrap_or(f64::NAN))).collect())
+    }
+}
+
+impl From<Scores> for Vec<(String, Option<f64>)> {
+    fn from(scores: Scores) -> Self {
+        let value = |value: f64| value.is_finite().then_some(value);
+        scores.0.into_iter().map(|(name, x)| (name.into_owned(), value(x))).collect()
+    }
+}
 
 impl Scores {
+    pub(crate) fn new(scores: impl IntoIterator<Item = (&'static str, f64)>) -> Self {
+        Scores(scores.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+
     /// The one that judges: larger is better.
     pub fn judge(&self) -> f64 {
         self.0.first().map_or(f64::NEG_INFINITY, |(_, value)| *value)
@@ -100,7 +122,7 @@ pub struct TaskReport {
 impl TaskReport {
     /// Without classes.
     pub(crate) fn plain(scores: Vec<(&'static str, f64)>) -> Self {
-        TaskReport { scores: Scores(scores), ..Self::default() }
+        TaskReport { scores: Scores::new(scores), ..Self::default() }
     }
 }
 

@@ -14,12 +14,16 @@
 //! adapt.rs     which parameters learn, how fast, and by which factors
 //! adapter.rs   factors as files of peft
 //! fit.rs       the steps of one seed
+//! run.rs       from seed to seed: directory and checkpoints
+//! begun.rs     a run that goes on
+//! standing.rs  what a checkpoint keeps of a run
 //! measure.rs   a model on labelled data, without training
 //! ```
 
 mod adapt;
 mod adapter;
 mod answers;
+mod begun;
 mod card;
 mod data;
 mod examples;
@@ -28,11 +32,14 @@ mod measure;
 mod pairs;
 pub(crate) mod pictures;
 mod recipe;
+mod run;
+mod standing;
 mod tags;
 pub(crate) mod texts;
 mod vision;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -42,20 +49,18 @@ use bedstone_infer::{
     Runtime,
     tasks::embed::{SentenceConfig, save_sentence_transformer},
 };
-use bedstone_models::{Architecture, LoadReport, Model, checkpoint::ConfigFile, load_head, save};
-use bedstone_run::{
-    Interrupt, Layers, Log, Progress, Recipe, RunDir, Setting, dir::model_folder, files::FileError, units,
-};
-use bedstone_tensor::{Isa, Param, ParamId};
-use serde_json::{Map, json};
+use bedstone_models::{Architecture, LoadReport, Model, checkpoint::ConfigFile, load_head};
+use bedstone_run::{Ending, Interrupt, Progress, Recipe, Setting, Start, dir::model_folder};
+use bedstone_tensor::{Isa, ParamId};
 
-use card::card;
+use begun::Begun;
+pub use begun::begun_finetune;
 use data::Setup;
 use examples::{Evaluate, Train};
 pub use examples::{Scores, TaskReport};
-use fit::{Fitted, fit};
 pub use measure::{MeasureRequest, measure};
 use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong};
+use run::learn;
 pub use vision::{PICTURES_RECIPE, measure_pictures};
 
 use crate::{Result, TrainError, lora::LowRank, precision::resolve};
@@ -78,6 +83,13 @@ pub enum Task {
 }
 
 impl Task {
+    const ALL: [Task; 6] = [Task::Classify, Task::Regress, Task::Tag, Task::Answer, Task::Embed, Task::Detect];
+
+    /// That of a name on the command line.
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.name() == name)
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -113,6 +125,8 @@ pub struct FinetuneRequest<'a> {
     pub settings: &'a [Setting],
     /// The directory of the result; `None` for the next free one.
     pub out: Option<&'a Path>,
+    /// Anew, or where an earlier process stopped.
+    pub start: Start,
     /// The instructions to use.
     pub isa: Isa,
 }
@@ -122,19 +136,21 @@ pub struct FinetuneRequest<'a> {
 pub struct FinetuneReport {
     /// The checkpoint directory.
     pub dir: PathBuf,
+    /// The step of its last checkpoint, of all seeds together.
+    pub step: u64,
     /// Of each seed, in order.
     pub scores: Vec<(u64, Scores)>,
     /// The seed whose model was kept.
     pub kept: u64,
-    /// Whether the user stopped it.
-    pub interrupted: bool,
+    /// Whether it ran to its end.
+    pub outcome: Ending,
 }
 
 impl FinetuneReport {
     /// Mean and sample standard deviation of each metric over the seeds.
-    pub fn spread(&self) -> Vec<(&'static str, f64, f64)> {
-        let names = self.scores.first().map(|(_, s)| s.0.iter().map(|(n, _)| *n).collect::<Vec<_>>());
-        let of = |name: &'static str| {
+    pub fn spread(&self) -> Vec<(Cow<'static, str>, f64, f64)> {
+        let names = self.scores.first().map(|(_, s)| s.0.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>());
+        let of = |name: Cow<'static, str>| {
             let all = self.scores.iter().filter_map(|(_, s)| s.0.iter().find(|(n, _)| *n == name).map(|(_, v)| *v));
             let all: Vec<f64> = all.collect();
             let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
@@ -198,9 +214,11 @@ fn text_run(
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<FinetuneReport> {
-    let layers = Layers { built_in: FINETUNE_RECIPE, config: request.config, settings: request.settings };
-    let recipe: Recipe<FinetuneRecipe> = Recipe::resolve(layers)?;
-    check(&recipe)?;
+    let begun = Begun::open(request, progress)?;
+    let recipe: Recipe<FinetuneRecipe> = begun.recipe(FINETUNE_RECIPE, request)?;
+    if let Some(report) = begun.finished(progress) {
+        return Ok(report);
+    }
     let (t, lora) = (recipe.values.train.clone(), &recipe.values.lora);
     let as_adapter = lora.save == LoraSave::Adapter;
     if as_adapter && lora.r == 0 {
@@ -264,7 +282,7 @@ fn text_run(
         data: data_name,
         recipe: recipe.to_toml(),
     };
-    learn(request, prepared, progress, interrupt)
+    learn(request, begun, prepared, progress, interrupt)
 }
 
 /// Gives each class the same weight where the recipe says so.
@@ -292,92 +310,10 @@ fn adapted(
     Ok(low_rank)
 }
 
-/// Learns with each seed and keeps the best model.
-fn learn(
-    request: &FinetuneRequest<'_>,
-    p: Prepared<'_>,
-    progress: &mut dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<FinetuneReport> {
-    let Prepared { start, first: (model, report, low_rank), train, eval, fit: t, lora, runtime, .. } = p;
-    let as_adapter = lora.save == LoraSave::Adapter;
-    progress.note(&format!("data: {} examples for training, {} for evaluation", train.len(), eval.len()));
-    for (what, notes) in [("training", train.notes()), ("evaluation", eval.notes())] {
-        notes.iter().for_each(|note| progress.note(&format!("{what}: {note}")));
-    }
-    if !report.fresh.is_empty() {
-        progress.note(&format!("new: {}", report.fresh.join(", ")));
-    }
-    let (learned, of) = (learned(&model, &low_rank), model.params().numel());
-    if learned < of {
-        let (learned, of) = (units::count(learned as u64), units::count(of as u64));
-        progress.note(&format!("trained: {learned} numbers, beside {of} of the model"));
-    }
-    let mut run = RunDir::create(request.out, "finetune")?;
-    let mut log = Log::create(&run.log())?;
-    let mut scores: Vec<(u64, Scores)> = Vec::new();
-    let mut kept: Option<(u64, Fitted, Model)> = None;
-    let mut first = Some((model, low_rank));
-    for seed in t.seed..t.seed + t.seeds {
-        let (mut model, low_rank) = match first.take() {
-            Some(first) => first,
-            None => {
-                progress.note(&format!("seed {seed}"));
-                let (model, _, low_rank) = start(seed)?;
-                (model, low_rank)
-            }
-        };
-        let fitted = fit(&mut model, &t, seed, runtime, low_rank, (&*train, &*eval), progress, interrupt)?;
-        for (step, loss, s) in &fitted.history {
-            let mut line = Map::new();
-            line.insert("seed".into(), seed.into());
-            line.insert("loss".into(), (*loss).into());
-            line.extend(s.0.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
-            log.append(*step, &line)?;
-        }
-        scores.push((seed, fitted.scores.clone()));
-        let stop = fitted.interrupted;
-        if kept.as_ref().is_none_or(|(_, k, _)| fitted.scores.judge() > k.scores.judge()) {
-            kept = Some((seed, fitted, model));
-        }
-        if stop {
-            break;
-        }
-    }
-    let Some((seed, fitted, model)) = kept else { return Err(TrainError::Interrupted) };
-    let card = card(&model, request, &p.data, &fitted);
-    run.commit(fitted.steps.max(1), |staging| {
-        if as_adapter {
-            adapter::save(&model, &fitted.low_rank, lora, request.name, staging)?;
-        } else if !p.saves_weights {
-            save(&model, staging)?;
-        }
-        (p.save)(&model, staging)?;
-        for (name, text) in [("README.md", &card), ("recipe.toml", &p.recipe)] {
-            let path = staging.join(name);
-            std::fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
-        }
-        Ok::<_, TrainError>(())
-    })?;
-    run.finish()?;
-    let interrupted = fitted.interrupted;
-    Ok(FinetuneReport { dir: run.path().to_owned(), scores, kept: seed, interrupted })
-}
-
 /// An error that names the first key whose value makes no sense.
 fn check<R: Wrong>(recipe: &Recipe<R>) -> Result<()> {
     match recipe.values.wrong() {
         Some((key, wanted)) => Err(recipe.invalid(key, wanted).into()),
         None => Ok(()),
     }
-}
-
-/// How many numbers learn.
-fn learned(model: &Model, low_rank: &BTreeMap<ParamId, LowRank>) -> usize {
-    let of = |(id, p): (ParamId, &Param)| match low_rank.get(&id) {
-        Some(factors) => factors.len(),
-        None if p.trainable => p.value.shape().numel(),
-        None => 0,
-    };
-    model.params().iter().map(of).sum()
 }

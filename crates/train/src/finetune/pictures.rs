@@ -229,7 +229,7 @@ impl PictureEvaluation {
         scores.push(("macro F1", confusion.averages().macro_avg.f1));
         let per_class = names.into_iter().zip(confusion.per_class()).collect();
         let confusion = Some(confusion.counts().to_vec());
-        Ok(TaskReport { scores: Scores(scores), classes: per_class, confusion, ..TaskReport::default() })
+        Ok(TaskReport { scores: Scores::new(scores), classes: per_class, confusion, ..TaskReport::default() })
     }
 
     fn objects(&self, vision: Vision<'_>) -> Result<TaskReport> {

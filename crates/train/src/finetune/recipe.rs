@@ -69,6 +69,7 @@ pub(crate) struct FitConfig {
     pub(crate) ema: f64,
     pub(crate) patience: u64,
     pub(crate) evaluations: u64,
+    pub(crate) checkpoint_every: u64,
     pub(crate) seed: u64,
     pub(crate) seeds: u64,
     pub(crate) precision: PrecisionChoice,

@@ -215,7 +215,7 @@ impl TextExamples {
                 ];
                 let classes = by_name(labels, confusion.per_class());
                 let confusion = Some(confusion.counts().to_vec());
-                TaskReport { scores: Scores(scores), classes, confusion, ..TaskReport::default() }
+                TaskReport { scores: Scores::new(scores), classes, confusion, ..TaskReport::default() }
             }
             Targets::Many(truth, labels) => {
                 let above = |row: &Vec<f32>| (0..row.len()).filter(|&c| row[c] > 0.0).collect::<Vec<usize>>();

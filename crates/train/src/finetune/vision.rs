@@ -12,11 +12,13 @@ use bedstone_run::{Interrupt, Layers, Progress, Recipe, Setting};
 use serde_json::{Map, Value, json};
 
 use super::{
-    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport, adapted, balance, check,
+    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport, adapted, balance,
+    begun::Begun,
+    check,
     examples::Evaluate,
-    learn,
     pictures::{PictureEvaluation, PictureTraining},
     recipe::{PictureRecipe, PicturesConfig, WorldClasses},
+    run::learn,
     texts::named,
 };
 use crate::{
@@ -59,9 +61,11 @@ pub(super) fn run(
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<FinetuneReport> {
-    let layers = Layers { built_in: PICTURES_RECIPE, config: request.config, settings: request.settings };
-    let recipe: Recipe<PictureRecipe> = Recipe::resolve(layers)?;
-    check(&recipe)?;
+    let begun = Begun::open(request, progress)?;
+    let recipe: Recipe<PictureRecipe> = begun.recipe(PICTURES_RECIPE, request)?;
+    if let Some(report) = begun.finished(progress) {
+        return Ok(report);
+    }
     let (r, t) = (&recipe.values, recipe.values.train.clone());
     if r.lora.save == LoraSave::Adapter && r.lora.r == 0 {
         return Err(recipe.without_use("lora.save", "there are factors with lora.r above 0 only").into());
@@ -138,7 +142,7 @@ pub(super) fn run(
         data: name,
         recipe: recipe.to_toml(),
     };
-    learn(request, prepared, progress, interrupt)
+    learn(request, begun, prepared, progress, interrupt)
 }
 
 /// Measures a model of pictures by labelled ones, as fine-tuning does; `settings` are keys of `[data]` of the recipe.

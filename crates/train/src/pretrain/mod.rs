@@ -116,7 +116,7 @@ fn pretrain_as<R: Open>(request: &Request<'_>, progress: &mut dyn Progress, inte
     match &saved {
         Some(checkpoint) => resume::check_same(request, &recipe, checkpoint)?,
         // So that a run that is stopped before its first checkpoint begins again as what it was.
-        None => dir.keep_recipe(&recipe)?,
+        None => dir.keep_recipe(&recipe.to_toml())?,
     }
     let (path, step) = (dir.path().to_owned(), saved.as_ref().map_or(0, |s| s.step));
     let located = if saved.is_none() { locate(request, &mut recipe.values) } else { Ok(()) };

@@ -1,0 +1,260 @@
+//! A fine-tuning from seed to seed: its directory, its checkpoints, and how it goes on.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use bedstone_models::{Model, save};
+use bedstone_run::{Ending, Interrupt, Log, Progress, RunDir, begin::RECIPE, files::FileError, units};
+use bedstone_tensor::{Param, ParamId};
+use serde_json::{Map, Value, json};
+
+use super::{
+    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Started, adapter,
+    begun::{Begun, check_bits},
+    card::card,
+    examples::{Evaluate, Scores, Train},
+    fit::{Ended, Evaluated, Keep, Learner},
+    recipe::LoraConfig,
+    standing::{Best, Evaluation, Kept, Standing},
+};
+use crate::{Result, lora::LowRank};
+
+/// The name of runs of this kind.
+pub(super) const NAME: &str = "finetune";
+
+/// Learns with each seed and keeps the best model.
+pub(super) fn learn(
+    request: &FinetuneRequest<'_>,
+    begun: Begun,
+    p: Prepared<'_>,
+    progress: &mut dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<FinetuneReport> {
+    let Prepared { start, first, train, eval, fit, lora, runtime, save, saves_weights, data, recipe } = p;
+    let (train, eval) = (&*train, &*eval);
+    tell(&first, train, eval, progress);
+    let now = Standing {
+        model: request.name.to_owned(),
+        task: request.task.name().to_owned(),
+        examples: [train.len(), eval.len()],
+        isa: runtime.isa.to_string(),
+        precision: runtime.precision.name().to_owned(),
+        ..Standing::default()
+    };
+    let (mut state, standing) = match begun.saved {
+        Some((saved, old)) => {
+            check_bits(request, &saved, &old, &now)?;
+            (Some(saved.state()), Standing { isa: now.isa, precision: now.precision, ..old })
+        }
+        None => (None, now),
+    };
+    let kept = match &state {
+        Some(state) => standing.kept(state, start, runtime.isa)?,
+        None => None,
+    };
+    let run = match begun.run {
+        Some(run) => run,
+        None => RunDir::create(request.out, NAME)?,
+    };
+    if state.is_none() {
+        run.keep_recipe(&recipe)?;
+    }
+    let mut log = Log::create(&run.log())?;
+    for evaluation in &standing.history {
+        log.append(evaluation.step, &line(evaluation))?;
+    }
+    let adapter = (lora.save == LoraSave::Adapter).then_some(lora);
+    let output = Output { request, data, recipe, adapter, save, saves_weights };
+    let seed = fit.seed + standing.done.len() as u64;
+    let last = fit.seed + fit.seeds - 1;
+    let mut tuning = Tuning { seed, last, standing, kept, run, log, output, notes: Vec::new() };
+    // Of the first seed there is a model already.
+    let mut first = Some(first).filter(|_| seed == fit.seed);
+    for seed in seed..fit.seed + fit.seeds {
+        tuning.seed = seed;
+        if fit.seeds > 1 {
+            progress.note(&format!("seed {seed}"));
+        }
+        let started = match first.take() {
+            Some(first) => first,
+            None => start(seed)?,
+        };
+        // Where it stopped is in the first seed that is not done.
+        let mut learner = match state.take() {
+            Some(state) => {
+                let learner = tuning.standing.learner(&state, &fit, seed, started, runtime.isa)?;
+                progress.note(&format!("resumed after step {}", learner.seat.step));
+                learner
+            }
+            None => Learner::new(&fit, seed, started),
+        };
+        let ended = learner.learn(&fit, runtime, (train, eval), &mut tuning, progress, interrupt)?;
+        if ended == Ended::Interrupted {
+            let so_far = match learner.seat.best.clone() {
+                Some(best) => best,
+                None => {
+                    learner.swap();
+                    let report = eval.report(&learner.model, runtime)?;
+                    learner.swap();
+                    report.scores
+                }
+            };
+            tuning.commit(&mut learner, true)?;
+            let mut scores = tuning.standing.done.clone();
+            scores.push((seed, so_far));
+            return Ok(tuning.report(scores, Ending::Interrupted, progress));
+        }
+        tuning.standing.done.push((seed, learner.seat.best.clone().unwrap_or_default()));
+        tuning.standing.before += learner.seat.step;
+        tuning.commit(&mut learner, false)?;
+    }
+    tuning.run.finish()?;
+    let scores = tuning.standing.done.clone();
+    Ok(tuning.report(scores, Ending::Finished, progress))
+}
+
+/// What is worth knowing before the first step.
+fn tell((model, report, low_rank): &Started, train: &dyn Train, eval: &dyn Evaluate, progress: &mut dyn Progress) {
+    progress.note(&format!("data: {} examples for training, {} for evaluation", train.len(), eval.len()));
+    for (what, notes) in [("training", train.notes()), ("evaluation", eval.notes())] {
+        notes.iter().for_each(|note| progress.note(&format!("{what}: {note}")));
+    }
+    if !report.fresh.is_empty() {
+        progress.note(&format!("new: {}", report.fresh.join(", ")));
+    }
+    let (learned, of) = (learned(model, low_rank), model.params().numel());
+    if learned < of {
+        let (learned, of) = (units::count(learned as u64), units::count(of as u64));
+        progress.note(&format!("trained: {learned} numbers, beside {of} of the model"));
+    }
+}
+
+/// How many numbers learn.
+fn learned(model: &Model, low_rank: &BTreeMap<ParamId, LowRank>) -> usize {
+    let of = |(id, p): (ParamId, &Param)| match low_rank.get(&id) {
+        Some(factors) => factors.len(),
+        None if p.trainable => p.value.shape().numel(),
+        None => 0,
+    };
+    model.params().iter().map(of).sum()
+}
+
+/// What is written of a model, and how.
+struct Output<'a> {
+    request: &'a FinetuneRequest<'a>,
+    data: String,
+    recipe: String,
+    /// Factors and head are saved instead of the whole model.
+    adapter: Option<&'a LoraConfig>,
+    save: &'a dyn Fn(&Model, &Path) -> Result<()>,
+    saves_weights: bool,
+}
+
+impl Output<'_> {
+    /// Writes a model and what belongs to it; `best` is where it was found, if it has been evaluated.
+    fn write(
+        &self,
+        model: &Model,
+        low_rank: &BTreeMap<ParamId, LowRank>,
+        best: Option<&Best>,
+        dir: &Path,
+    ) -> Result<()> {
+        match self.adapter {
+            Some(lora) => adapter::save(model, low_rank, lora, self.request.name, dir)?,
+            None if self.saves_weights => {}
+            None => {
+                save(model, dir)?;
+            }
+        }
+        (self.save)(model, dir)?;
+        let card = card(model, self.request, &self.data, best);
+        for (name, text) in [("README.md", &card), (RECIPE, &self.recipe)] {
+            let path = dir.join(name);
+            fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A run while it goes on.
+struct Tuning<'a> {
+    seed: u64,
+    /// The last seed.
+    last: u64,
+    standing: Standing,
+    /// The weights of `standing.best`.
+    kept: Option<Kept>,
+    run: RunDir,
+    log: Log,
+    output: Output<'a>,
+    /// What commits had to say.
+    notes: Vec<String>,
+}
+
+impl Keep for Tuning<'_> {
+    fn evaluated(&mut self, Evaluated { step, loss, scores, model, optimizer }: Evaluated<'_>) -> Result<()> {
+        let (seed, scores) = (self.seed, scores.clone());
+        if self.standing.best.as_ref().is_none_or(|best| scores.judge() > best.scores.judge()) {
+            self.standing.best = Some(Best { seed, step, scores: scores.clone() });
+            self.kept = Some(Kept { params: model.params().clone(), low_rank: optimizer.low_rank().clone() });
+        }
+        let evaluation = Evaluation { seed, step, loss, scores };
+        self.log.append(step, &line(&evaluation))?;
+        self.standing.history.push(evaluation);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, learner: &mut Learner) -> Result<()> {
+        self.commit(learner, true)
+    }
+}
+
+impl Tuning<'_> {
+    /// Commits the best model so far, with what is needed to go on with `learner`, or behind it with the next seed.
+    fn commit(&mut self, learner: &mut Learner, inside: bool) -> Result<()> {
+        self.standing.seat = inside.then(|| learner.seat.clone());
+        let step = self.standing.before + if inside { learner.seat.step } else { 0 };
+        if self.run.step() == Some(step) {
+            return Ok(());
+        }
+        // The last one needs nothing any more.
+        let more = inside || self.seed < self.last;
+        let Tuning { standing, kept, run, output, .. } = self;
+        let committed = run.commit(step, |staging| {
+            standing.save(&staging.join("state"), inside.then_some(&*learner), kept.as_ref().filter(|_| more))?;
+            // Before the first evaluation the model is what it has become.
+            match kept {
+                Some(kept) => std::mem::swap(learner.model.params_mut(), &mut kept.params),
+                None => learner.swap(),
+            }
+            let low_rank = kept.as_ref().map_or(learner.optimizer.low_rank(), |kept| &kept.low_rank);
+            let written = output.write(&learner.model, low_rank, standing.best.as_ref(), staging);
+            match kept {
+                Some(kept) => std::mem::swap(learner.model.params_mut(), &mut kept.params),
+                None => learner.swap(),
+            }
+            written
+        })?;
+        self.notes.extend(committed.notes);
+        Ok(())
+    }
+
+    fn report(self, scores: Vec<(u64, Scores)>, outcome: Ending, progress: &mut dyn Progress) -> FinetuneReport {
+        self.notes.iter().for_each(|note| progress.note(note));
+        report(&self.run, &self.standing, scores, outcome)
+    }
+}
+
+pub(super) fn report(run: &RunDir, standing: &Standing, scores: Vec<(u64, Scores)>, outcome: Ending) -> FinetuneReport {
+    let first = scores.first().map_or(0, |(seed, _)| *seed);
+    let kept = standing.best.as_ref().map_or(first, |best| best.seed);
+    FinetuneReport { dir: run.path().to_owned(), step: run.step().unwrap_or(0), scores, kept, outcome }
+}
+
+/// A line of the log.
+fn line(evaluation: &Evaluation) -> Map<String, Value> {
+    let mut line = Map::new();
+    line.insert("seed".into(), evaluation.seed.into());
+    line.insert("loss".into(), evaluation.loss.into());
+    line.extend(evaluation.scores.0.iter().map(|(name, value)| (name.clone().into_owned(), json!(value))));
+    line
+}
