@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::units;
+use crate::units::{self, Unit};
 
 /// A prediction. Speeds and times are `None` where nothing is known of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Plan {
     pub seconds: Option<f64>,
     /// Speed, evaluation included.
     pub tokens_per_s: Option<f64>,
+    /// What it is told in.
+    #[serde(default)]
+    pub unit: Unit,
     /// The run directory at its largest, in bytes.
     pub disk_bytes: u64,
 }
@@ -77,18 +80,16 @@ impl Plan {
     /// One line a fact, memory split below its sum.
     pub fn table(&self) -> String {
         let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "unknown before the first steps".to_owned());
+        let (amount, count) = self.unit.amount(self.tokens);
         let mut rows = vec![
             ("parameters".to_owned(), units::short_count(self.parameters)),
             ("steps".to_owned(), units::count(self.steps)),
-            ("tokens".to_owned(), units::short_count(self.tokens)),
+            (amount.to_owned(), units::short_count(count)),
             ("memory".to_owned(), format!("{} at most", units::bytes(self.peak_bytes))),
         ];
         rows.extend(self.memory.iter().map(|part| (format!("  {}", part.what), units::bytes(part.bytes))));
         rows.push(("disk".to_owned(), units::bytes(self.disk_bytes)));
-        rows.push((
-            "speed".to_owned(),
-            or_unknown(self.tokens_per_s.map(|speed| format!("{} tok/s", units::rate(speed)))),
-        ));
+        rows.push(("speed".to_owned(), or_unknown(self.tokens_per_s.map(|speed| self.unit.speed(speed)))));
         rows.push(("time".to_owned(), or_unknown(self.seconds.map(units::duration))));
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let mut text = String::from("plan\n");
@@ -112,7 +113,7 @@ impl Comparison {
     pub fn table(&self) -> String {
         let Self { plan, outcome } = self;
         let bytes = |n: f64| units::bytes(n as u64);
-        let speed = |n: f64| format!("{} tok/s", units::rate(n));
+        let speed = |n: f64| plan.unit.speed(n);
         let rows = [
             row("memory", Some(plan.peak_bytes as f64), outcome.peak_bytes.map(|n| n as f64), &bytes),
             row("disk", Some(plan.disk_bytes as f64), outcome.disk_bytes.map(|n| n as f64), &bytes),
@@ -204,6 +205,7 @@ mod tests {
             peak_bytes: 300 << 20,
             seconds: Some(102.4),
             tokens_per_s: Some(40_000.0),
+            unit: Unit::Tokens,
             disk_bytes: 250 << 20,
         }
     }

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use serde::{Deserialize, Serialize};
+
 /// `12345` as `12,345`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -51,6 +53,40 @@ pub fn rate(per_second: f64) -> String {
         format!("{per_second:.1}")
     } else {
         count(per_second.round() as u64)
+    }
+}
+
+/// What the speed of a run counts. Everywhere but for people it is tokens: places that go through the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Tokens of texts.
+    #[default]
+    Tokens,
+    /// Words of a text that is gone through.
+    Words,
+    /// Pictures of so many tokens each.
+    Pictures(u64),
+}
+
+impl Unit {
+    /// A speed: `12,345 tok/s`, `4.7 pictures/s`.
+    pub fn speed(self, tokens_per_s: f64) -> String {
+        let (tokens, name) = match self {
+            Unit::Tokens => (1, "tok/s"),
+            Unit::Words => (1, "words/s"),
+            Unit::Pictures(tokens) => (tokens.max(1), "pictures/s"),
+        };
+        format!("{} {name}", rate(tokens_per_s / tokens as f64))
+    }
+
+    /// What so many tokens are, and how many of it.
+    pub fn amount(self, tokens: u64) -> (&'static str, u64) {
+        match self {
+            Unit::Tokens => ("tokens", tokens),
+            Unit::Words => ("words", tokens),
+            Unit::Pictures(each) => ("pictures", tokens / each.max(1)),
+        }
     }
 }
 
@@ -122,5 +158,18 @@ mod tests {
         check(rate(12345.4), "12,345");
         check(rate(0.25), "0.2");
         check(rate(f64::INFINITY), "unknown");
+    }
+
+    #[test]
+    fn speeds_and_amounts() {
+        for (unit, speed, amount) in [
+            (Unit::Tokens, "12,800 tok/s", ("tokens", 640)),
+            (Unit::Words, "12,800 words/s", ("words", 640)),
+            (Unit::Pictures(64), "200 pictures/s", ("pictures", 10)),
+        ] {
+            assert_eq!((&unit.speed(12_800.0)[..], unit.amount(640)), (speed, amount));
+        }
+        assert_eq!(Unit::Pictures(197).speed(650.0), "3.3 pictures/s");
+        assert_eq!(Unit::Pictures(0).speed(f64::NAN), "unknown pictures/s");
     }
 }

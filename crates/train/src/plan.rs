@@ -11,6 +11,7 @@ use bedstone_models::Model;
 use bedstone_run::{
     Keep, Plan,
     plan::{Memory, peak_memory, resident_memory},
+    units::Unit,
 };
 use bedstone_tensor::Precision;
 
@@ -66,6 +67,7 @@ pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, valid
         memory,
         seconds: Some(seconds),
         tokens_per_s: (seconds > 0.0).then(|| tokens as f64 * steps as f64 / seconds),
+        unit: Unit::Tokens,
         disk_bytes: checkpoint * Keep { last: t.keep, every: None }.most(t.steps, t.checkpoint_every).max(1),
     }
 }

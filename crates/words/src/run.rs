@@ -15,7 +15,8 @@ use bedstone_run::{
     files::FileError,
     log, plan as run_plan,
     plan::Memory,
-    progress, space, units,
+    progress, space,
+    units::{self, Unit},
 };
 use serde::{Deserialize, Serialize};
 
@@ -427,6 +428,7 @@ impl<T: Trainer> Run<T> {
             memory,
             seconds: None,
             tokens_per_s: None,
+            unit: Unit::Words,
             disk_bytes: checkpoint * Keep { last: keep, every: None }.most(steps, every).max(1) + work,
         }
     }

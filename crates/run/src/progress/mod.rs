@@ -18,7 +18,10 @@ pub use self::{
     transfer::Transfer,
     words::{LossMeaning, TimeLeft},
 };
-use crate::plan::{Comparison, Plan};
+use crate::{
+    plan::{Comparison, Plan},
+    units::Unit,
+};
 
 /// Takes what happens in a run.
 pub trait Progress: Send {
@@ -80,6 +83,9 @@ pub struct Step {
     pub grad_norm: f64,
     /// Speed.
     pub tokens_per_s: f64,
+    /// What it is told in.
+    #[serde(skip)]
+    pub unit: Unit,
     /// Share of the time (0 to 1) spent waiting for data.
     pub waiting_fraction: f64,
 }
@@ -165,7 +171,16 @@ pub(crate) mod tests {
 
     pub(crate) fn step(step: u64, of: u64) -> Event {
         let (loss, lr, grad_norm) = (3.21, 3e-4, 0.8);
-        Event::Step(Step { step, of, loss, lr, grad_norm, tokens_per_s: 12_345.0, waiting_fraction: 0.0 })
+        Event::Step(Step {
+            step,
+            of,
+            loss,
+            lr,
+            grad_norm,
+            tokens_per_s: 12_345.0,
+            unit: Unit::Tokens,
+            waiting_fraction: 0.0,
+        })
     }
 
     #[track_caller]

@@ -113,7 +113,7 @@ pub(super) fn text(event: &Event, loss: &LossMeaning) -> Option<String> {
 /// Loss, learning rate and speed of a step; waiting only where it matters.
 pub(super) fn figures(step: &Step) -> String {
     let mut text = format!("loss {}", loss_text(step.loss));
-    text.push_str(&format!("  lr {:.1e}  {} tok/s", step.lr, units::rate(step.tokens_per_s)));
+    text.push_str(&format!("  lr {:.1e}  {}", step.lr, step.unit.speed(step.tokens_per_s)));
     if step.waiting_fraction >= 0.05 {
         text.push_str(&format!("  {:.0} % waiting for data", 100.0 * step.waiting_fraction));
     }

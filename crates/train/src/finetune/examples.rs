@@ -9,6 +9,7 @@ use bedstone_infer::{
     tasks::batch::{Forward, Row, forward},
 };
 use bedstone_models::{Inputs, Model};
+use bedstone_run::units::Unit;
 use bedstone_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,11 @@ pub(crate) trait Train: Send + Sync {
 
     /// Tokens of some examples, without padding.
     fn tokens(&self, samples: &[u64]) -> u64;
+
+    /// What speed is told in.
+    fn unit(&self) -> Unit {
+        Unit::Tokens
+    }
 
     /// What is worth telling of them.
     fn notes(&self) -> Vec<String>;

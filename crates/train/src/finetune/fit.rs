@@ -197,6 +197,7 @@ impl Learner {
                     lr,
                     grad_norm: f64::NAN,
                     tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64(),
+                    unit: train.unit(),
                     waiting_fraction: 0.0,
                 }));
                 let evaluates = step.is_multiple_of(interval) || step == steps;

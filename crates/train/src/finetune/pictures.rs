@@ -12,6 +12,7 @@ use bedstone_infer::{
     tasks::vision::{Vision, inputs},
 };
 use bedstone_models::{Inputs, Logits, Model};
+use bedstone_run::units::Unit;
 use bedstone_tensor::{Ctx, Result as OpResult, Tensor, ops};
 
 use super::{
@@ -68,6 +69,10 @@ impl Train for PictureTraining {
 
     fn tokens(&self, samples: &[u64]) -> u64 {
         self.tokens * samples.len() as u64
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Pictures(self.tokens)
     }
 
     fn notes(&self) -> Vec<String> {

@@ -12,7 +12,7 @@ use bedstone_infer::{
     tasks::vision::{Vision, inputs},
 };
 use bedstone_models::{Inputs, Logits, Model};
-use bedstone_run::progress::LossMeaning;
+use bedstone_run::{progress::LossMeaning, units::Unit};
 use bedstone_tensor::Ctx;
 
 use super::material::Material;
@@ -86,6 +86,10 @@ impl Material for Pictures {
 
     fn tokens(&self) -> u64 {
         self.guessed() * self.places
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Pictures(self.places)
     }
 
     fn describe(&self) -> String {

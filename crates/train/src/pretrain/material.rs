@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use bedstone_data::sampler::Cursor;
 use bedstone_infer::Runtime;
 use bedstone_models::Model;
-use bedstone_run::{Progress, Recipe, progress::LossMeaning};
+use bedstone_run::{Progress, Recipe, progress::LossMeaning, units::Unit};
 
 use super::Request;
 use crate::{Result, evaluate::Evaluated, objective::Work, recipe::RunRecipe};
@@ -26,6 +26,11 @@ pub(super) trait Material: Send {
 
     /// Places of it that go through the model.
     fn tokens(&self) -> u64;
+
+    /// What speed is told in.
+    fn unit(&self) -> Unit {
+        Unit::Tokens
+    }
 
     /// Which data it is, for people.
     fn describe(&self) -> String;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bedstone_data::sampler::Cursor;
 use bedstone_infer::Runtime;
-use bedstone_run::{Checkpoint, Interrupt, Log, Progress, Recipe, RunDir, plan::available_memory, space};
+use bedstone_run::{Checkpoint, Interrupt, Log, Plan, Progress, Recipe, RunDir, plan::available_memory, space};
 
 use super::{Request, material::Open, resume::check_bits, run::Run};
 use crate::{
@@ -67,6 +67,7 @@ impl Run {
             Some(_) => Log::resume(&dir.log(), state.step)?.0,
         };
         let plan = plan(&model, &work, state.step, material.bytes(), material.held_out());
+        let plan = Plan { unit: material.unit(), ..plan };
         space::check(dir.path(), plan.disk_bytes)?;
         Ok(Run {
             recipe: recipe.to_toml(),

@@ -171,6 +171,7 @@ impl Run {
             lr,
             grad_norm: norm,
             tokens_per_s: self.done as f64 / seconds,
+            unit: self.material.unit(),
             waiting_fraction: self.material.waited().as_secs_f64() / seconds,
         };
         let line = StepLine {

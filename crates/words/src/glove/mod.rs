@@ -25,7 +25,7 @@ use bedstone_kernels::{
         glove::{Rates, Side, steps},
     },
 };
-use bedstone_run::{plan::Memory, progress};
+use bedstone_run::{plan::Memory, progress, units::Unit};
 use serde::Serialize;
 use serde_json::json;
 
@@ -191,6 +191,7 @@ impl Trainer for Glove {
             lr,
             grad_norm: f64::NAN,
             tokens_per_s: run.words_per_s(),
+            unit: Unit::Words,
             waiting_fraction: 0.0,
         })
     }

@@ -26,7 +26,7 @@ mod worker;
 use std::{path::Path, time::Instant};
 
 use bedstone_kernels::{pool, random::key, words::SharedRows};
-use bedstone_run::{plan::Memory, progress};
+use bedstone_run::{plan::Memory, progress, units::Unit};
 use serde::Serialize;
 use serde_json::json;
 
@@ -221,6 +221,7 @@ impl Trainer for Word2Vec {
             lr,
             grad_norm: f64::NAN,
             tokens_per_s: run.words_per_s(),
+            unit: Unit::Words,
             waiting_fraction: 0.0,
         })
     }
