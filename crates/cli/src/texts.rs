@@ -31,11 +31,6 @@ pub(crate) struct Text {
 }
 
 impl DataArgs {
-    /// Whether there is any.
-    pub(crate) fn given(&self) -> bool {
-        !self.data.is_empty() || self.field.is_some()
-    }
-
     /// The texts on the command line and those in files, in pairs if so wanted.
     pub(crate) fn read(&self, words: &[String], pairs: bool) -> anyhow::Result<Vec<Text>> {
         let mut texts = Vec::new();

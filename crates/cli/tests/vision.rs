@@ -52,6 +52,17 @@ fn from_pictures_to_classes() {
     let vector = p.done("embed classes a.png").json().remove(0);
     assert_eq!(vector["embedding"].as_array().map(Vec::len), Some(24));
     p.done("embed mae a.png --out v.safetensors");
+    // An autoencoder sees whole pictures: the same vector wherever one stands.
+    let rows = p.done("embed mae a.png a.png a.png").json();
+    assert!(rows.iter().all(|row| row["embedding"] == rows[0]["embedding"]), "{rows:?}");
+    let mean = p.done("embed mae a.png --pooling mean").json().remove(0);
+    assert_ne!(mean["embedding"], rows[0]["embedding"]);
+    p.fails("embed mae a.png --pooling max", 2, "--pooling: wanted cls or mean for a model of pictures");
+    let card = p.text("mae/README.md");
+    assert!(
+        card.contains("ViTMAEForPreTraining, AutoImageProcessor") && card.contains("| pictures seen | 48 |"),
+        "{card}"
+    );
     p.fails(
         "classify mae a.png",
         1,
@@ -178,6 +189,54 @@ fn mistakes() {
     assert!(e.code == Some(1) && e.stderr.contains("nowhere") && !p.path("x").exists(), "{}", e.stderr);
     let e = p.run("pretrain vit --set model.patch_size=0 --out x");
     assert!(e.stderr.contains("model.patch_size"), "{}", e.stderr);
+    // What cannot be read is found out while training; nothing stands in the way of the next attempt.
+    picture(&p, "a.png");
+    let broken = p.read("a.png");
+    p.write("broken.png", &broken[..broken.len() / 2]);
+    let rows: String =
+        (0..40).map(|i| format!("{}\t{}\n", ["a.png", "broken.png"][usize::from(i > 1)], ["a", "b"][i % 2])).collect();
+    p.write("b.tsv", format!("path\tlabel\n{rows}"));
+    for line in ["pretrain vit --data b.tsv --steps 3", "pretrain mae --data b.tsv --steps 3"] {
+        let e = p.run(&format!("{line} --out x"));
+        assert!(e.code == Some(1) && e.stderr.contains("broken.png") && !p.path("x").exists(), "{}", e.stderr);
+    }
+    let e = pretrain(&p, "vit", "--steps 1 --out vit");
+    assert!(
+        e.stderr.contains("train.warmup is 2 of 1 steps: the learning rate never reaches train.lr"),
+        "{}",
+        e.stderr
+    );
+    assert!(p.text("vit/README.md").contains("bedstone classify DIR picture.png"));
+    let e = p.run("finetune vit --task classify --data b.tsv --out x");
+    assert!(e.code == Some(1) && e.stderr.contains("broken.png") && !p.path("x").exists(), "{}", e.stderr);
+    p.write(
+        "no.json",
+        r#"{"images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 40}],
+        "categories": [{"id": 1, "name": "food"}], "annotations": []}"#,
+    );
+    let e = p.run("finetune vit --task detect --data no.json --eval no.json --out x");
+    assert!(e.code == Some(1) && e.stderr.contains("got no boxes, wanted objects to learn to find"), "{}", e.stderr);
+    p.fails("eval vit --task tag --data b.tsv", 2, "--task tag: vit is a model of pictures: classify or detect");
+    p.fails(
+        "eval vit --task classify --data b.tsv --confusion c.png",
+        2,
+        "--confusion c.png: wanted a name that ends with .svg",
+    );
+    let digits = |kind: u8, shape: &[u32], numbers: &[u8]| {
+        let head = [0, 0, 8, kind].into_iter().chain(shape.iter().flat_map(|n| n.to_be_bytes()));
+        head.chain(numbers.iter().copied()).collect::<Vec<u8>>()
+    };
+    std::fs::create_dir(p.path("mnist")).unwrap();
+    for part in ["train", "t10k"] {
+        p.write(&format!("mnist/{part}-images-idx3-ubyte"), digits(3, &[2, 3, 3], &[7; 18]));
+        p.write(&format!("mnist/{part}-labels-idx1-ubyte"), digits(1, &[2], &[0, 1]));
+    }
+    let e = p.run("eval vit --task classify --data mnist");
+    assert!(
+        e.code == Some(1) && e.stderr.contains("mnist: got class `0`, wanted the classes there are"),
+        "{}",
+        e.stderr
+    );
     p.write("t.tsv", "path\tlabel\nnone.png\ta\n");
     let e = p.run("pretrain vit --data t.tsv --out x");
     assert!(e.code == Some(1) && e.stderr.contains("none.png"), "{}", e.stderr);

@@ -26,6 +26,8 @@ pub struct Inputs {
     pub lengths: Option<Vec<usize>>,
     /// Whether pictures may be of another size than the model was made for: positions are then resized.
     pub interpolate_pos_encoding: bool,
+    /// Whether a masked autoencoder sees all patches, in their order: for vectors of pictures.
+    pub unmasked: bool,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.

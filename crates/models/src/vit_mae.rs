@@ -128,6 +128,9 @@ impl Mask {
     /// The patches with the least noise stay. Without `noise: [B, N]` it is drawn: in training from the step's numbers, else
     /// the same ones always.
     fn of(inputs: &Inputs, batch: usize, n: usize, ratio: f64, ctx: &mut Ctx<'_>) -> OpResult<Self> {
+        if inputs.unmasked {
+            return Ok(Mask { shuffled: vec![(0..n).collect(); batch], kept: n });
+        }
         let draw = ctx.draw().unwrap_or(Draw { key: key(0, 0), sample: 0, place: 0 });
         let noise: Vec<f32> = match inputs.get("noise") {
             Some(given) if given.shape()[..] != [batch, n] => {

@@ -36,7 +36,7 @@ impl ConfusionPicture {
     /// The drawing library or the system refuses.
     pub fn write(&self, path: &Path) -> Result<(), CurveError> {
         let beside = path.with_extension("svg.tmp");
-        std::fs::write(&beside, self.svg()?).map_err(FileError::at(&beside, "write the picture"))?;
+        std::fs::write(&beside, self.svg()?).map_err(FileError::at(path, "write the picture"))?;
         std::fs::rename(&beside, path).map_err(FileError::at(path, "replace the picture"))?;
         Ok(())
     }

@@ -29,18 +29,26 @@ pub(crate) fn card(model: &Model, facts: &Facts) -> String {
     let (more, loss) = (table(&facts.more), table(&rows));
     let (task, auto, example) = match model.class() {
         Class::CausalLm => ("text-generation", "AutoModelForCausalLM", "generate DIR --prompt \"Once\""),
+        Class::MaskedImage => ("image-feature-extraction", "ViTMAEForPreTraining", "embed DIR picture.png"),
+        Class::ImageClassification => {
+            ("image-classification", "AutoModelForImageClassification", "classify DIR picture.png")
+        }
         _ => ("fill-mask", "AutoModelForMaskedLM", "fill DIR \"The [MASK] sleeps.\""),
     };
+    let pictures = model.architecture().takes_pictures();
+    let (before, variable) =
+        if pictures { ("AutoImageProcessor", "processor") } else { ("AutoTokenizer", "tokenizer") };
+    let seen = if pictures { "pictures seen" } else { "tokens seen" };
     format!(
         "---\nlibrary_name: transformers\npipeline_tag: {task}\ntags: [bedstone]\n---\n\n\
          # A {} pretrained on {}\n\n\
          | | |\n|---|---|\n\
          | architecture | {class} |\n| parameters | {} |\n| layers, width | {}, {} |\n{more}\
-         | steps | {} of {} |\n| tokens seen | {} |\n{loss}\n\
+         | steps | {} of {} |\n| {seen} | {} |\n{loss}\n\
          `recipe.toml` describes the training completely; `training/` (beside it, in the run) has the log.\n\n\
          ```sh\nbedstone {example}\n```\n\n\
-         ```python\nfrom transformers import {auto}, AutoTokenizer\n\
-         model, tokenizer = {auto}.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR)\n```\n",
+         ```python\nfrom transformers import {auto}, {before}\n\
+         model, {variable} = {auto}.from_pretrained(DIR), {before}.from_pretrained(DIR)\n```\n",
         model.architecture().model_type,
         facts.data,
         units::count(model.params().numel() as u64),

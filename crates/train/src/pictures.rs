@@ -134,8 +134,8 @@ pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, wan
             source::table(path, labels, &options)?
         }
         "tar" => source::shards(&[path.to_owned()], labels, unlabelled)?,
-        _ if is_mnist(path) => source::mnist(path, part)?,
-        _ if is_cifar(path) => source::cifar(path, part)?,
+        _ if is_mnist(path) => numbered(source::mnist(path, part)?, labels, path)?,
+        _ if is_cifar(path) => numbered(source::cifar(path, part)?, labels, path)?,
         _ => match tars(path) {
             tars if tars.is_empty() => source::folder(path, labels, unlabelled)?,
             tars => source::shards(&tars, labels, unlabelled)?,
@@ -154,6 +154,25 @@ pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, wan
     Ok(set)
 }
 
+/// A set whose classes are numbers, if `labels` begins with the names of these.
+fn numbered(set: PictureSet, labels: Option<&Labels>, path: &Path) -> Result<PictureSet> {
+    let (Some(known), Some(own)) = (labels, set.labels()) else { return Ok(set) };
+    match own
+        .names()
+        .iter()
+        .zip(known.names().iter().map(Some).chain(std::iter::repeat(None)))
+        .find(|(a, b)| Some(*a) != *b)
+    {
+        None => Ok(set),
+        Some((name, _)) => Err(TrainError::Examples {
+            what: path.display().to_string(),
+            got: format!("class `{name}`"),
+            wanted: format!("the classes there are, in their order: {}", known.names().join(", ")),
+            hint: "the numbers in these files mean other classes than those of the model".into(),
+        }),
+    }
+}
+
 /// The tar files of a folder, sorted.
 fn tars(path: &Path) -> Vec<PathBuf> {
     let all = path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
@@ -169,7 +188,8 @@ fn split(set: &PictureSet, seed: u64) -> Result<(PictureSet, PictureSet)> {
             what: set.records().first().map_or(String::new(), |r| r.name.clone()),
             got: format!("{} pictures", set.len()),
             wanted: format!("at least {}, of which every tenth is for evaluation", 2 * HELD),
-            hint: "give more data, or some for evaluation: --eval".into(),
+            hint: "give more data, or pictures for evaluation of their own: --eval, in pretraining data.validation"
+                .into(),
         });
     }
     let order = Permutation::new(set.len() as u64, random::key(seed, 0));

@@ -107,7 +107,12 @@ pub(crate) fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn pictures(args: &ClassifyArgs, dir: &Path) -> anyhow::Result<ExitCode> {
-    let of_texts = [("--pair", args.pair), ("--data", args.data.given()), ("--function", args.function.is_some())];
+    let of_texts = [
+        ("--pair", args.pair),
+        ("--data", !args.data.data.is_empty()),
+        ("--field", args.data.field.is_some()),
+        ("--function", args.function.is_some()),
+    ];
     if let Some((flag, _)) = of_texts.into_iter().find(|(_, given)| *given) {
         return Err(output::Usage(format!("{flag}: has no use for a model of pictures")).into());
     }

@@ -6,12 +6,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use bedstone_infer::tasks::{
     Labels,
     draw::{LabelledBox, draw_boxes},
     vision::Detected,
 };
+use bedstone_run::files::FileError;
 use clap::Args;
 use serde_json::json;
 
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     let model = vision_model(&dir, args.runtime.runtime()?)?;
     let labels = Labels::of(model.model.config())?;
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+        std::fs::create_dir_all(out).map_err(FileError::at(out, "make the folder"))?;
     }
     let mut taken = BTreeSet::new();
     each_group(&paths, |paths, pictures| {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bedstone_hub::Want;
-use bedstone_infer::tasks::embed::{Embeddings, Pooling, SentenceConfig, SentenceEncoder, is_sentence_transformer};
+use bedstone_infer::tasks::{
+    embed::{Embeddings, Pooling, SentenceConfig, SentenceEncoder, is_sentence_transformer},
+    vision::PicturePooling,
+};
 use bedstone_models::checkpoint::{Dtype, NamedTensor, TensorData, write_safetensors_file};
 use bedstone_run::dir::model_folder;
 use clap::{Args, ValueEnum};
@@ -30,8 +33,9 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "A checkpoint of sentence-transformers says itself how it pools; any other encoder gives the mean of its \
-    last states.\n--out FILE.safetensors holds `embeddings` [N, D], --out FILE.jsonl and the standard output one object a \
-    text."
+    last states. A model of pictures gives its summary, or the last state of its class token; a masked autoencoder sees \
+    whole pictures.\n--out FILE.safetensors holds `embeddings` [N, D] in the order of what was given, folders sorted by \
+    name; --out FILE.jsonl and the standard output hold one object a text or picture."
 )]
 pub(crate) struct EmbedArgs {
     /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
@@ -164,17 +168,24 @@ fn pictures(args: &EmbedArgs, dir: &Path, format: Format) -> anyhow::Result<Exit
     let of_texts = [
         ("--text", !args.text.is_empty()),
         ("--field", args.field.is_some()),
-        ("--pooling", args.pooling.is_some()),
         ("--prompt-name", args.prompt_name.is_some()),
     ];
     if let Some((flag, _)) = of_texts.into_iter().find(|(_, given)| *given) {
         return Err(Usage(format!("{flag}: has no use for a model of pictures")).into());
     }
+    let pooling = match args.pooling {
+        None => PicturePooling::Auto,
+        Some(PoolingArg::Cls) => PicturePooling::Cls,
+        Some(PoolingArg::Mean) => PicturePooling::Mean,
+        Some(PoolingArg::Max | PoolingArg::Lasttoken) => {
+            return Err(Usage("--pooling: wanted cls or mean for a model of pictures".into()).into());
+        }
+    };
     let paths = listed(&args.files)?;
     let model = vision_body(dir, args.runtime.runtime()?)?;
     let mut all: Vec<Vec<f32>> = Vec::with_capacity(paths.len());
     each_group(&paths, |_, pictures| {
-        all.extend(model.vision().embed(pictures)?);
+        all.extend(model.vision().embed(pictures, pooling)?);
         Ok(())
     })?;
     let width = all.first().map_or(0, Vec::len);

@@ -132,8 +132,15 @@ fn encoder_model(model: &Path, runtime: Runtime) -> anyhow::Result<EncoderModel>
 
 /// Says which tensors of a checkpoint were not used.
 fn unused(dir: &Path, report: &LoadReport) {
+    /// As many names say what kind they are.
+    const NAMED: usize = 6;
     if !report.unused.is_empty() {
-        output::note(format!("note: {}: tensors not used: {}", dir.display(), report.unused.join(", ")));
+        let named = report.unused.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = match report.unused.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        output::note(format!("note: {}: tensors not used: {named}{more}", dir.display()));
     }
 }
 

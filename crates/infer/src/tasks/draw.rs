@@ -17,8 +17,8 @@ pub struct LabelledBox {
 /// Pixels of a letter's side, before it is enlarged.
 const LETTER: usize = 8;
 
-/// Draws boxes in their order, later ones over earlier ones. Lines and letters grow with the picture; what lies outside
-/// is left out.
+/// Draws boxes in their order, later ones over earlier ones, and all labels over them, each where it covers no later one if there is
+/// such a place. Lines and letters grow with the picture; what lies outside is left out.
 pub fn draw_boxes(picture: &mut Picture, boxes: &[LabelledBox]) {
     let scale = (picture.width().min(picture.height()) / 240).max(1);
     for one in boxes {
@@ -29,20 +29,39 @@ pub fn draw_boxes(picture: &mut Picture, boxes: &[LabelledBox]) {
         fill(picture, [left, bottom - line, right, bottom], colour);
         fill(picture, [left, top, left + line, bottom], colour);
         fill(picture, [right - line, top, right, bottom], colour);
-        if !one.label.is_empty() {
-            draw_label(picture, [left, top], &one.label, colour, scale);
-        }
+    }
+    // The last ones have the first choice, and are drawn over the others where there was none.
+    let labelled: Vec<&LabelledBox> = boxes.iter().rev().filter(|one| !one.label.is_empty()).collect();
+    let mut taken: Vec<[isize; 4]> = Vec::new();
+    for one in &labelled {
+        taken.push(place(picture, one, scale, &taken));
+    }
+    for (one, place) in labelled.into_iter().zip(taken).rev() {
+        draw_label(picture, place, &one.label, colour(one.class), scale);
     }
 }
 
-/// Above the box, or within it where there is no room.
-fn draw_label(picture: &mut Picture, [left, top]: [isize; 2], label: &str, colour: [u8; 3], scale: usize) {
+/// Left, top, right and bottom of a label: above its box, else within it at the top, at the bottom, or below it.
+fn place(picture: &Picture, one: &LabelledBox, scale: usize, taken: &[[isize; 4]]) -> [isize; 4] {
     let (letter, gap) = ((LETTER * scale) as isize, scale as isize);
-    let width = label.chars().count() as isize * letter + 2 * gap;
+    let [left, top, _, bottom] = one.bounds.map(|edge| edge.round().clamp(-1e9, 1e9) as isize);
+    let width = one.label.chars().count() as isize * letter + 2 * gap;
     let height = letter + 2 * gap;
     let x = left.min(picture.width() as isize - width).max(0);
-    let y = if top >= height { top - height } else { top.max(0) };
-    fill(picture, [x, y, x + width, y + height], colour);
+    let lowest = picture.height() as isize - height;
+    let places = [top - height, top, bottom - height, bottom];
+    let at = |y: isize| [x, y, x + width, y + height];
+    let free = |y: &isize| {
+        let [l, t, r, b] = at(*y);
+        (0..=lowest).contains(y) && !taken.iter().any(|o| l < o[2] && o[0] < r && t < o[3] && o[1] < b)
+    };
+    let usual = if top >= height { top - height } else { top.max(0) };
+    at(places.into_iter().find(free).unwrap_or(usual))
+}
+
+fn draw_label(picture: &mut Picture, [x, y, right, bottom]: [isize; 4], label: &str, colour: [u8; 3], scale: usize) {
+    let (letter, gap) = ((LETTER * scale) as isize, scale as isize);
+    fill(picture, [x, y, right, bottom], colour);
     let brightness = 299 * u32::from(colour[0]) + 587 * u32::from(colour[1]) + 114 * u32::from(colour[2]);
     let ink = if brightness > 140_000 { [0; 3] } else { [255; 3] };
     for (number, character) in label.chars().enumerate() {
@@ -119,6 +138,20 @@ mod tests {
         let bits: u32 = glyph('a').iter().map(|row| row.count_ones()).sum();
         assert_eq!(ink.count() as u32, bits);
         assert_eq!(picture.pixel(10, 19), [7; 3]);
+    }
+
+    #[test]
+    fn labels_make_room_for_each_other() {
+        let picture = Picture::filled(100, 100, [0; 3]);
+        let boxes: Vec<LabelledBox> = (0..4).map(|i| one([10.0 + i as f32, 40.0, 60.0, 70.0], "ab")).collect();
+        let mut taken = Vec::new();
+        for one in &boxes {
+            taken.push(place(&picture, one, 1, &taken));
+        }
+        let tops: Vec<isize> = taken.iter().map(|t| t[1]).collect();
+        assert_eq!(tops, [30, 40, 60, 70]);
+        // Where all is taken the usual place is.
+        assert_eq!(place(&picture, &boxes[0], 1, &taken)[1], 30);
     }
 
     #[test]

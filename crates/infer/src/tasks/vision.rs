@@ -28,6 +28,18 @@ pub struct Classified {
     pub score: f32,
 }
 
+/// What becomes the vector of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PicturePooling {
+    /// What the model's summary gives, or its class token's last state.
+    #[default]
+    Auto,
+    /// The class token's last state.
+    Cls,
+    /// The mean of the last states of patches.
+    Mean,
+}
+
 /// An object in a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detected {
@@ -74,10 +86,10 @@ impl Vision<'_> {
         Err(InferError::OtherClass { path, task, got, command })
     }
 
-    /// The outputs for pixels.
+    /// The outputs for pixels; a masked autoencoder sees all of them.
     pub fn outputs(&self, pixels: &Pixels) -> Result<Outputs> {
         let mut inputs = inputs(pixels, 0..pixels.count);
-        inputs.interpolate_pos_encoding = true;
+        (inputs.interpolate_pos_encoding, inputs.unmasked) = (true, true);
         let mut ctx = Ctx::inference(self.model.env(self.runtime.isa, self.runtime.precision));
         Ok(self.model.forward(&inputs, &mut ctx)?)
     }
@@ -143,16 +155,36 @@ impl Vision<'_> {
         Ok(found)
     }
 
-    /// A vector for each picture: what the model's summary gives, or its class token's last state.
-    pub fn embed(&self, pictures: &[Picture]) -> Result<Vec<Vec<f32>>> {
+    /// A vector for each picture.
+    ///
+    /// # Errors
+    ///
+    /// The model has a head, or no class token where its state is wanted.
+    pub fn embed(&self, pictures: &[Picture], pooling: PicturePooling) -> Result<Vec<Vec<f32>>> {
         self.need("give vectors of pictures", Class::Base)?;
-        let out = self.outputs(&self.processor.batch(pictures)?)?;
-        if let Some(summary) = out.get("pooler_output") {
+        let pixels = self.processor.batch(pictures)?;
+        let out = self.outputs(&pixels)?;
+        if let (PicturePooling::Auto, Some(summary)) = (pooling, out.get("pooler_output")) {
             return Ok(summary.f32s().chunks_exact(summary.shape().width().max(1)).map(<[f32]>::to_vec).collect());
         }
         let states = out.need("last_hidden_state")?;
         let [_, t, c] = states.dims("last_hidden_state")?;
-        Ok(states.f32s().chunks_exact((t * c).max(1)).map(|picture| picture[..c].to_vec()).collect())
+        let pictures = states.f32s().chunks_exact((t * c).max(1));
+        if pooling != PicturePooling::Mean {
+            return Ok(pictures.map(|picture| picture[..c].to_vec()).collect());
+        }
+        let patch = self.model.info().image.map_or([1; 2], |image| image.patch.map(|side| side.max(1)));
+        let patches = (pixels.height / patch[0]) * (pixels.width / patch[1]);
+        // A detector's tokens stand behind the patches, all others before them.
+        let first = if self.model.architecture().model_type == "yolos" { 1 } else { t.saturating_sub(patches) };
+        let mean = |picture: &[f32]| {
+            let mut sum = vec![0.0f32; c];
+            let rows = picture[first * c..].chunks_exact(c).take(patches);
+            rows.for_each(|row| sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
+            sum.iter_mut().for_each(|x| *x /= patches.max(1) as f32);
+            sum
+        };
+        Ok(pictures.map(mean).collect())
     }
 }
 

@@ -61,6 +61,8 @@ pub struct RunDir {
     notes: Vec<String>,
     // What opening made, which nobody misses if no run begins in it.
     made: Option<PathBuf>,
+    // Nor if it failed before there was anything to go on from.
+    abandoned: bool,
     _lock: Lock,
 }
 
@@ -68,7 +70,7 @@ impl Drop for RunDir {
     fn drop(&mut self) {
         // Refused data or settings leave nothing behind that a later run might find.
         if let Some(made) = &self.made
-            && has_begun(self.path()).is_ok_and(|begun| !begun)
+            && (self.abandoned || has_begun(self.path()).is_ok_and(|begun| !begun))
         {
             // Nothing depends on it.
             let _ = fs::remove_dir_all(made);
@@ -158,7 +160,17 @@ impl RunDir {
         fs::create_dir_all(&training).map_err(FileError::at(&training, "make the folder"))?;
         let lock = Lock::take(path, &layout.lock())?;
         let notes = lock.note.clone().into_iter().collect();
-        Ok(Self { layout, disk, keep: Keep::default(), latest: None, stale: Vec::new(), notes, made, _lock: lock })
+        Ok(Self {
+            layout,
+            disk,
+            keep: Keep::default(),
+            latest: None,
+            stale: Vec::new(),
+            notes,
+            made,
+            abandoned: false,
+            _lock: lock,
+        })
     }
 
     fn remove_leftovers(&self) -> Result<(), FileError> {
@@ -193,6 +205,11 @@ impl RunDir {
     /// The committed checkpoint, checked anew.
     pub fn open_latest(&self, verify: Verify) -> Result<Option<Checkpoint>, DirError> {
         Checkpoint::open(self.path(), verify)
+    }
+
+    /// The run has failed. If there is no checkpoint to go on from and the directory was made for it, it goes.
+    pub fn abandon(&mut self) {
+        self.abandoned = self.latest.is_none();
     }
 
     /// What the user should be told about opening: no locks here, checkpoints not used.

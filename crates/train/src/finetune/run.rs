@@ -87,7 +87,8 @@ pub(super) fn learn(
             }
             None => Learner::new(&fit, seed, started),
         };
-        let ended = learner.learn(&fit, runtime, (train, eval), &mut tuning, progress, interrupt)?;
+        let learned = learner.learn(&fit, runtime, (train, eval), &mut tuning, progress, interrupt);
+        let ended = learned.inspect_err(|_| tuning.run.abandon())?;
         if ended == Ended::Interrupted {
             let so_far = match learner.seat.best.clone() {
                 Some(best) => best,

@@ -48,6 +48,8 @@ const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
             "detect.bbox_loss_coefficient",
             "detect.giou_loss_coefficient",
             "data.classes",
+            "data.images",
+            "data.eval_images",
         ],
         "there are no boxes",
     ),
@@ -96,6 +98,15 @@ pub(super) fn run(
     let mixes = r.augment.mix();
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
     let Sets { train, eval, name } = sets(&r.data, want, t.seed)?;
+    if want == Want::Objects && r.data.train.is_some() && train.records().iter().all(|p| p.target.objects().is_empty())
+    {
+        return Err(TrainError::Examples {
+            what: name,
+            got: "no boxes".into(),
+            wanted: "objects to learn to find".into(),
+            hint: "`annotations` of COCO hold them: image_id, category_id, bbox".into(),
+        });
+    }
     let fields = fields(dir, &recipe, request.task, &train)?;
     let start = |seed| {
         let (mut model, mut report) = transfer(dir, class, &fields, seed)?;

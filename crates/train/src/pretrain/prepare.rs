@@ -60,6 +60,11 @@ impl Run {
             progress.note(&format!("resumed after step {}", old.step));
             state = old;
         }
+        if t.warmup >= t.steps && saved.is_none() {
+            let (warmup, steps) = (t.warmup, t.steps);
+            progress
+                .note(&format!("train.warmup is {warmup} of {steps} steps: the learning rate never reaches train.lr"));
+        }
         // Before there is a log: data that cannot be used leaves no run behind.
         material.start(state.cursor)?;
         let log = match &saved {

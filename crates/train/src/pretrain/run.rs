@@ -68,6 +68,15 @@ struct StepLine {
 impl Run {
     /// Trains to the end, or until the user stops it.
     pub(super) fn train(mut self, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
+        let trained = self.steps(progress, interrupt);
+        // The log of a run that came to nothing shows how; data that cannot be read leaves nothing behind.
+        if trained.as_ref().is_err_and(|e| !matches!(e, TrainError::NotFiniteFresh { .. })) {
+            self.dir.abandon();
+        }
+        trained
+    }
+
+    fn steps(&mut self, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
         let t = self.train.clone();
         let schedule =
             Schedule { kind: t.schedule, lr: t.lr, min_lr: t.min_lr, warmup: t.warmup, steps: t.steps, decay: t.decay };
@@ -260,7 +269,7 @@ impl Run {
         Ok(())
     }
 
-    fn interrupted(mut self, progress: &mut dyn Progress) -> Result<Report> {
+    fn interrupted(&mut self, progress: &mut dyn Progress) -> Result<Report> {
         // Between two checkpoints; right after one there is nothing to save.
         if self.dir.step() != Some(self.state.step) && self.state.step > 0 {
             self.check_finite(None)?;

@@ -41,9 +41,9 @@ pub(crate) struct EvalArgs {
     /// Tokens a window [default: as many as the model takes, at most 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// Windows that go through the model at a time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
+    /// Windows that go through the model at a time [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
     /// Where tokens are kept [default: the user's cache directory]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -87,10 +87,16 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         ("--restrict", args.restrict.is_some(), task == TaskArg::Analogy),
         ("--set", !args.set.is_empty(), !words),
         ("--confusion", args.confusion.is_some(), classes),
+        ("--context", args.context.is_some(), false),
+        ("--batch", args.batch.is_some(), false),
+        ("--cache", args.cache.is_some(), false),
     ] {
         if given && !of_use {
             return Err(Usage(format!("{flag}: has no use for --task {name}")).into());
         }
+    }
+    if let Some(path) = args.confusion.as_ref().filter(|path| path.extension().is_none_or(|e| e != "svg")) {
+        return Err(Usage(format!("--confusion {}: wanted a name that ends with .svg", path.display())).into());
     }
     let on = |task: Task| task::run(args, data, task);
     match task {

@@ -28,6 +28,11 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
         args.set.iter().map(|set| Setting::parse(set)).collect::<Result<_, _>>().map_err(TrainError::from)?;
     let runtime = args.runtime.runtime()?;
     if let Some(dir) = vision_folder(&args.model)? {
+        if !matches!(task, Task::Classify | Task::Detect) {
+            let text =
+                format!("--task {}: {} is a model of pictures: classify or detect", task.name(), args.model.display());
+            return Err(output::Usage(text).into());
+        }
         let report = measure_pictures(&vision_model(&dir, runtime)?, task, data, &settings)?;
         return tell(args, data, &report);
     }

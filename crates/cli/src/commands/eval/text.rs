@@ -29,7 +29,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
         None => limit.min(1024),
     };
     output::note(format!("tokens: in {}", shards.dir.display()));
-    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch as usize, 0)?;
+    let e = evaluate(&model.model, model.runtime, &shards.train, context, args.batch.unwrap_or(8).into(), 0)?;
     if !e.loss.is_finite() {
         anyhow::bail!("{}: the loss is {}: the weights are damaged", args.model.display(), e.loss);
     }
