@@ -91,6 +91,10 @@ fn by_factors() {
     assert!(!p.names("merged").contains(&"adapter_config.json".to_owned()));
     p.done(&format!("{line} --out adapter --set lora.save=adapter"));
     assert!(!p.names("adapter").contains(&"model.safetensors".to_owned()));
+    let shown = p.done("inspect adapter").stdout;
+    assert!(shown.contains("adapter          of rank ") && shown.contains("bert-seqcls"), "{shown}");
+    let card = p.text("adapter/README.md");
+    assert!(card.contains("PeftModel.from_pretrained(base, DIR)"), "{card}");
     let config = p.text("adapter/adapter_config.json");
     assert!(config.contains("\"peft_type\": \"LORA\"") && config.contains("attention.self.query"), "{config}");
     // Both are the same model.

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use bedstone_data::tokenizer::Tokenizer;
 use bedstone_hub::Want;
 use bedstone_models::{
@@ -37,7 +38,12 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let model = locate(&args.dir, Want::Model)?;
     let dir = model_folder(&model)?;
     let config = ConfigFile::open(&dir)?;
-    let files = WeightFiles::open(&dir)?;
+    // The factors of a low-rank adapter, which belong to another checkpoint.
+    let adapter = dir.join("adapter_config.json");
+    let files = match adapter.is_file() {
+        true => WeightFiles::open(dir.join("adapter_model.safetensors"))?,
+        false => WeightFiles::open(&dir)?,
+    };
     let summary = files.summary();
     let architecture = Architecture::of(&config);
     let training = Checkpoint::open(&model, Verify::Sizes)?;
@@ -68,6 +74,12 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             format!("{} for weights, gradients and optimizer, plus activations", units::bytes(16 * summary.parameters)),
         ),
     ];
+    if adapter.is_file() {
+        let text = std::fs::read(&adapter).with_context(|| adapter.display().to_string())?;
+        let of: Value = serde_json::from_slice(&text).with_context(|| adapter.display().to_string())?;
+        let base = of["base_model_name_or_path"].as_str().unwrap_or("an unknown model");
+        rows.push(("adapter", json!({"base": base, "r": of["r"]}), format!("of rank {}, for {base}", of["r"])));
+    }
     let of_pictures = architecture.as_ref().is_ok_and(|(a, _)| a.takes_pictures());
     match &tokenizer {
         _ if of_pictures => {

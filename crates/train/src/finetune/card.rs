@@ -79,13 +79,34 @@ impl Use {
     }
 }
 
-/// `README.md` of the checkpoint; `data` is the training data's name, `best` the evaluation that the model is of, if there was one.
-pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, best: Option<&Best>) -> String {
+/// How Python opens factors: with the model that they belong to, under the adapter's configuration.
+fn python_of_adapter(class: &str, base: &str) -> String {
+    format!(
+        "from peft import PeftModel\nfrom transformers import AutoConfig, {class}\n\
+         config = AutoConfig.from_pretrained(DIR)\n\
+         base = {class}.from_pretrained({base:?}, config=config, ignore_mismatched_sizes=True)\n\
+         model = PeftModel.from_pretrained(base, DIR)"
+    )
+}
+
+/// `README.md` of the checkpoint, of an `adapter` or of the whole model; `data` is the training data's name, `best` the evaluation that it
+/// is of, if there was one.
+pub(super) fn card(
+    model: &Model,
+    adapter: bool,
+    request: &FinetuneRequest<'_>,
+    data: &str,
+    best: Option<&Best>,
+) -> String {
     let pictures = model.architecture().takes_pictures();
     let usage = Use::of(request.task, pictures);
     let Use { library, pipeline, command, .. } = usage;
     let row = |(name, value): &(Cow<'static, str>, f64)| format!("| {name} | {value:.4} |\n");
     let scores: String = best.iter().flat_map(|best| &best.scores.0).map(row).collect();
+    let python = match adapter {
+        true => python_of_adapter(model.class_name(), request.name),
+        false => usage.python(request.task, pictures),
+    };
     let step = best.map_or("none yet".to_owned(), |best| best.step.to_string());
     format!(
         "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags: [bedstone]\n---\n\n\
@@ -98,6 +119,6 @@ pub(super) fn card(model: &Model, request: &FinetuneRequest<'_>, data: &str, bes
         units::count(model.params().numel() as u64),
         request.name,
         step,
-        usage.python(request.task, pictures),
+        python,
     )
 }

@@ -167,7 +167,7 @@ impl Output<'_> {
             }
         }
         (self.save)(model, dir)?;
-        let card = card(model, self.request, &self.data, best);
+        let card = card(model, self.adapter.is_some(), self.request, &self.data, best);
         for (name, text) in [("README.md", &card), (RECIPE, &self.recipe)] {
             let path = dir.join(name);
             fs::write(&path, text).map_err(FileError::at(&path, "write"))?;
