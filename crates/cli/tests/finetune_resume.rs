@@ -99,9 +99,8 @@ fn interrupted() {
     let e = ended(child.wait_with_output().unwrap());
     assert_eq!((e.code, &e.stdout[..]), (Some(130), "run\n"), "{}", e.stderr);
     let step = p.latest("run").unwrap().replace("step-", "");
-    let want = format!(
-        "stopped after step {step}: the best model so far was kept; go on with: bedstone finetune --out run --resume"
-    );
+    let want =
+        format!("stopped after step {step}: not evaluated yet; go on with: bedstone finetune --out run --resume");
     assert_eq!(e.stderr.lines().last(), Some(&want[..]));
     p.done("classify run 'good day'");
     refused(
@@ -113,10 +112,43 @@ fn interrupted() {
     refused(&p, "finetune --resume --out run --task tag", 1, "task was classify, now tag");
     let whole = p.read("train.tsv");
     p.write("train.tsv", texts(60));
-    refused(&p, "finetune --resume --out run", 1, "hint: give the same data as before");
+    refused(&p, "finetune --resume --out run", 1, "hint: give the same data and model as before");
     p.write("train.tsv", whole);
     p.done("finetune --resume --out run");
     assert!(p.read("run/model.safetensors") == p.read("calm/model.safetensors"));
+}
+
+/// What is left to do when all is written, and when nothing is.
+#[test]
+fn at_both_ends() {
+    let p = Place::new();
+    p.write("train.tsv", texts(80));
+    let line = format!(
+        "{FIXTURES}/bert-seqcls --task classify --data train.tsv --epochs 9 --seeds 2 --set train.batch=4 --set train.lr=1e-3 \
+         --set train.patience=2"
+    );
+    check_killed(&p, &line, &["model.safetensors", "README.md"]);
+    // Killed before the mark that it is finished.
+    std::fs::remove_file(p.path("run/training/finished")).unwrap();
+    let e = p.done("finetune --resume --out run");
+    assert!(e.stderr.contains(" over 2 seeds\n"), "{}", e.stderr);
+    let e = p.done("finetune --resume --out run");
+    assert!(e.stderr.starts_with("run: everything is done\n"), "{}", e.stderr);
+    // Killed before the first checkpoint.
+    let early =
+        format!("finetune {} --set train.evaluations=0 --out early", line.replace(" --set train.patience=2", ""));
+    let mut child = p.spawn(&mut p.command(&early));
+    wait_until("it has begun", || {
+        p.path("early/training/begun.json").exists() && p.path("early/training/log.jsonl").exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    if p.latest("early").is_none() {
+        refused(&p, "finetune --resume --out early --task tag", 1, "task was classify, now tag");
+        p.done("finetune --resume --out early");
+    }
+    p.done(&early.replace("--out early", "--out late"));
+    assert!(p.read("early/model.safetensors") == p.read("late/model.safetensors"));
 }
 
 #[test]

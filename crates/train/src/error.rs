@@ -189,6 +189,22 @@ pub enum TrainError {
     },
 }
 
+impl TrainError {
+    /// A run that has come to nothing, with the checkpoint to go on from if there is one.
+    pub(crate) fn not_finite(what: &'static str, value: f64, step: u64, data: String, checkpoint: Option<u64>) -> Self {
+        match checkpoint {
+            Some(checkpoint) => TrainError::NotFinite { step, what, value, data, checkpoint },
+            None => TrainError::NotFiniteFresh { step, what, value, data },
+        }
+    }
+
+    /// Whether a run that ends so before its first checkpoint has nothing that anyone would look at or go on with: its data or its
+    /// settings are wrong.
+    pub(crate) fn refuses(&self) -> bool {
+        !matches!(self, TrainError::Run(_) | TrainError::NotFinite { .. } | TrainError::NotFiniteFresh { .. })
+    }
+}
+
 /// The path, where the reason does not begin with it.
 fn prefix(path: &std::path::Path, reason: &str) -> String {
     let path = path.display().to_string();

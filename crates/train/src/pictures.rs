@@ -154,17 +154,18 @@ pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, wan
     Ok(set)
 }
 
-/// A set whose classes are numbers, if `labels` begins with the names of these.
+/// A set whose classes are numbers, with the names that `labels` has for them: the set's own, or none that say anything.
 fn numbered(set: PictureSet, labels: Option<&Labels>, path: &Path) -> Result<PictureSet> {
     let (Some(known), Some(own)) = (labels, set.labels()) else { return Ok(set) };
-    match own
-        .names()
-        .iter()
-        .zip(known.names().iter().map(Some).chain(std::iter::repeat(None)))
-        .find(|(a, b)| Some(*a) != *b)
-    {
-        None => Ok(set),
-        Some((name, _)) => Err(TrainError::Examples {
+    let fits = |(i, own): &(usize, &String)| {
+        known
+            .names()
+            .get(*i)
+            .is_some_and(|name| name == *own || *name == format!("LABEL_{i}") || *name == i.to_string())
+    };
+    match own.names().iter().enumerate().find(|class| !fits(class)) {
+        None => Ok(set.with_labels(known.clone())?),
+        Some((_, name)) => Err(TrainError::Examples {
             what: path.display().to_string(),
             got: format!("class `{name}`"),
             wanted: format!("the classes there are, in their order: {}", known.names().join(", ")),

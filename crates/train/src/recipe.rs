@@ -219,6 +219,8 @@ pub struct EvaluateConfig {
 pub(crate) const FREE_KEYS: &[&str] = &[
     "data.cache",
     "train.gradient_checkpointing",
+    // What it comes to is compared by itself.
+    "train.precision",
     "train.evaluate_every",
     "train.checkpoint_every",
     "train.keep",

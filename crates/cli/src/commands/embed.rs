@@ -183,6 +183,10 @@ fn pictures(args: &EmbedArgs, dir: &Path, format: Format) -> anyhow::Result<Exit
     };
     let paths = listed(&args.files)?;
     let model = vision_body(dir, args.runtime.runtime()?)?;
+    let kind = model.model.architecture().model_type;
+    if pooling != PicturePooling::Auto && ["detr", "resnet"].contains(&kind) {
+        return Err(Usage(format!("--pooling: a {kind} has no tokens of patches")).into());
+    }
     let mut all: Vec<Vec<f32>> = Vec::with_capacity(paths.len());
     each_group(&paths, |_, pictures| {
         all.extend(model.vision().embed(pictures, pooling)?);

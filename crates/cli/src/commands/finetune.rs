@@ -176,7 +176,8 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
             (model.as_ref().map_or(name, |model| model.display().to_string()), task.map_or(of_run, Task::from))
         }
     };
-    let model = locate_until(Path::new(&name), Want::Model, &interrupt)?;
+    let path = args.model.as_deref().unwrap_or(Path::new(&name));
+    let model = locate_until(path, Want::Model, &interrupt)?;
     let request = FinetuneRequest {
         model: &model,
         name: &name,
@@ -206,7 +207,8 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     }
     if report.outcome == Ending::Interrupted {
         let go_on = format!("go on with: bedstone finetune --out {} --resume", report.dir.display());
-        output::note(format!("stopped after step {}: the best model so far was kept; {go_on}", report.step));
+        let kept = if report.scores.is_empty() { "not evaluated yet" } else { "the best model so far was kept" };
+        output::note(format!("stopped after step {}: {kept}; {go_on}", report.step));
         return Ok(output::interrupted());
     }
     Ok(ExitCode::SUCCESS)

@@ -159,7 +159,7 @@ impl Vision<'_> {
     ///
     /// # Errors
     ///
-    /// The model has a head, or no class token where its state is wanted.
+    /// The model has a head.
     pub fn embed(&self, pictures: &[Picture], pooling: PicturePooling) -> Result<Vec<Vec<f32>>> {
         self.need("give vectors of pictures", Class::Base)?;
         let pixels = self.processor.batch(pictures)?;
@@ -180,8 +180,9 @@ impl Vision<'_> {
         let mean = |picture: &[f32]| {
             let mut sum = vec![0.0f32; c];
             let rows = picture[first * c..].chunks_exact(c).take(patches);
+            let count = rows.len().max(1) as f32;
             rows.for_each(|row| sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
-            sum.iter_mut().for_each(|x| *x /= patches.max(1) as f32);
+            sum.iter_mut().for_each(|x| *x /= count);
             sum
         };
         Ok(pictures.map(mean).collect())

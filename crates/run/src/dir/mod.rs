@@ -72,8 +72,11 @@ impl Drop for RunDir {
         if let Some(made) = &self.made
             && (self.abandoned || has_begun(self.path()).is_ok_and(|begun| !begun))
         {
-            // Nothing depends on it.
-            let _ = fs::remove_dir_all(made);
+            // Nothing depends on it; what others have put beside it stays.
+            let _ = fs::remove_dir_all(self.layout.training());
+            if made == self.path() {
+                let _ = fs::remove_dir(made);
+            }
         }
     }
 }
@@ -207,7 +210,7 @@ impl RunDir {
         Checkpoint::open(self.path(), verify)
     }
 
-    /// The run has failed. If there is no checkpoint to go on from and the directory was made for it, it goes.
+    /// The run has failed for good. If there is no checkpoint to go on from and the directory was made for it, it goes.
     pub fn abandon(&mut self) {
         self.abandoned = self.latest.is_none();
     }

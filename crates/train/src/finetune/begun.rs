@@ -1,11 +1,15 @@
 //! A fine-tuning that goes on: what there is of it, and whether it would end with the bits of an undisturbed one.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use bedstone_run::{
     Checkpoint, Ending, Layers, Progress, Recipe, Resume, RunDir, Start, Verify,
     begin::{RECIPE, changed},
-    dir::last_run,
+    dir::{DirError, RUNS, last_run, model_folder},
+    files::FileError,
 };
 use serde::de::DeserializeOwned;
 
@@ -18,25 +22,61 @@ use super::{
 use crate::{Result, TrainError};
 
 /// Keys that a resumed run may change: they decide no bit of the weights.
-const FREE_KEYS: &[&str] = &["train.gradient_checkpointing", "train.checkpoint_every"];
+const FREE_KEYS: &[&str] = &[
+    "train.gradient_checkpointing",
+    "train.checkpoint_every",
+    // What it comes to is compared by itself.
+    "train.precision",
+];
+
+/// What a run without a checkpoint began as, beside its recipe.
+pub(super) fn begun_with(run: &Path) -> PathBuf {
+    run.join("training").join("begun.json")
+}
+
+/// A hash of what is in files.
+///
+/// # Errors
+///
+/// One cannot be read.
+pub(super) fn hash_of_files<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Result<String> {
+    let mut hash = blake3::Hasher::new();
+    for path in files {
+        let mut file = File::open(path).map_err(FileError::at(path, "read it"))?;
+        hash.update_reader(&mut file).map_err(FileError::at(path, "read it"))?;
+    }
+    Ok(hash.finalize().to_hex().to_string())
+}
+
+/// The hash of data, which is given, and of the checkpoint that is fine-tuned.
+pub(super) fn material(data: &str, model: &Path) -> Result<String> {
+    let dir = model_folder(model)?;
+    let is_weights = |path: &PathBuf| path.extension().is_some_and(|e| e == "safetensors" || e == "bin");
+    let entries = dir.read_dir().map_err(FileError::at(&dir, "look at it"))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_weights).collect();
+    files.sort();
+    Ok(format!("{data} {}", hash_of_files(&files)?))
+}
 
 /// The model, as it was called, and the task of the run in `out`, or of the newest one.
 ///
 /// # Errors
 ///
-/// There is no run, or it has no checkpoint.
+/// There is no run of this kind.
 pub fn begun_finetune(out: Option<&Path>) -> Result<(String, Task)> {
     let dir = match out {
         Some(out) => Some(out.to_owned()),
         None => last_run(NAME)?,
     };
-    let no_run =
-        || bedstone_run::dir::DirError::NoRun { path: dir.clone().unwrap_or_else(|| Path::new("runs").join(NAME)) };
-    let saved = dir.as_ref().map(|dir| Checkpoint::open(dir, Verify::Sizes)).transpose()?.flatten();
-    let saved = saved.ok_or_else(no_run)?;
-    let standing = Standing::load(&saved.state())?;
+    let no_run = || DirError::NoRun { path: dir.clone().unwrap_or_else(|| Path::new(RUNS).join(NAME)) };
+    let dir = dir.as_ref().ok_or_else(no_run)?;
+    let standing = match Checkpoint::open(dir, Verify::Sizes)? {
+        Some(saved) => Standing::load(&saved.state())?,
+        None if begun_with(dir).exists() => Standing::read(&begun_with(dir))?,
+        None => return Err(no_run().into()),
+    };
     let task = Task::by_name(&standing.task).ok_or_else(|| TrainError::State {
-        path: saved.state(),
+        path: dir.clone(),
         reason: format!("its task is `{}`, which is none", standing.task),
     })?;
     Ok((standing.model, task))
@@ -55,8 +95,8 @@ impl Begun {
         if request.start == Start::New {
             return Ok(Begun { run: None, saved: None, finished: false });
         }
-        let bare = request.config.is_none() && request.settings.is_empty();
-        let (run, resume) = RunDir::begin(request.start, request.out, NAME, bare, progress)?;
+        // Model and task say what to learn; without these `begun_finetune` would have found no run.
+        let (run, resume) = RunDir::begin(request.start, request.out, NAME, false, progress)?;
         run.notes().iter().for_each(|note| progress.note(note));
         let saved = match resume {
             Resume::Fresh => None,
@@ -69,11 +109,17 @@ impl Begun {
             }
             None => None,
         };
-        if let Some((saved, standing)) = &saved {
-            let pairs = [("model", &*standing.model, request.name), ("task", &standing.task, request.task.name())];
+        let begun = begun_with(run.path());
+        let before = match &saved {
+            Some((_, standing)) => Some(standing.clone()),
+            None if begun.exists() => Some(Standing::read(&begun)?),
+            None => None,
+        };
+        if let Some(before) = before {
+            let pairs = [("model", &*before.model, request.name), ("task", &before.task, request.task.name())];
             if let Some((what, old, new)) = pairs.into_iter().find(|(_, old, new)| old != new) {
                 return Err(TrainError::OtherBits {
-                    path: saved.path.clone(),
+                    path: run.path().to_owned(),
                     what: format!("{what} was {old}, now {new}"),
                     hint: "give the same, or neither model nor --task",
                 });
@@ -123,23 +169,16 @@ pub(super) fn check_bits(
     old: &Standing,
     new: &Standing,
 ) -> Result<()> {
-    let other = |what: &str, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug, hint| {
-        let what = format!("{what} was {old:?}, now {new:?}");
-        Err(TrainError::OtherBits { path: saved.path.clone(), what, hint })
-    };
-    if old.examples != new.examples {
-        return other(
-            "[examples for training, for evaluation]",
-            &old.examples,
-            &new.examples,
-            "give the same data as before",
-        );
-    }
     let allowed = matches!(request.start, Start::Resume { allow_different_bits: true });
-    let hint = "set BEDSTONE_ISA or train.precision as before, or accept with --allow-different-bits";
-    match () {
-        () if !allowed && old.isa != new.isa => other("instruction set", &old.isa, &new.isa, hint),
-        () if !allowed && old.precision != new.precision => other("precision", &old.precision, &new.precision, hint),
-        () => Ok(()),
-    }
+    let of_machine = "set BEDSTONE_ISA or --precision as before, or accept with --allow-different-bits";
+    let (what, old, new, hint) = match () {
+        // Other data is another run, whatever is allowed.
+        () if old.material != new.material => {
+            ("the hash of data and model", &old.material, &new.material, "give the same data and model as before")
+        }
+        () if !allowed && old.isa != new.isa => ("instruction set", &old.isa, &new.isa, of_machine),
+        () if !allowed && old.precision != new.precision => ("precision", &old.precision, &new.precision, of_machine),
+        () => return Ok(()),
+    };
+    Err(TrainError::OtherBits { path: saved.path.clone(), what: format!("{what} was {old}, now {new}"), hint })
 }

@@ -102,9 +102,9 @@ impl Scores {
         Scores(scores.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 
-    /// The one that judges: larger is better.
+    /// The one that judges: larger is better, and any number better than none.
     pub fn judge(&self) -> f64 {
-        self.0.first().map_or(f64::NEG_INFINITY, |(_, value)| *value)
+        self.0.first().map(|(_, value)| *value).filter(|value| !value.is_nan()).unwrap_or(f64::NEG_INFINITY)
     }
 }
 

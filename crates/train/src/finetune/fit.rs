@@ -4,7 +4,7 @@ use std::{thread::ScopedJoinHandle, time::Instant};
 
 use bedstone_data::sampler::Permutation;
 use bedstone_infer::Runtime;
-use bedstone_kernels::random;
+use bedstone_kernels::{optim::sum_squares, random};
 use bedstone_models::Model;
 use bedstone_run::{Event, Interrupt, Progress, progress};
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,10 @@ pub(crate) trait Keep {
     fn evaluated(&mut self, evaluated: Evaluated<'_>) -> Result<()>;
 
     /// It is time to write what is needed to go on from here.
-    fn checkpoint(&mut self, learner: &mut Learner) -> Result<()>;
+    fn checkpoint(&mut self, learner: &mut Learner, progress: &mut dyn Progress) -> Result<()>;
+
+    /// The step of the last checkpoint, counted through all seeds.
+    fn checkpointed(&self) -> Option<u64>;
 }
 
 /// How learning ended.
@@ -174,14 +177,15 @@ impl Learner {
                 let lr = schedule.at(self.seat.step);
                 let update = Update { lr, clip: config.clip, norm: false };
                 let step = self.seat.step + 1;
-                let check = |done: Done| match done.loss.is_finite() && done.norm.is_finite() {
-                    true => Ok(()),
-                    false => Err(TrainError::NotFiniteFresh {
-                        step,
-                        what: "loss",
-                        value: done.loss,
-                        data: format!("examples {samples:?}"),
-                    }),
+                let checkpoint = keep.checkpointed();
+                let check = |done: Done| {
+                    let wrong = [("loss", done.loss), ("norm of the gradient", done.norm)];
+                    match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
+                        Some((what, value)) => {
+                            Err(TrainError::not_finite(what, value, step, format!("examples {samples:?}"), checkpoint))
+                        }
+                        None => Ok(()),
+                    }
                 };
                 let done = pass.optimize(&mut self.model, &mut self.optimizer, update, check)?;
                 if let Some(average) = &mut self.average {
@@ -215,11 +219,22 @@ impl Learner {
                     n => step.is_multiple_of(n),
                 };
                 if due && step < steps {
-                    keep.checkpoint(self)?;
+                    self.check_finite(runtime, keep)?;
+                    keep.checkpoint(self, progress)?;
                 }
             }
             Ok(Ended::Done)
         })
+    }
+
+    /// An error where the update has ruined the weights: from what is committed a run can go on.
+    fn check_finite(&self, runtime: Runtime, keep: &dyn Keep) -> Result<()> {
+        let squares: f64 = self.model.params().iter().map(|(_, p)| sum_squares(runtime.isa, p.value.f32s())).sum();
+        if squares.is_finite() {
+            return Ok(());
+        }
+        let (what, data) = ("norm of the weights", "the update of this step".into());
+        Err(TrainError::not_finite(what, squares.sqrt(), self.seat.step, data, keep.checkpointed()))
     }
 
     /// The averages are what is judged, and what is kept.

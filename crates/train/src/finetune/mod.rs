@@ -53,8 +53,8 @@ use bedstone_models::{Architecture, LoadReport, Model, checkpoint::ConfigFile, l
 use bedstone_run::{Ending, Interrupt, Progress, Recipe, Setting, Start, dir::model_folder};
 use bedstone_tensor::{Isa, ParamId};
 
-use begun::Begun;
 pub use begun::begun_finetune;
+use begun::{Begun, hash_of_files};
 use data::Setup;
 use examples::{Evaluate, Train};
 pub use examples::{Scores, TaskReport};
@@ -203,8 +203,9 @@ struct Prepared<'a> {
     save: &'a dyn Fn(&Model, &Path) -> Result<()>,
     /// Whether `save` writes the weights, too.
     saves_weights: bool,
-    /// The data in a few words, and the recipe.
+    /// The data in a few words; its hash; the recipe.
     data: String,
+    data_key: String,
     recipe: String,
 }
 
@@ -280,6 +281,7 @@ fn text_run(
         save: &save,
         saves_weights: sentence.is_some(),
         data: data_name,
+        data_key: hash_of_files([&recipe.values.data.train, &recipe.values.data.eval].into_iter().flatten())?,
         recipe: recipe.to_toml(),
     };
     learn(request, begun, prepared, progress, interrupt)

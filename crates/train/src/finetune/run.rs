@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     FinetuneReport, FinetuneRequest, LoraSave, Prepared, Started, adapter,
-    begun::{Begun, check_bits},
+    begun::{Begun, begun_with, check_bits, material},
     card::card,
     examples::{Evaluate, Scores, Train},
     fit::{Ended, Evaluated, Keep, Learner},
@@ -29,13 +29,13 @@ pub(super) fn learn(
     progress: &mut dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<FinetuneReport> {
-    let Prepared { start, first, train, eval, fit, lora, runtime, save, saves_weights, data, recipe } = p;
+    let Prepared { start, first, train, eval, fit, lora, runtime, save, saves_weights, data, data_key, recipe } = p;
     let (train, eval) = (&*train, &*eval);
     tell(&first, train, eval, progress);
     let now = Standing {
         model: request.name.to_owned(),
         task: request.task.name().to_owned(),
-        examples: [train.len(), eval.len()],
+        material: material(&data_key, request.model)?,
         isa: runtime.isa.to_string(),
         precision: runtime.precision.name().to_owned(),
         ..Standing::default()
@@ -47,6 +47,11 @@ pub(super) fn learn(
         }
         None => (None, now),
     };
+    // All of a finished run is there but the mark that it is one.
+    if let (Some(run), true) = (&begun.run, standing.done.len() as u64 >= fit.seeds) {
+        run.finish()?;
+        return Ok(report(run, &standing, standing.done.clone(), Ending::Finished));
+    }
     let kept = match &state {
         Some(state) => standing.kept(state, start, runtime.isa)?,
         None => None,
@@ -57,6 +62,7 @@ pub(super) fn learn(
     };
     if state.is_none() {
         run.keep_recipe(&recipe)?;
+        standing.write(&begun_with(run.path()))?;
     }
     let mut log = Log::create(&run.log())?;
     for evaluation in &standing.history {
@@ -66,7 +72,7 @@ pub(super) fn learn(
     let output = Output { request, data, recipe, adapter, save, saves_weights };
     let seed = fit.seed + standing.done.len() as u64;
     let last = fit.seed + fit.seeds - 1;
-    let mut tuning = Tuning { seed, last, standing, kept, run, log, output, notes: Vec::new() };
+    let mut tuning = Tuning { seed, last, standing, kept, run, log, output, told: Vec::new() };
     // Of the first seed there is a model already.
     let mut first = Some(first).filter(|_| seed == fit.seed);
     for seed in seed..fit.seed + fit.seeds {
@@ -88,29 +94,24 @@ pub(super) fn learn(
             None => Learner::new(&fit, seed, started),
         };
         let learned = learner.learn(&fit, runtime, (train, eval), &mut tuning, progress, interrupt);
-        let ended = learned.inspect_err(|_| tuning.run.abandon())?;
+        let ended = learned.inspect_err(|e| {
+            if e.refuses() {
+                tuning.run.abandon();
+            }
+        })?;
         if ended == Ended::Interrupted {
-            let so_far = match learner.seat.best.clone() {
-                Some(best) => best,
-                None => {
-                    learner.swap();
-                    let report = eval.report(&learner.model, runtime)?;
-                    learner.swap();
-                    report.scores
-                }
-            };
-            tuning.commit(&mut learner, true)?;
-            let mut scores = tuning.standing.done.clone();
-            scores.push((seed, so_far));
-            return Ok(tuning.report(scores, Ending::Interrupted, progress));
+            tuning.commit(&mut learner, true, progress)?;
+            let so_far = learner.seat.best.map(|best| (seed, best));
+            let scores = tuning.standing.done.iter().cloned().chain(so_far).collect();
+            return Ok(report(&tuning.run, &tuning.standing, scores, Ending::Interrupted));
         }
         tuning.standing.done.push((seed, learner.seat.best.clone().unwrap_or_default()));
         tuning.standing.before += learner.seat.step;
-        tuning.commit(&mut learner, false)?;
+        tuning.commit(&mut learner, false, progress)?;
     }
     tuning.run.finish()?;
     let scores = tuning.standing.done.clone();
-    Ok(tuning.report(scores, Ending::Finished, progress))
+    Ok(report(&tuning.run, &tuning.standing, scores, Ending::Finished))
 }
 
 /// What is worth knowing before the first step.
@@ -188,7 +189,7 @@ struct Tuning<'a> {
     log: Log,
     output: Output<'a>,
     /// What commits had to say.
-    notes: Vec<String>,
+    told: Vec<String>,
 }
 
 impl Keep for Tuning<'_> {
@@ -204,14 +205,18 @@ impl Keep for Tuning<'_> {
         Ok(())
     }
 
-    fn checkpoint(&mut self, learner: &mut Learner) -> Result<()> {
-        self.commit(learner, true)
+    fn checkpoint(&mut self, learner: &mut Learner, progress: &mut dyn Progress) -> Result<()> {
+        self.commit(learner, true, progress)
+    }
+
+    fn checkpointed(&self) -> Option<u64> {
+        self.run.step()
     }
 }
 
 impl Tuning<'_> {
     /// Commits the best model so far, with what is needed to go on with `learner`, or behind it with the next seed.
-    fn commit(&mut self, learner: &mut Learner, inside: bool) -> Result<()> {
+    fn commit(&mut self, learner: &mut Learner, inside: bool, progress: &mut dyn Progress) -> Result<()> {
         self.standing.seat = inside.then(|| learner.seat.clone());
         let step = self.standing.before + if inside { learner.seat.step } else { 0 };
         if self.run.step() == Some(step) {
@@ -235,13 +240,14 @@ impl Tuning<'_> {
             }
             written
         })?;
-        self.notes.extend(committed.notes);
+        for note in committed.notes {
+            // Every commit says the same.
+            if !self.told.contains(&note) {
+                progress.note(&note);
+                self.told.push(note);
+            }
+        }
         Ok(())
-    }
-
-    fn report(self, scores: Vec<(u64, Scores)>, outcome: Ending, progress: &mut dyn Progress) -> FinetuneReport {
-        self.notes.iter().for_each(|note| progress.note(note));
-        report(&self.run, &self.standing, scores, outcome)
     }
 }
 

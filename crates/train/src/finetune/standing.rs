@@ -27,8 +27,8 @@ pub(super) struct Standing {
     pub(super) model: String,
     /// The name of the task.
     pub(super) task: String,
-    /// Examples for training and for evaluation.
-    pub(super) examples: [usize; 2],
+    /// The hash of data and model.
+    pub(super) material: String,
     /// The instruction set that computed so far.
     pub(super) isa: String,
     /// The precision of products.
@@ -94,18 +94,26 @@ impl Standing {
         if !tensors.is_empty() {
             write_tensors(dir, &tensors)?;
         }
-        let path = dir.join(FILE);
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        fs::write(&path, text + "\n").map_err(FileError::at(&path, "write"))?;
-        Ok(())
+        self.write(&dir.join(FILE))
+    }
+
+    /// Writes it without numbers.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let wrong = |e: serde_json::Error| TrainError::State { path: path.to_owned(), reason: e.to_string() };
+        let text = serde_json::to_string_pretty(self).map_err(wrong)?;
+        Ok(fs::write(path, text + "\n").map_err(FileError::at(path, "write"))?)
     }
 
     /// Reads it from `dir`.
     pub(super) fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join(FILE);
-        let wrong = |reason: String| TrainError::State { path: path.clone(), reason };
-        let text = fs::read(&path).map_err(|e| wrong(e.to_string()))?;
-        serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))
+        Self::read(&dir.join(FILE))
+    }
+
+    /// Reads what `write` has written.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let wrong = |reason: String| TrainError::State { path: path.to_owned(), reason };
+        let text = fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        serde_json::from_slice(&text).map_err(|e| wrong(format!("not the state of a fine-tuning: {e}")))
     }
 
     /// The best model's weights, whose seed began as `start` says.

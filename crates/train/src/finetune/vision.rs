@@ -143,6 +143,7 @@ pub(super) fn run(
     let prepared = Prepared {
         start: &start,
         first,
+        data_key: [&training.set, &eval].map(|set| set.fingerprint()).concat(),
         train: Box::new(training),
         eval: Box::new(PictureEvaluation { set: eval, processor: processor.clone() }),
         fit: t.clone(),

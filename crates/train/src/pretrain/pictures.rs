@@ -116,7 +116,7 @@ impl Open for PictureRecipe {
         let model = match (from, &r.train.init) {
             (Some(from), _) => load(from)?.0,
             (None, Some(init)) if want == Want::Classes => {
-                classifier_from(recipe, &r.model, classes, r.train.seed, init, progress)?
+                classifier_from(request, recipe, &r.model, classes, r.train.seed, init, progress)?
             }
             (None, Some(init)) => start_from(request, recipe, &r.model, init, progress)?,
             (None, None) => {

@@ -69,8 +69,7 @@ impl Run {
     /// Trains to the end, or until the user stops it.
     pub(super) fn train(mut self, progress: &mut dyn Progress, interrupt: &Interrupt) -> Result<Report> {
         let trained = self.steps(progress, interrupt);
-        // The log of a run that came to nothing shows how; data that cannot be read leaves nothing behind.
-        if trained.as_ref().is_err_and(|e| !matches!(e, TrainError::NotFiniteFresh { .. })) {
+        if trained.as_ref().is_err_and(TrainError::refuses) {
             self.dir.abandon();
         }
         trained
@@ -158,7 +157,9 @@ impl Run {
         let check = |done: Done| {
             let wrong = [("loss", done.loss), ("norm of the gradient", done.norm)];
             match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
-                Some((what, value)) => Err(not_finite(what, value, step + 1, material.describe(), checkpoint)),
+                Some((what, value)) => {
+                    Err(TrainError::not_finite(what, value, step + 1, material.describe(), checkpoint))
+                }
                 None => Ok(()),
             }
         };
@@ -205,7 +206,7 @@ impl Run {
             None => Ok(()),
             Some((what, value)) => {
                 let data = "the update of this step".into();
-                Err(not_finite(what, value, self.state.step, data, self.dir.step()))
+                Err(TrainError::not_finite(what, value, self.state.step, data, self.dir.step()))
             }
         }
     }
@@ -298,13 +299,5 @@ impl Run {
             aside: Some(Aside { waiting: self.material.waited().as_secs_f64(), ..self.aside }),
         };
         Comparison { plan: self.plan.clone(), outcome }
-    }
-}
-
-/// A run that has come to nothing, with the checkpoint to go on from if there is one.
-fn not_finite(what: &'static str, value: f64, step: u64, data: String, checkpoint: Option<u64>) -> TrainError {
-    match checkpoint {
-        Some(checkpoint) => TrainError::NotFinite { step, what, value, data, checkpoint },
-        None => TrainError::NotFiniteFresh { step, what, value, data },
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use bedstone_models::{Class, LoadReport, Model, ModelError, checkpoint::ConfigFile, load, transfer};
 use bedstone_nn::{Init, NnError, Random, Source};
-use bedstone_run::{Progress, Recipe, dir::model_folder, plan::available_memory, recipe::Origin, units};
+use bedstone_run::{Layers, Progress, Recipe, dir::model_folder, plan::available_memory, recipe::Origin, units};
 use bedstone_tensor::{Shape, Tensor};
 use serde_json::{Map, Value};
 
 use super::Request;
-use crate::{Result, TrainError};
+use crate::{Result, TrainError, recipe::RunRecipe};
 
 /// A model of the request's family with random weights.
 pub(super) fn random(
@@ -24,7 +24,7 @@ pub(super) fn random(
 }
 
 /// The weights of another checkpoint under this run's settings; `model` is what the recipe says of the model.
-pub(super) fn start_from<R>(
+pub(super) fn start_from<R: RunRecipe>(
     request: &Request<'_>,
     recipe: &Recipe<R>,
     model: &Map<String, Value>,
@@ -36,14 +36,15 @@ pub(super) fn start_from<R>(
     if loaded.architecture().model_type != wanted {
         return Err(recipe.invalid("train.init", format!("a checkpoint of model_type `{wanted}`")).into());
     }
-    check_unchanged(recipe, model)?;
+    check_unchanged(request, recipe, model)?;
     tell(init, &report, progress);
     Ok(loaded)
 }
 
 /// A classifier of pictures with the weights of another ViT, or of an autoencoder; `fields` name its classes. A head of as many classes
 /// is taken over too.
-pub(super) fn classifier_from<R>(
+pub(super) fn classifier_from<R: RunRecipe>(
+    request: &Request<'_>,
     recipe: &Recipe<R>,
     model: &Map<String, Value>,
     mut fields: Map<String, Value>,
@@ -56,17 +57,19 @@ pub(super) fn classifier_from<R>(
     if !["vit", "vit_mae"].contains(&config.model_type().map_err(ModelError::from)?) {
         return Err(recipe.invalid("train.init", "a checkpoint of model_type `vit` or `vit_mae`").into());
     }
-    check_unchanged(recipe, model)?;
+    check_unchanged(request, recipe, model)?;
     fields.insert("model_type".into(), "vit".into());
     let (made, report) = transfer(&dir, Class::ImageClassification, &fields, seed)?;
     tell(init, &report, progress);
     Ok(made)
 }
 
-/// An error where the recipe says something of a model that a checkpoint decides.
-fn check_unchanged<R>(recipe: &Recipe<R>, model: &Map<String, Value>) -> Result<()> {
-    let changed = model.keys().map(|k| format!("model.{k}"));
-    match changed.into_iter().find(|k| recipe.origin(k) != Origin::BuiltIn) {
+/// An error where the recipe says something of a model that a checkpoint decides. A run that is begun again has a recipe that names all
+/// keys, so what counts is their values.
+fn check_unchanged<R: RunRecipe>(request: &Request<'_>, recipe: &Recipe<R>, model: &Map<String, Value>) -> Result<()> {
+    let plain: Recipe<R> = Recipe::resolve(Layers { built_in: request.family.recipe(), config: None, settings: &[] })?;
+    let changed = |k: &String| recipe.origin(k) != Origin::BuiltIn && recipe.value(k) != plain.value(k);
+    match model.keys().map(|k| format!("model.{k}")).find(changed) {
         Some(key) => Err(recipe.invalid(&key, "nothing: the checkpoint of train.init decides the model").into()),
         None => Ok(()),
     }

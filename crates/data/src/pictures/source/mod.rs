@@ -177,6 +177,22 @@ impl PictureSet {
         Self::new(records, self.labels.clone(), self.notes.clone())
     }
 
+    /// The same with other names of its classes, of which there may be more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] where there are fewer.
+    pub fn with_labels(self, labels: Labels) -> Result<Self, Error> {
+        match &self.labels {
+            Some(own) if own.len() > labels.len() => {
+                let reason = format!("{} classes, wanted at most {}", own.len(), labels.len());
+                let path = self.records.first().map(|r| r.name.clone()).unwrap_or_default().into();
+                Err(Error::Layout { path, format: "labels", reason })
+            }
+            _ => Ok(Self { labels: Some(labels), ..self }),
+        }
+    }
+
     /// A hash of names, targets and classes: another one for other records or another order. Pixels do not count.
     pub fn fingerprint(&self) -> String {
         let mut hash = blake3::Hasher::new();
