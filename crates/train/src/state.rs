@@ -46,7 +46,8 @@ impl State {
         }
         write_tensors(dir, &tensors)?;
         let path = dir.join(FILE);
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let wrong = |e: serde_json::Error| TrainError::State { path: path.clone(), reason: e.to_string() };
+        let text = serde_json::to_string_pretty(self).map_err(wrong)?;
         fs::write(&path, text + "\n").map_err(failed(&path))?;
         Ok(())
     }
@@ -98,18 +99,20 @@ pub(crate) fn moments<'a>(params: &Params, optimizer: &'a AdamW) -> Vec<Named<'a
     tensors
 }
 
+/// As they are written to files.
+pub(crate) fn as_named<'a>(tensors: &'a [Named<'_>]) -> Vec<NamedTensor<'a>> {
+    let named = |(name, shape, x): &'a Named<'_>| NamedTensor {
+        name,
+        dtype: Dtype::F32,
+        shape,
+        data: TensorData::Bytes(bytemuck::cast_slice(x)),
+    };
+    tensors.iter().map(named).collect()
+}
+
 /// Writes tensors of the state into `dir`.
 pub(crate) fn write_tensors(dir: &Path, tensors: &[Named<'_>]) -> Result<()> {
-    let tensors: Vec<NamedTensor<'_>> = tensors
-        .iter()
-        .map(|(name, shape, x)| NamedTensor {
-            name,
-            dtype: Dtype::F32,
-            shape,
-            data: TensorData::Bytes(bytemuck::cast_slice(x)),
-        })
-        .collect();
-    write_safetensors(dir, &tensors, DEFAULT_SHARD_LIMIT)?;
+    write_safetensors(dir, &as_named(tensors), DEFAULT_SHARD_LIMIT)?;
     Ok(())
 }
 

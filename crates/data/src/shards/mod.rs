@@ -31,7 +31,7 @@ pub use cache::default_cache_dir;
 pub use error::Error;
 pub use manifest::{FileRecord, Manifest, Series, SourceRecord, Span};
 pub use set::TokenSet;
-pub use source::{Text, Validation};
+pub use source::{Text, Validation, hash_file};
 pub use split::{ONE_IN, SPLIT_SEED, SplitRule, training_texts};
 
 use set::Files;

@@ -133,7 +133,11 @@ fn stamp(path: &Path) -> io::Result<(u64, Option<SystemTime>)> {
 }
 
 /// The size and hash of a file.
-fn hash_file(path: &Path) -> io::Result<(u64, String)> {
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn hash_file(path: &Path) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();

@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bedstone_models::{
-    Class, Model,
-    checkpoint::{Dtype, NamedTensor, TensorData, write_safetensors_file},
-};
+use bedstone_models::{Class, Model, checkpoint::write_safetensors_file};
 use bedstone_run::files::FileError;
 use bedstone_tensor::ParamId;
 use serde_json::json;
 
 use super::recipe::LoraConfig;
-use crate::{Result, TrainError, lora::LowRank};
+use crate::{Result, TrainError, lora::LowRank, state::as_named};
 
 /// Where `peft` wraps a model, its modules' names go on.
 const PREFIX: &str = "base_model.model.";
@@ -40,16 +37,7 @@ pub(super) fn save(
         }
     }
     modules.dedup();
-    let tensors: Vec<NamedTensor<'_>> = tensors
-        .iter()
-        .map(|(name, shape, x)| NamedTensor {
-            name,
-            dtype: Dtype::F32,
-            shape,
-            data: TensorData::Bytes(bytemuck::cast_slice(x)),
-        })
-        .collect();
-    write_safetensors_file(&dir.join("adapter_model.safetensors"), &tensors)
+    write_safetensors_file(&dir.join("adapter_model.safetensors"), &as_named(&tensors))
         .map_err(bedstone_models::ModelError::from)?;
     let task = match model.class() {
         Class::TokenClassification => Some("TOKEN_CLS"),

@@ -1,10 +1,8 @@
 //! A fine-tuning that goes on: what there is of it, and whether it would end with the bits of an undisturbed one.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
+use bedstone_data::shards::hash_file;
 use bedstone_run::{
     Checkpoint, Ending, Layers, Progress, Recipe, Resume, RunDir, Start, Verify,
     begin::{RECIPE, changed},
@@ -34,18 +32,14 @@ pub(super) fn begun_with(run: &Path) -> PathBuf {
     run.join("training").join("begun.json")
 }
 
-/// A hash of what is in files.
+/// The hashes of what is in files.
 ///
 /// # Errors
 ///
 /// One cannot be read.
 pub(super) fn hash_of_files<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Result<String> {
-    let mut hash = blake3::Hasher::new();
-    for path in files {
-        let mut file = File::open(path).map_err(FileError::at(path, "read it"))?;
-        hash.update_reader(&mut file).map_err(FileError::at(path, "read it"))?;
-    }
-    Ok(hash.finalize().to_hex().to_string())
+    let hash = |path: &PathBuf| hash_file(path).map(|(_, hash)| hash).map_err(FileError::at(path, "read it"));
+    Ok(files.into_iter().map(hash).collect::<Result<Vec<_>, _>>()?.join(" "))
 }
 
 /// The hash of data, which is given, and of the checkpoint that is fine-tuned.
@@ -102,20 +96,13 @@ impl Begun {
             Resume::Fresh => None,
             Resume::At(_) | Resume::Finished(_) => run.open_latest(Verify::Checksums)?,
         };
-        let saved = match saved {
-            Some(saved) => {
-                let standing = Standing::load(&saved.state())?;
-                Some((saved, standing))
-            }
-            None => None,
-        };
         let begun = begun_with(run.path());
         let before = match &saved {
-            Some((_, standing)) => Some(standing.clone()),
+            Some(saved) => Some(Standing::load(&saved.state())?),
             None if begun.exists() => Some(Standing::read(&begun)?),
             None => None,
         };
-        if let Some(before) = before {
+        if let Some(before) = &before {
             let pairs = [("model", &*before.model, request.name), ("task", &before.task, request.task.name())];
             if let Some((what, old, new)) = pairs.into_iter().find(|(_, old, new)| old != new) {
                 return Err(TrainError::OtherBits {
@@ -125,6 +112,7 @@ impl Begun {
                 });
             }
         }
+        let saved = saved.zip(before);
         Ok(Begun { run: Some(run), saved, finished: matches!(resume, Resume::Finished(_)) })
     }
 

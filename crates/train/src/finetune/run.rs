@@ -227,17 +227,10 @@ impl Tuning<'_> {
         let Tuning { standing, kept, run, output, .. } = self;
         let committed = run.commit(step, |staging| {
             standing.save(&staging.join("state"), inside.then_some(&*learner), kept.as_ref().filter(|_| more))?;
-            // Before the first evaluation the model is what it has become.
-            match kept {
-                Some(kept) => std::mem::swap(learner.model.params_mut(), &mut kept.params),
-                None => learner.swap(),
-            }
+            exchange(learner, kept);
             let low_rank = kept.as_ref().map_or(learner.optimizer.low_rank(), |kept| &kept.low_rank);
             let written = output.write(&learner.model, low_rank, standing.best.as_ref(), staging);
-            match kept {
-                Some(kept) => std::mem::swap(learner.model.params_mut(), &mut kept.params),
-                None => learner.swap(),
-            }
+            exchange(learner, kept);
             written
         })?;
         for note in committed.notes {
@@ -248,6 +241,14 @@ impl Tuning<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Exchanges the weights that learn and the best ones; before the first evaluation the model is what it has become.
+fn exchange(learner: &mut Learner, kept: &mut Option<Kept>) {
+    match kept {
+        Some(kept) => std::mem::swap(learner.model.params_mut(), &mut kept.params),
+        None => learner.swap(),
     }
 }
 

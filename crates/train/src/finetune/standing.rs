@@ -121,7 +121,7 @@ impl Standing {
         let Some(best) = &self.best else { return Ok(None) };
         let (mut model, _, mut low_rank) = start(best.seed)?;
         read(&WeightFiles::open(dir)?, dir, BEST, &mut model, &mut low_rank, isa)?;
-        Ok(Some(Kept { params: model.params().clone(), low_rank }))
+        Ok(Some(Kept { params: std::mem::take(model.params_mut()), low_rank }))
     }
 
     /// The learner of `seed`, which began as `started`, where it stopped.
