@@ -3,6 +3,7 @@
 // Comments of arguments are texts of the help, which is not Markdown.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
+mod adapter;
 mod args;
 mod commands;
 mod model;

@@ -10,7 +10,7 @@ use bedstone_run::{Interrupt, interrupt, progress::Transfer, units};
 use bedstone_train::TrainError;
 use bedstone_words::Vectors;
 
-use crate::output;
+use crate::{adapter, output};
 
 /// The directory (or file) that a command's MODEL stands for.
 ///
@@ -45,13 +45,24 @@ pub(crate) fn word_vectors(path: &Path) -> anyhow::Result<Vectors> {
 /// Without `until` Ctrl-C ends the process.
 fn fetch(model: &Path, want: Want, until: Option<&Interrupt>) -> Result<PathBuf, HubError> {
     let id = model.to_str().and_then(|text| text.parse::<ModelId>().ok());
-    let Some(id) = id.filter(|_| model.symlink_metadata().is_err()) else { return Ok(model.to_owned()) };
+    let dir = match id.filter(|_| model.symlink_metadata().is_err()) {
+        Some(id) => fetch_id(&id, want, until)?,
+        None => model.to_owned(),
+    };
+    adapter::whole(dir, want, |base, want| {
+        output::note(format!("{}: an adapter of {base}", model.display()));
+        fetch_id(base, want, until)
+    })
+}
+
+fn fetch_id(id: &ModelId, want: Want, until: Option<&Interrupt>) -> Result<PathBuf, HubError> {
     if until.is_none() {
         // What has come stays in the cache, whole or to be continued: there is nothing to tidy.
-        interrupt::exit_at_once().map_err(bedstone_run::files::FileError::at(model, "watch for Ctrl-C"))?;
+        interrupt::exit_at_once()
+            .map_err(bedstone_run::files::FileError::at(Path::new(&id.repo), "watch for Ctrl-C"))?;
     }
     let mut shown = Transfer::on_stderr();
-    Hub::new(Settings::from_env()?)?.fetch(&id, want, &mut |event| {
+    Hub::new(Settings::from_env()?)?.fetch(id, want, &mut |event| {
         match event {
             Event::Bytes { file, done, of } => shown.bytes(file, done, of),
             Event::Note(text) => shown.note(&text),

@@ -396,6 +396,49 @@ fn pickled_weights_where_there_are_no_others() {
     assert!(error.code == Some(1) && error.error().starts_with(start), "{}", error.stderr);
 }
 
+/// An adapter of `peft` names its base by id, and has no tokenizer.
+#[test]
+fn adapters_and_their_bases() {
+    let base = fixture("fixtures/bert-seqcls");
+    let config = String::from_utf8(fixture("fixtures-extra/lora-bert-seqcls").files["adapter_config.json"].clone());
+    let config = config.unwrap().replace("../../fixtures/bert-seqcls", "org/base");
+    let adapter = fixture("fixtures-extra/lora-bert-seqcls").with("adapter_config.json", config.as_bytes());
+    let mut site = Site::of("org/base", base.at("beef"));
+    site.add("me/adapter", "main", adapter.clone());
+    let server = Server::start(site);
+    let mut p = place(&server);
+    let classes = |p: &Place, model: &str| p.done(&format!("classify {model} 'hello there' --json")).stdout;
+    let local = format!("{FIXTURES}/fixtures-extra/lora-bert-seqcls");
+    let want = classes(&p, &local);
+    let unlike = classes(&p, &format!("{FIXTURES}/fixtures/bert-seqcls"));
+    assert_ne!(want, unlike);
+
+    assert_eq!(classes(&p, "me/adapter"), want);
+    let requests = server.requests();
+    assert!(!requests.iter().any(|r| r.contains("me/adapter") && r.contains("trace")), "{requests:#?}");
+    // The same from a folder, and without the network; a changed adapter is seen.
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        p.write(&format!("mine/{name}"), &adapter.files[name]);
+    }
+    assert_eq!(classes(&p, "mine"), want);
+    assert!(p.done("inspect mine").stdout.contains("of rank 3, for "));
+    p.set_env("HF_HUB_OFFLINE", "1");
+    assert_eq!(classes(&p, "me/adapter"), want);
+    let ended = p.done("classify mine 'hello there' --json");
+    assert_eq!((&*ended.stdout, &*ended.stderr), (&*want, "mine: an adapter of org/base\n"));
+    p.write("mine/adapter_config.json", &config.replace("\"lora_alpha\": 6", "\"lora_alpha\": 60"));
+    assert_ne!(classes(&p, "mine"), want);
+
+    p.write("mine/adapter_config.json", &config.replace("org/base", "org/none"));
+    p.fails("classify mine a", 1, {
+        "org/none: no such file or directory, and the cache of the hub has no model of that name\n\
+         hint: HF_HUB_OFFLINE forbids to fetch it; unset it, or check the name; the cache is hf/hub"
+    });
+    p.write("mine/adapter_config.json", &config.replace("org/base", "not a name/of/anything"));
+    let ended = p.run("classify mine a");
+    assert!(ended.error().contains("`not a name/of/anything`, which is not here"), "{}", ended.stderr);
+}
+
 #[test]
 fn revisions() {
     let mut site = Site::of("org/gpt2", gpt2());

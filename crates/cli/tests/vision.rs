@@ -72,6 +72,15 @@ fn from_pictures_to_classes() {
     p.fails("classify classes a.png --pair", 2, "--pair: has no use for a model of pictures");
     p.write("cut.png", &p.read("a.png")[..60]);
     assert_eq!(p.run("classify classes cut.png").code, Some(1));
+    // What cannot be read is named, and does not keep the others back.
+    let e = p.run("classify classes a.png cut.png b.png a.png");
+    assert_eq!((e.code, e.stdout.lines().count()), (Some(1), 2), "{}", e.stderr);
+    assert!(e.stderr.contains("error: cut.png: ") && e.stderr.contains("error: b.png: cannot be read: "), "{}", e.stderr);
+    let e = p.run("embed classes cut.png a.png");
+    assert_eq!((e.code, e.json()[0]["picture"].as_str()), (Some(1), Some("a.png")), "{}", e.stderr);
+    let e = p.run("embed classes cut.png a.png --out rows.safetensors");
+    assert!(e.code == Some(1) && e.stderr.contains("1 of 2 pictures could not be read"), "{}", e.stderr);
+    assert!(!p.path("rows.safetensors").exists());
     p.fails(
         "detect classes a.png",
         1,

@@ -197,7 +197,10 @@ fn cached(repo: &Repo, id: &ModelId, want: Want) -> Result<Result<PathBuf, Optio
         Want::Tokenizer => {
             select::small(&names, want).iter().all(|name| *name == "config.json").then_some("a tokenizer")
         }
-        Want::Model if !names.contains(&"config.json") => Some("`config.json`"),
+        // An adapter may have none of its own.
+        Want::Model if !["config.json", select::ADAPTER].iter().any(|name| names.contains(name)) => {
+            Some("`config.json`")
+        }
         Want::Model => {
             let weights = select::weights(&names);
             let whole = |name: &&str| match select::is_index(name) {

@@ -23,8 +23,9 @@ const TOKENIZER: [&str; 8] = [
 ];
 /// SentencePiece models, whose names differ.
 const SENTENCEPIECE: [&str; 2] = [".model", ".spm"];
-const MODEL: [&str; 7] = [
+const MODEL: [&str; 8] = [
     "config.json",
+    ADAPTER,
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
@@ -32,10 +33,24 @@ const MODEL: [&str; 7] = [
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
+/// Where it is, the weights are those of a low-rank adapter (`peft`), over another model's.
+pub(crate) const ADAPTER: &str = "adapter_config.json";
 const FIXTURE: [&str; 5] = ["parity.json", "parity.safetensors", "trace.json", "trace.safetensors", "config.v5.json"];
 /// The first that is there is taken, and no other.
-const WEIGHTS: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+const WEIGHTS: [&str; 5] = [
+    "adapter_model.safetensors",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+
+impl Want {
+    /// Which of the files at the top of a model, weights excepted, belong to what is wanted.
+    pub fn small_files<'a>(self, names: &[&'a str]) -> Vec<&'a str> {
+        small(names, self)
+    }
+}
 
 /// The wanted of the files with these names, except weights, in the given order.
 pub(crate) fn small<'a>(names: &[&'a str], want: Want) -> Vec<&'a str> {
@@ -137,6 +152,12 @@ mod tests {
         check(&["pytorch_model.bin.index.json", "pytorch_model.bin"], &["pytorch_model.bin"]);
         check(&["pytorch_model.bin.index.json", "x.gguf"], &["pytorch_model.bin.index.json"]);
         check(&["model.fp16.safetensors", "onnx/model.safetensors"], &[]);
+    }
+
+    #[test]
+    fn adapters() {
+        let names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "training_args.bin"];
+        check(&names, Want::Model, &["adapter_config.json"], &["adapter_model.safetensors"]);
     }
 
     #[test]

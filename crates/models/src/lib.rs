@@ -36,7 +36,7 @@ mod vit_mae;
 mod yolos;
 
 pub use error::ModelError;
-pub use load::{LoadReport, load, load_head, load_with, save};
+pub use load::{LoadReport, config, load, load_head, load_with, save};
 pub use model::{ImageInfo, Info, Inputs, Logits, Model, Network, Outputs};
 pub use transfer::transfer;
 

@@ -29,7 +29,8 @@ pub fn load(dir: &Path) -> Result<(Model, LoadReport), ModelError> {
     load_with(dir, config(dir)?)
 }
 
-fn config(dir: &Path) -> Result<ConfigFile, ModelError> {
+/// The configuration in a checkpoint directory, or that of the model which an adapter in it makes of its base.
+pub fn config(dir: &Path) -> Result<ConfigFile, ModelError> {
     match Adapter::find(dir)? {
         Some(adapter) => adapter.config(),
         None => Ok(ConfigFile::open(dir)?),

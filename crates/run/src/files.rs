@@ -59,7 +59,11 @@ pub(crate) fn exists(path: &Path) -> Result<bool, FileError> {
 }
 
 /// The names in a folder, sorted; none when the folder is missing.
-pub(crate) fn names(dir: &Path) -> Result<Vec<String>, FileError> {
+///
+/// # Errors
+///
+/// If the system cannot list it.
+pub fn names(dir: &Path) -> Result<Vec<String>, FileError> {
     let entries = match dir.read_dir() {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     encoder_model,
-    pictures::{each_group, listed, vision_folder, vision_model},
+    pictures::{Folder, each_group, folder, listed, vision_model},
     unnamed,
 };
 use crate::{
@@ -60,11 +60,12 @@ enum FunctionArg {
 }
 
 pub(crate) fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
-    if let Some(dir) = vision_folder(&args.model)? {
-        return pictures(args, &dir);
-    }
+    let dir = match folder(&args.model)? {
+        Folder::Pictures(dir) => return pictures(args, &dir),
+        Folder::Texts(dir) => dir,
+    };
     let texts = args.data.read(&args.texts, args.pair)?;
-    let model = encoder_model(&args.model, args.runtime.runtime()?)?;
+    let model = encoder_model(&dir, args.runtime.runtime()?)?;
     let labels = Labels::of(model.model.config())?;
     let function = args.function.map(|function| match function {
         FunctionArg::Softmax => ScoreFunction::Softmax,
@@ -130,6 +131,5 @@ fn pictures(args: &ClassifyArgs, dir: &Path) -> anyhow::Result<ExitCode> {
             }
         }
         Ok(())
-    })?;
-    Ok(ExitCode::SUCCESS)
+    })
 }

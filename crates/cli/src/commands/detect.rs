@@ -15,7 +15,7 @@ use bedstone_run::files::FileError;
 use clap::Args;
 use serde_json::json;
 
-use super::pictures::{each_group, listed, vision_folder, vision_model};
+use super::pictures::{Folder, each_group, folder, listed, vision_model};
 use crate::{args::RuntimeArgs, output};
 
 /// Find objects in pictures
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         return Err(output::Usage(text).into());
     }
     let paths = listed(&args.pictures)?;
-    let Some(dir) = vision_folder(&args.model)? else {
+    let Folder::Pictures(dir) = folder(&args.model)? else {
         anyhow::bail!("{}: is no model of pictures\nhint: YOLOS and DETR find objects", args.model.display());
     };
     let model = vision_model(&dir, args.runtime.runtime()?)?;
@@ -76,8 +76,7 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
             }
         }
         Ok(())
-    })?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn tell(args: &DetectArgs, path: &Path, found: &[Detected], labels: &Labels) -> anyhow::Result<()> {

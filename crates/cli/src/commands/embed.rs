@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use bedstone_hub::Want;
 use bedstone_infer::tasks::{
     embed::{Embeddings, Pooling, SentenceConfig, SentenceEncoder, is_sentence_transformer},
     vision::PicturePooling,
@@ -19,12 +18,11 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    pictures::{each_group, listed, vision_body, vision_folder},
+    pictures::{Folder, each_group, folder, listed, vision_body},
     unused,
 };
 use crate::{
     args::RuntimeArgs,
-    model::locate,
     output::{self, Usage},
     texts::{DataArgs, Text, at_place, places},
 };
@@ -94,15 +92,15 @@ enum Format {
 
 pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<ExitCode> {
     let format = args.out.as_deref().map_or(Ok(Format::JsonLines), format)?;
-    if let Some(dir) = vision_folder(&args.model)? {
-        return pictures(args, &dir, format);
-    }
+    let dir = match folder(&args.model)? {
+        Folder::Pictures(dir) => return pictures(args, &dir, format),
+        Folder::Texts(dir) => model_folder(&dir)?,
+    };
     if args.files.is_empty() && args.text.is_empty() {
         return Err(Usage("no texts: give files, or --text".into()).into());
     }
     let data = DataArgs { data: args.files.clone(), field: args.field.clone() };
     let texts = data.read(&args.text, false)?;
-    let dir = model_folder(&locate(&args.model, Want::Model)?)?;
     let (mut encoder, report) = SentenceEncoder::load(&dir, args.runtime.runtime()?)?;
     unused(&dir, &report);
     match args.pooling {
@@ -188,12 +186,21 @@ fn pictures(args: &EmbedArgs, dir: &Path, format: Format) -> anyhow::Result<Exit
         return Err(Usage(format!("--pooling: a {kind} has no tokens of patches")).into());
     }
     let mut all: Vec<Vec<f32>> = Vec::with_capacity(paths.len());
-    each_group(&paths, |_, pictures| {
+    let mut read: Vec<&PathBuf> = Vec::with_capacity(paths.len());
+    let code = each_group(&paths, |paths, pictures| {
         all.extend(model.vision().embed(pictures, pooling)?);
+        read.extend(paths);
         Ok(())
     })?;
+    if format == Format::Safetensors && read.len() < paths.len() {
+        let missing = paths.len() - read.len();
+        anyhow::bail!(
+            "{missing} of {} pictures could not be read: rows have no names, so none are written",
+            paths.len()
+        );
+    }
     let width = all.first().map_or(0, Vec::len);
-    let lines = paths.iter().zip(&all).map(|(picture, embedding)| {
+    let lines = read.iter().zip(&all).map(|(picture, embedding)| {
         let picture = picture.display().to_string();
         Ok(serde_json::to_string(&PictureRow { picture: &picture, embedding })?)
     });
@@ -206,8 +213,10 @@ fn pictures(args: &EmbedArgs, dir: &Path, format: Format) -> anyhow::Result<Exit
             }
         }
     }
-    output::note(format!("{} pictures of {width} numbers", all.len()));
-    Ok(ExitCode::SUCCESS)
+    if !all.is_empty() {
+        output::note(format!("{} pictures of {width} numbers", all.len()));
+    }
+    Ok(code)
 }
 
 /// One object of the output, of a picture.

@@ -11,7 +11,7 @@ use bedstone_train::{FINETUNE_RECIPE, FinetuneRequest, PICTURES_RECIPE, Task, be
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::pictures::vision_folder;
+use super::pictures::{Folder, folder};
 use crate::{
     args::{PrecisionArg, ThreadArgs},
     model::locate_until,
@@ -159,7 +159,7 @@ pub(crate) fn run(args: &FinetuneArgs) -> anyhow::Result<ExitCode> {
     if args.print_recipe {
         let pictures = matches!(args.task, Some(TaskArg::Detect))
             || match &args.model {
-                Some(model) => vision_folder(model)?.is_some(),
+                Some(model) => matches!(folder(model)?, Folder::Pictures(_)),
                 None => false,
             };
         output::data(if pictures { PICTURES_RECIPE } else { FINETUNE_RECIPE })?;

@@ -5,10 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use bedstone_data::tokenizer::Tokenizer;
 use bedstone_hub::Want;
-use bedstone_models::{
-    Architecture,
-    checkpoint::{ConfigFile, WeightFiles},
-};
+use bedstone_models::{Architecture, checkpoint::WeightFiles};
 use bedstone_run::{Checkpoint, Verify, dir::model_folder, units};
 use clap::Args;
 use serde_json::{Value, json};
@@ -37,7 +34,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     }
     let model = locate(&args.dir, Want::Model)?;
     let dir = model_folder(&model)?;
-    let config = ConfigFile::open(&dir)?;
+    let config = bedstone_models::config(&dir)?;
     // The factors of a low-rank adapter, which belong to another checkpoint.
     let adapter = dir.join("adapter_config.json");
     let files = match adapter.is_file() {

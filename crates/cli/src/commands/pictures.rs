@@ -1,6 +1,9 @@
 //! What the commands do with models of pictures.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bedstone_data::pictures::{self, Picture};
 use bedstone_hub::Want;
@@ -18,11 +21,17 @@ use crate::{
 /// Pictures that go through a model at a time.
 pub(super) const BATCH: usize = 16;
 
-/// The folder of a checkpoint, if it is of a model of pictures.
-pub(super) fn vision_folder(model: &Path) -> anyhow::Result<Option<PathBuf>> {
+/// The folder of a checkpoint, by what its model takes.
+pub(super) enum Folder {
+    Pictures(PathBuf),
+    Texts(PathBuf),
+}
+
+/// Finds the folder of a checkpoint or run directory or a hub id.
+pub(super) fn folder(model: &Path) -> anyhow::Result<Folder> {
     // A path that is none is for the reader to name.
     let dir = model_folder(&locate(model, Want::Model)?).unwrap_or_else(|_| model.to_owned());
-    Ok(is_vision(&dir).then_some(dir))
+    Ok(if is_vision(&dir) { Folder::Pictures(dir) } else { Folder::Texts(dir) })
 }
 
 /// Loads a model of pictures and says what it left aside.
@@ -42,15 +51,27 @@ pub(super) fn vision_body(dir: &Path, runtime: Runtime) -> anyhow::Result<Vision
 }
 
 /// Reads pictures, a few at a time, and does something with each of these groups.
-pub(super) fn each_group(
-    paths: &[PathBuf],
-    mut work: impl FnMut(&[PathBuf], &[Picture]) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+///
+/// A picture that cannot be read is named on stderr and left out: the exit code tells, and the others are done.
+pub(super) fn each_group<'a>(
+    paths: &'a [PathBuf],
+    mut work: impl FnMut(&[&'a PathBuf], &[Picture]) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
     for paths in paths.chunks(BATCH) {
-        let pictures = paths.iter().map(|path| Ok(pictures::open(path)?)).collect::<anyhow::Result<Vec<_>>>()?;
-        work(paths, &pictures)?;
+        let mut group = Vec::with_capacity(paths.len());
+        for path in paths {
+            match pictures::open(path) {
+                Ok(picture) => group.push((path, picture)),
+                Err(e) => code = output::failure(&e.into()),
+            }
+        }
+        if !group.is_empty() {
+            let (paths, pictures): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            work(&paths, &pictures)?;
+        }
     }
-    Ok(())
+    Ok(code)
 }
 
 /// The pictures that a command was given, folders taken apart.

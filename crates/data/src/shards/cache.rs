@@ -13,7 +13,13 @@ use tempfile::TempDir;
 /// Where shards are kept unless the user says otherwise: `BEDSTONE_CACHE`, or `bedstone` in `XDG_CACHE_HOME` or in
 /// `~/.cache`; shards lie in its folder `tokens`.
 pub fn default_cache_dir() -> Result<PathBuf, Error> {
-    resolve(|name| env::var_os(name).filter(|value| !value.is_empty())).ok_or(Error::NoCache)
+    cache_dir("tokens")
+}
+
+/// The folder `name` of that cache.
+pub fn cache_dir(name: &str) -> Result<PathBuf, Error> {
+    let base = resolve(|name| env::var_os(name).filter(|value| !value.is_empty())).ok_or(Error::NoCache)?;
+    Ok(base.join(name))
 }
 
 fn resolve(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -22,8 +28,7 @@ fn resolve(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let xdg = || var("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || var("HOME").map(|home| Path::new(&home).join(".cache"));
     let windows = || var("LOCALAPPDATA").map(PathBuf::from);
-    let base = own.or_else(|| Some(xdg().or_else(home).or_else(windows)?.join("bedstone")))?;
-    Some(base.join("tokens"))
+    own.or_else(|| Some(xdg().or_else(home).or_else(windows)?.join("bedstone")))
 }
 
 const BUILDING: &str = ".building-";
@@ -111,9 +116,9 @@ mod tests {
 
     #[test]
     fn default_places() {
-        check(&[("BEDSTONE_CACHE", "/c"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/c/tokens"));
-        check(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/x/bedstone/tokens"));
-        check(&[("XDG_CACHE_HOME", "rel"), ("HOME", "/h")], Some("/h/.cache/bedstone/tokens"));
+        check(&[("BEDSTONE_CACHE", "/c"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/c"));
+        check(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")], Some("/x/bedstone"));
+        check(&[("XDG_CACHE_HOME", "rel"), ("HOME", "/h")], Some("/h/.cache/bedstone"));
         check(&[], None);
     }
 

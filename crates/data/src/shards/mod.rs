@@ -27,7 +27,7 @@ mod split;
 mod write;
 
 pub use build::Build;
-pub use cache::default_cache_dir;
+pub use cache::{cache_dir, default_cache_dir};
 pub use error::Error;
 pub use manifest::{FileRecord, Manifest, Series, SourceRecord, Span};
 pub use set::TokenSet;

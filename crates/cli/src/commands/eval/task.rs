@@ -2,7 +2,6 @@
 
 use std::{path::Path, process::ExitCode};
 
-use bedstone_hub::Want;
 use bedstone_infer::{
     metrics::{ClassReport, Prf},
     tasks::embed::{SentenceEncoder, is_sentence_transformer},
@@ -15,30 +14,35 @@ use super::{
     super::{
         encoder_model,
         finetune::scores_object,
-        pictures::{vision_folder, vision_model},
+        pictures::{Folder, folder, vision_model},
         unused,
     },
     EvalArgs,
 };
-use crate::{model::locate, output};
+use crate::output;
 
 /// How well an encoder does its task.
 pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<ExitCode> {
     let settings: Vec<Setting> =
         args.set.iter().map(|set| Setting::parse(set)).collect::<Result<_, _>>().map_err(TrainError::from)?;
     let runtime = args.runtime.runtime()?;
-    if let Some(dir) = vision_folder(&args.model)? {
-        if !matches!(task, Task::Classify | Task::Detect) {
-            let text =
-                format!("--task {}: {} is a model of pictures: classify or detect", task.name(), args.model.display());
-            return Err(output::Usage(text).into());
+    let dir = match folder(&args.model)? {
+        Folder::Pictures(dir) => {
+            if !matches!(task, Task::Classify | Task::Detect) {
+                let text = format!(
+                    "--task {}: {} is a model of pictures: classify or detect",
+                    task.name(),
+                    args.model.display()
+                );
+                return Err(output::Usage(text).into());
+            }
+            let report = measure_pictures(&vision_model(&dir, runtime)?, task, data, &settings)?;
+            return tell(args, data, &report);
         }
-        let report = measure_pictures(&vision_model(&dir, runtime)?, task, data, &settings)?;
-        return tell(args, data, &report);
-    }
+        Folder::Texts(dir) => model_folder(&dir)?,
+    };
     let (model, sentence) = match task {
         Task::Embed => {
-            let dir = model_folder(&locate(&args.model, Want::Model)?)?;
             let (encoder, report) = SentenceEncoder::load(&dir, runtime)?;
             unused(&dir, &report);
             if !is_sentence_transformer(&dir) {
@@ -46,7 +50,7 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
             }
             (encoder.model, Some(encoder.config))
         }
-        _ => (encoder_model(&args.model, runtime)?, None),
+        _ => (encoder_model(&dir, runtime)?, None),
     };
     let report = measure(MeasureRequest { model, sentence, task, data, settings: &settings })?;
     tell(args, data, &report)
