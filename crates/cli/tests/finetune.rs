@@ -73,6 +73,28 @@ fn several_seeds_and_what_else_can_be_set() {
 }
 
 #[test]
+fn dropout_is_set_by_the_run() {
+    let p = Place::new();
+    p.write("train.tsv", texts(60));
+    let fields = [("bert-seqcls", "hidden_dropout_prob"), ("distilbert", "attention_dropout")];
+    for (name, field) in fields {
+        let line = format!("finetune {} --task classify --data train.tsv {QUICK}", model(name));
+        let run =
+            |out: &str, dropout: &str| p.done(&format!("{line} --set train.dropout={dropout} --out {name}-{out}"));
+        run("0", "0");
+        run("0.2", "0.2");
+        assert!(p.text(&format!("{name}-0.2/config.json")).contains(&format!("\"{field}\": 0.2,")));
+        let weights = |out: &str| p.read(&format!("{name}-{out}/model.safetensors"));
+        assert_ne!(weights("0"), weights("0.2"));
+    }
+    let line = format!("finetune {} --task classify --data train.tsv --out wrong", model("bert-seqcls"));
+    for (value, want) in [("1", "`train.dropout`"), ("none", "got `none`, wanted a number or \"auto\"")] {
+        let ended = p.run(&format!("{line} --set train.dropout={value}"));
+        assert!(ended.code == Some(2) && ended.error().contains(want), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn by_factors() {
     let p = Place::new();
     p.write("train.tsv", texts(60));

@@ -48,6 +48,13 @@ fn masked_words_alone() {
     let e = p.done(&format!("pretrain roberta {TINY} --steps 4 --set mask.whole_words=true --out run"));
     assert!(e.stderr.contains(", masked tokens: right ") && !e.stderr.contains("next sentences"), "{}", e.stderr);
     assert!(p.text("run/config.json").contains("\"RobertaForMaskedLM\""));
+    // Bytes, as RoBERTa has them.
+    let ids = p.done("tokenizer encode run 'naïve <mask>'").stdout;
+    assert_eq!(p.done(&format!("tokenizer decode run {ids}")).stdout, "naïve\n");
+    let guesses = p.done("fill run 'The <mask> went home.' --json").json();
+    assert_eq!(guesses[0]["masks"][0].as_array().map(Vec::len), Some(5), "{guesses:?}");
+    let e = p.run("fill run 'The cat went home.'");
+    assert!(e.code == Some(1) && e.error().contains("<mask>"), "{}", e.stderr);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn wrong_words() {
     check("eval run --data x --batch 0", "invalid value '0' for '--batch <N>': 0 is not in 1..=65535");
     check("tokenizer train --out x", "the following required arguments were not provided:\n  --data <PATH>...");
     check("tokenizer train --data x --out x --kind bpee", {
-        "invalid value 'bpee' for '--kind <KIND>'\n  [possible values: bpe, wordpiece, unigram]\n\n  \
+        "invalid value 'bpee' for '--kind <KIND>'\n  [possible values: bpe, roberta, wordpiece, unigram]\n\n  \
          tip: a similar value exists: 'bpe'"
     });
     check("tokenizer train --data x --out x --cased", {
@@ -143,7 +143,7 @@ fn wrong_types() {
         "my.toml:2: `train.lr` is \"x\", wanted a number\nhint: the built-in value is 3e-3",
     );
     check_file("[tokenizer]\nkind = \"bep\"\n", {
-        "my.toml:2: `tokenizer.kind` is \"bep\", wanted one of `bpe`, `wordpiece`, `unigram`\nhint: did you mean `bpe`?"
+        "my.toml:2: `tokenizer.kind` is \"bep\", wanted one of `bpe`, `roberta`, `wordpiece`, `unigram`\nhint: did you mean `bpe`?"
     });
 }
 

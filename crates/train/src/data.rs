@@ -70,6 +70,7 @@ impl Text {
         }
         let kind = match config.kind {
             TokenizerKind::Bpe => Kind::ByteLevelBpe,
+            TokenizerKind::Roberta => Kind::Roberta,
             TokenizerKind::WordPiece => Kind::WordPiece { lowercase: true },
             TokenizerKind::Unigram => Kind::Unigram,
         };

@@ -10,6 +10,7 @@ mod error;
 mod evaluate;
 mod finetune;
 mod grads;
+mod local_heads;
 mod lora;
 mod objective;
 mod optimizer;

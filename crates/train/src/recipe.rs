@@ -141,6 +141,8 @@ pub struct TokenizerConfig {
 pub enum TokenizerKind {
     /// Byte-level BPE.
     Bpe,
+    /// Byte-level BPE with tokens that begin, part and mask texts.
+    Roberta,
     /// WordPiece, lower-cased.
     WordPiece,
     /// Unigram.
@@ -165,6 +167,8 @@ pub struct TrainConfig {
     pub init: Option<PathBuf>,
     #[serde(default, deserialize_with = "empty_is_none")]
     pub init_embeddings: Option<PathBuf>,
+    #[serde(default)]
+    pub init_heads: InitHeads,
     pub seed: u64,
     pub steps: u64,
     #[serde(default)]
@@ -191,6 +195,17 @@ pub struct TrainConfig {
     pub evaluate_every: u64,
     pub checkpoint_every: u64,
     pub keep: usize,
+}
+
+/// How the heads of the first layer begin.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum InitHeads {
+    /// As all weights.
+    #[default]
+    Random,
+    /// Looking at the tokens around; positions are sinusoids.
+    Local,
 }
 
 /// What computes matrix products.
@@ -339,6 +354,7 @@ impl RunRecipe for PretrainRecipe {
             ("tokenizer.kind", made, tokenizer),
             ("tokenizer.vocab_size", made, tokenizer),
             ("train.init_embeddings", t.init.is_none(), "train.init gives all weights"),
+            ("train.init_heads", t.init.is_none(), "train.init gives all weights"),
         ];
         rules.into_iter().chain(t.without_use()).filter(|(_, used, _)| !used).map(|(key, _, why)| (key, why)).collect()
     }

@@ -63,6 +63,8 @@ struct TrainArgs {
 enum KindArg {
     /// Byte-level BPE, as GPT-2
     Bpe,
+    /// Byte-level BPE with `<s>`, `</s>` and `<mask>`, as RoBERTa
+    Roberta,
     /// WordPiece, as BERT
     Wordpiece,
     /// Unigram, as T5
@@ -108,6 +110,7 @@ fn learn(args: &TrainArgs) -> anyhow::Result<()> {
     args.threads.start()?;
     let kind = match args.kind {
         KindArg::Bpe => Kind::ByteLevelBpe,
+        KindArg::Roberta => Kind::Roberta,
         KindArg::Wordpiece => Kind::WordPiece { lowercase: !args.cased },
         KindArg::Unigram => Kind::Unigram,
     };

@@ -29,7 +29,9 @@ struct Kind {
 
 /// A special token that a tokenizer lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the tokenizer has no {role} token\nhint: take one of BERT's kind: --set tokenizer.kind=wordpiece")]
+#[error(
+    "the tokenizer has no {role} token\nhint: take one of BERT's or RoBERTa's kind: --set tokenizer.kind=wordpiece, or =roberta"
+)]
 pub struct MissingToken {
     /// What it is for.
     pub role: &'static str,

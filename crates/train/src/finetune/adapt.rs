@@ -6,6 +6,7 @@ use bedstone_kernels::random::{self, Draw};
 use bedstone_models::{Class, Model};
 use bedstone_tensor::{ParamId, Params};
 use globset::Glob;
+use serde_json::{Map, Value};
 
 use super::recipe::LoraConfig;
 use crate::{Result, TrainError, lora::LowRank};
@@ -34,6 +35,17 @@ pub(crate) fn freeze(params: &mut Params, patterns: &[String]) -> Result<usize> 
         return Err(TrainError::Freeze { pattern, reason: "nothing is left to train".into() });
     }
     Ok(frozen)
+}
+
+/// The fields of `config.json` that say how much of states and of attention is dropped.
+pub(crate) fn dropout(model_type: &str, p: f32) -> Map<String, Value> {
+    let names = match model_type {
+        "distilbert" | "detr" => ["dropout", "attention_dropout"],
+        _ => ["hidden_dropout_prob", "attention_probs_dropout_prob"],
+    };
+    // As written: 0.1, where the nearest f32 has more digits.
+    let p: f64 = p.to_string().parse().unwrap_or(p.into());
+    names.into_iter().map(|name| (name.to_owned(), p.into())).collect()
 }
 
 /// What the names of a model's body begin with: nothing, where there is no head beside it.

@@ -49,7 +49,7 @@ use bedstone_infer::{
     Runtime,
     tasks::embed::{SentenceConfig, save_sentence_transformer},
 };
-use bedstone_models::{Architecture, LoadReport, Model, checkpoint::ConfigFile, load_head};
+use bedstone_models::{Architecture, LoadReport, Model, ModelError, checkpoint::ConfigFile, load_head};
 use bedstone_run::{Ending, Interrupt, Progress, Recipe, Setting, Start, dir::model_folder};
 use bedstone_tensor::{Isa, ParamId};
 
@@ -237,7 +237,10 @@ fn text_run(
         tokenizer.add_prefix_space()?;
     }
     let (data, data_name) = data::read(request.task, &recipe.values.data, t.seed)?;
-    let (class, fields) = data.head();
+    let (class, mut fields) = data.head();
+    if let Some(p) = t.dropout {
+        fields.extend(adapt::dropout(bedstone_models::config(&folder)?.model_type().map_err(ModelError::from)?, p));
+    }
     let start = |seed| {
         let (mut model, report) = load_head(&folder, class, &fields, seed)?;
         if t.random_weights {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::Error};
 
 use bedstone_run::recipe::empty_is_none;
 
@@ -67,6 +67,8 @@ pub(crate) struct FitConfig {
     pub(crate) drop_path: f32,
     #[serde(default)]
     pub(crate) ema: f64,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) dropout: Option<f32>,
     pub(crate) patience: u64,
     pub(crate) evaluations: u64,
     pub(crate) checkpoint_every: u64,
@@ -123,6 +125,21 @@ fn linear() -> schedule::Kind {
     schedule::Kind::Linear
 }
 
+/// Nothing for `"auto"`.
+fn auto_or_number<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<f32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        Number(f32),
+        Word(String),
+    }
+    match Value::deserialize(d)? {
+        Value::Number(x) => Ok(Some(x)),
+        Value::Word(word) if word == "auto" => Ok(None),
+        Value::Word(word) => Err(D::Error::custom(format!("got `{word}`, wanted a number or \"auto\""))),
+    }
+}
+
 /// A key, whether its value makes sense, and what it should be.
 type Rule = (&'static str, bool, &'static str);
 
@@ -145,6 +162,7 @@ impl FitConfig {
             ("train.label_smoothing", (0.0..1.0).contains(&t.label_smoothing), "0 or more and below 1"),
             ("train.drop_path", (0.0..1.0).contains(&t.drop_path), "0 or more and below 1"),
             ("train.ema", (0.0..1.0).contains(&t.ema), "0 or more and below 1"),
+            ("train.dropout", t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)), "0 or more and below 1, or \"auto\""),
         ]
     }
 }

@@ -12,7 +12,9 @@ use bedstone_run::{Interrupt, Layers, Progress, Recipe, Setting};
 use serde_json::{Map, Value, json};
 
 use super::{
-    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport, adapted, balance,
+    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport,
+    adapt::dropout,
+    adapted, balance,
     begun::Begun,
     check,
     examples::Evaluate,
@@ -214,6 +216,12 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
             return Err(recipe.without_use("train.drop_path", format!("{model_type} has no such blocks")).into());
         }
         fields.insert("drop_path_rate".into(), json!(r.train.drop_path));
+    }
+    if let Some(p) = r.train.dropout {
+        if model_type == "resnet" {
+            return Err(recipe.without_use("train.dropout", "resnet has no dropout").into());
+        }
+        fields.extend(dropout(model_type, p));
     }
     if task == Task::Classify {
         fields.insert("problem_type".into(), "single_label_classification".into());

@@ -22,8 +22,9 @@ use crate::{
     data::Text,
     embeddings::{WordVectors, begin_with},
     evaluate::{Evaluated, evaluate, evaluate_masked},
+    local_heads::begin_local,
     objective::{CausalLm, Job, MaskedLm, Objective, Work},
-    recipe::PretrainRecipe,
+    recipe::{InitHeads, PretrainRecipe},
 };
 
 /// Masks of validation texts are the same for every run.
@@ -74,7 +75,12 @@ impl Open for PretrainRecipe {
                 let pad = tokenizer.special().pad.as_ref().map_or(0, |t| t.id as usize);
                 let fields = r.model_fields(request.family, tokenizer.vocab_size(), pad);
                 let fields = with_special_ids(fields, &tokenizer);
-                random(request, class, &fields, r.train.seed).map_err(|e| of_recipe(recipe, &r.model, e))?
+                let made = random(request, class, &fields, r.train.seed);
+                let mut model = made.map_err(|e| of_recipe(recipe, &r.model, e))?;
+                if r.train.init_heads == InitHeads::Local && !begin_local(&mut model, r.train.seed)? {
+                    return Err(recipe.invalid("train.init_heads", "\"random\" for this model").into());
+                }
+                model
             }
         };
         if let Some((path, vectors)) = vectors {

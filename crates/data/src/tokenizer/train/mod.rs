@@ -25,6 +25,9 @@ pub enum Kind {
     /// BPE over bytes with GPT-2's pre-tokenizer; loses nothing. `<|endoftext|>` has every role.
     /// [Radford et al. 2019](https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf).
     ByteLevelBpe,
+    /// The same with what masking needs: `<s>` and `</s>` around texts, `<mask>`, which takes the space before it.
+    /// [Liu et al. 2019](https://arxiv.org/abs/1907.11692).
+    Roberta,
     /// Word pieces with BERT's normalizer and template `[CLS] A [SEP] B [SEP]`.
     /// [Devlin et al. 2019](https://arxiv.org/abs/1810.04805).
     WordPiece {
@@ -83,7 +86,7 @@ where
         return Err(Error::NoText);
     }
     let model = match kind {
-        Kind::ByteLevelBpe => byte_level_bpe(&words, training)?,
+        Kind::ByteLevelBpe | Kind::Roberta => byte_level_bpe(&words, training)?,
         Kind::WordPiece { .. } => word_piece(&words, training)?,
         Kind::Unigram => unigram(&words, training)?,
     };
@@ -96,7 +99,7 @@ where
     Ok(Trained { tokenizer, bytes: words.bytes, all_text: words.all_text, words: words.counts.len() })
 }
 
-/// The vocabulary starts with the special token and the 256 bytes, in the order of the characters that stand for them.
+/// The vocabulary starts with the special tokens and the 256 bytes, in the order of the characters that stand for them.
 fn byte_level_bpe(words: &Words, training: &Training) -> Result<Value, Error> {
     let mut alphabet: Vec<char> = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
@@ -163,6 +166,8 @@ impl Kind {
     fn specials(self) -> &'static [&'static str] {
         match self {
             Self::ByteLevelBpe => &["<|endoftext|>"],
+            // The first four as in the released models: positions are counted from the number of `<pad>`.
+            Self::Roberta => &["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
             Self::WordPiece { .. } => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
             Self::Unigram => &["<unk>", "<s>", "</s>", "<pad>"],
         }
@@ -176,6 +181,15 @@ impl Kind {
                 eos: token("<|endoftext|>"),
                 unk: token("<|endoftext|>"),
                 ..SpecialTokens::default()
+            },
+            Self::Roberta => SpecialTokens {
+                bos: token("<s>"),
+                eos: token("</s>"),
+                unk: token("<unk>"),
+                sep: token("</s>"),
+                pad: token("<pad>"),
+                cls: token("<s>"),
+                mask: token("<mask>"),
             },
             Self::WordPiece { .. } => SpecialTokens {
                 unk: token("[UNK]"),
@@ -202,6 +216,11 @@ impl Kind {
         let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
         let (normalizer, pre_tokenizer, post_processor, decoder) = match self {
             Self::ByteLevelBpe => (Value::Null, byte_level.clone(), byte_level.clone(), byte_level),
+            Self::Roberta => {
+                let around = json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
+                                    "trim_offsets": true, "add_prefix_space": false});
+                (Value::Null, byte_level.clone(), around, byte_level)
+            }
             Self::WordPiece { lowercase } => (
                 json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
                        "strip_accents": null, "lowercase": lowercase}),
@@ -235,7 +254,7 @@ fn bert_template() -> Value {
 }
 
 fn added_token(id: usize, content: &str) -> Value {
-    json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+    json!({"id": id, "content": content, "single_word": false, "lstrip": content == "<mask>", "rstrip": false,
            "normalized": false, "special": true})
 }
 
@@ -261,7 +280,7 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
 
-    const KINDS: [Kind; 3] = [Kind::ByteLevelBpe, Kind::WordPiece { lowercase: true }, Kind::Unigram];
+    const KINDS: [Kind; 4] = [Kind::ByteLevelBpe, Kind::Roberta, Kind::WordPiece { lowercase: true }, Kind::Unigram];
 
     /// Some English with rare characters, so that ties are frequent.
     fn text() -> Vec<Result<String, Infallible>> {
@@ -291,6 +310,7 @@ mod tests {
     fn round_trip() {
         for (kind, want) in [
             (Kind::ByteLevelBpe, "The naïve cat,  你好!\n"),
+            (Kind::Roberta, "The naïve cat,  你好!\n"),
             (Kind::WordPiece { lowercase: true }, "the naive cat [UNK] 你 好 [UNK]"),
             (Kind::Unigram, "<unk>he naïve cat<unk>  你好<unk>\n"),
         ] {
@@ -299,6 +319,17 @@ mod tests {
             assert_eq!(tokenizer.decode(&ids, Special::With).unwrap(), want, "{kind:?}");
             assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
         }
+    }
+
+    /// As the released models have it.
+    #[test]
+    fn masks_take_the_space_before_them() {
+        let tokenizer = run(Kind::Roberta, 400).tokenizer;
+        let ids = tokenizer.encode_ids("the <mask> sat", Special::With).unwrap();
+        let tokens: Vec<String> = ids.iter().filter_map(|&id| tokenizer.id_to_token(id)).collect();
+        assert_eq!(tokens, ["<s>", "the", "<mask>", "Ġsat", "</s>"]);
+        assert_eq!((ids[0], ids[2], ids[4]), (0, 4, 2));
+        assert_eq!(tokenizer.special().pad.as_ref().map(|t| t.id), Some(1));
     }
 
     #[test]
