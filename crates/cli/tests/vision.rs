@@ -75,7 +75,11 @@ fn from_pictures_to_classes() {
     // What cannot be read is named, and does not keep the others back.
     let e = p.run("classify classes a.png cut.png b.png a.png");
     assert_eq!((e.code, e.stdout.lines().count()), (Some(1), 2), "{}", e.stderr);
-    assert!(e.stderr.contains("error: cut.png: ") && e.stderr.contains("error: b.png: cannot be read: "), "{}", e.stderr);
+    assert!(
+        e.stderr.contains("error: cut.png: ") && e.stderr.contains("error: b.png: cannot be read: "),
+        "{}",
+        e.stderr
+    );
     let e = p.run("embed classes cut.png a.png");
     assert_eq!((e.code, e.json()[0]["picture"].as_str()), (Some(1), Some("a.png")), "{}", e.stderr);
     let e = p.run("embed classes cut.png a.png --out rows.safetensors");
