@@ -426,15 +426,15 @@ fn adapters_and_their_bases() {
     assert_eq!(classes(&p, "me/adapter"), want);
     let ended = p.done("classify mine 'hello there' --json");
     assert_eq!((&*ended.stdout, &*ended.stderr), (&*want, "mine: an adapter of org/base\n"));
-    p.write("mine/adapter_config.json", &config.replace("\"lora_alpha\": 6", "\"lora_alpha\": 60"));
+    p.write("mine/adapter_config.json", config.replace("\"lora_alpha\": 6", "\"lora_alpha\": 60"));
     assert_ne!(classes(&p, "mine"), want);
 
-    p.write("mine/adapter_config.json", &config.replace("org/base", "org/none"));
+    p.write("mine/adapter_config.json", config.replace("org/base", "org/none"));
     p.fails("classify mine a", 1, {
         "org/none: no such file or directory, and the cache of the hub has no model of that name\n\
          hint: HF_HUB_OFFLINE forbids to fetch it; unset it, or check the name; the cache is hf/hub"
     });
-    p.write("mine/adapter_config.json", &config.replace("org/base", "not a name/of/anything"));
+    p.write("mine/adapter_config.json", config.replace("org/base", "not a name/of/anything"));
     let ended = p.run("classify mine a");
     assert!(ended.error().contains("`not a name/of/anything`, which is not here"), "{}", ended.stderr);
 }
