@@ -413,6 +413,8 @@ fn adapters_and_their_bases() {
     let unlike = classes(&p, &format!("{FIXTURES}/fixtures/bert-seqcls"));
     assert_ne!(want, unlike);
 
+    let ids = p.done("tokenizer encode me/adapter hello").stdout;
+    assert_eq!(ids, p.done(&format!("tokenizer encode {FIXTURES}/fixtures/bert-seqcls hello")).stdout);
     assert_eq!(classes(&p, "me/adapter"), want);
     let requests = server.requests();
     assert!(!requests.iter().any(|r| r.contains("me/adapter") && r.contains("trace")), "{requests:#?}");

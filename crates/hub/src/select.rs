@@ -59,7 +59,7 @@ pub(crate) fn small<'a>(names: &[&'a str], want: Want) -> Vec<&'a str> {
     let wanted = |name: &&&str| {
         let Some((folder, file)) = placed(name) else { return false };
         match want {
-            Want::Tokenizer => folder.is_empty() && (tokenizer(file) || file == "config.json"),
+            Want::Tokenizer => folder.is_empty() && (tokenizer(file) || ["config.json", ADAPTER].contains(&file)),
             Want::Model => tokenizer(file) || model(file),
             Want::Fixture => tokenizer(file) || model(file) || FIXTURE.contains(&file),
         }
@@ -158,6 +158,8 @@ mod tests {
     fn adapters() {
         let names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "training_args.bin"];
         check(&names, Want::Model, &["adapter_config.json"], &["adapter_model.safetensors"]);
+        // Its base may have one.
+        check(&names, Want::Tokenizer, &["adapter_config.json"], &["adapter_model.safetensors"]);
     }
 
     #[test]
