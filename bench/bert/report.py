@@ -10,5 +10,5 @@ for name in dict.fromkeys(row["run"] for row in rows):
     own = [row for row in rows if row["run"] == name]
     accuracy = [row["accuracy"] for row in own]
     error = statistics.stdev(accuracy) / len(own) ** 0.5 if len(own) > 1 else float("nan")
-    f1, seconds = (statistics.mean(row[key] for row in own) for key in ("macro_f1", "seconds"))
+    f1, seconds = (statistics.mean(row[key] for row in own if row[key] is not None) for key in ("macro_f1", "seconds"))
     print(f"| {name} | {len(own)} | {statistics.mean(accuracy):.4f} ± {error:.4f} | {f1:.4f} | {seconds:.0f} |")
