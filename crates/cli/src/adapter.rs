@@ -56,13 +56,14 @@ pub(crate) fn whole<E: From<FileError>>(
 /// The files of the base that the adapter needs and lacks: its tokenizer, and how pictures are prepared.
 fn lacking(dir: &Path, base: &Path) -> Result<Vec<String>, FileError> {
     let (own, others) = (names(dir)?, names(base)?);
-    let vocabulary =
-        |name: &String| ["tokenizer.json", "vocab.txt", "vocab.json", "spiece.model"].contains(&name.as_str());
-    let tokenizer = !own.iter().any(|name| vocabulary(name) || name.ends_with(".model") || name.ends_with(".spm"));
+    let vocabulary = |name: &String| {
+        ["tokenizer.json", "vocab.txt", "vocab.json"].contains(&name.as_str())
+            || [".model", ".spm"].iter().any(|end| name.ends_with(end))
+    };
     let others: Vec<&str> = others.iter().map(String::as_str).filter(|name| *name != "config.json").collect();
-    let mut wanted = match tokenizer {
-        true => Want::Tokenizer.small_files(&others),
-        false => Vec::new(),
+    let mut wanted = match own.iter().any(vocabulary) {
+        true => Vec::new(),
+        false => Want::Tokenizer.small(&others),
     };
     wanted.extend(others.iter().filter(|name| **name == "preprocessor_config.json"));
     Ok(wanted.into_iter().filter(|name| !own.iter().any(|own| own == name)).map(str::to_owned).collect())
@@ -90,16 +91,18 @@ fn view(dir: &Path, base: &Path, mut fields: Map<String, Value>, lacking: &[Stri
         std::os::unix::fs::symlink(to, &beside).map_err(FileError::at(&beside, "make the link"))?;
         fs::rename(&beside, &path).map_err(FileError::at(&path, "replace it"))?;
     }
-    for name in names(&view)?.iter().filter(|name| !links.contains_key(name) && !name.starts_with('.')) {
+    let stays = |name: &String| links.contains_key(name) || name == CONFIG || name.starts_with('.');
+    for name in names(&view)?.iter().filter(|name| !stays(name)) {
         let path = view.join(name);
-        if name != CONFIG {
-            fs::remove_file(&path).or_else(gone).map_err(FileError::at(&path, "remove it"))?;
-        }
+        fs::remove_file(&path).or_else(gone).map_err(FileError::at(&path, "remove it"))?;
     }
     fields.insert(BASE.into(), base.display().to_string().into());
+    let (path, text) = (view.join(CONFIG), Value::Object(fields).to_string());
+    if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(view);
+    }
     let beside = view.join(format!(".{CONFIG}.{}", std::process::id()));
-    let path = view.join(CONFIG);
-    fs::write(&beside, Value::Object(fields).to_string()).map_err(FileError::at(&beside, "write it"))?;
+    fs::write(&beside, text).map_err(FileError::at(&beside, "write it"))?;
     fs::rename(&beside, &path).map_err(FileError::at(&path, "replace it"))?;
     Ok(view)
 }

@@ -118,7 +118,7 @@ impl Fetch<'_> {
             }
             Ok::<_, HubError>(())
         };
-        one_by_one(self.missing(&select::small(&names, want))?, watch)?;
+        one_by_one(self.missing(&want.small(&names))?, watch)?;
         if want != Want::Tokenizer {
             let weights = select::weights(&names);
             if weights.is_empty() && want == Want::Model {
@@ -194,9 +194,7 @@ fn cached(repo: &Repo, id: &ModelId, want: Want) -> Result<Result<PathBuf, Optio
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let lacks = match want {
         Want::Fixture => None,
-        Want::Tokenizer => {
-            select::small(&names, want).iter().all(|name| *name == "config.json").then_some("a tokenizer")
-        }
+        Want::Tokenizer => want.small(&names).iter().all(|name| *name == "config.json").then_some("a tokenizer"),
         // An adapter may have none of its own.
         Want::Model if !["config.json", select::ADAPTER].iter().any(|name| names.contains(name)) => {
             Some("`config.json`")

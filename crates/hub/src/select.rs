@@ -46,25 +46,20 @@ const WEIGHTS: [&str; 5] = [
 ];
 
 impl Want {
-    /// Which of the files at the top of a model, weights excepted, belong to what is wanted.
-    pub fn small_files<'a>(self, names: &[&'a str]) -> Vec<&'a str> {
-        small(names, self)
+    /// The wanted of the files with these names, except weights, in the given order.
+    pub fn small<'a>(self, names: &[&'a str]) -> Vec<&'a str> {
+        let tokenizer = |file: &str| TOKENIZER.contains(&file) || SENTENCEPIECE.iter().any(|end| file.ends_with(end));
+        let model = |file: &str| MODEL.contains(&file);
+        let wanted = |name: &&&str| {
+            let Some((folder, file)) = placed(name) else { return false };
+            match self {
+                Want::Tokenizer => folder.is_empty() && (tokenizer(file) || ["config.json", ADAPTER].contains(&file)),
+                Want::Model => tokenizer(file) || model(file),
+                Want::Fixture => tokenizer(file) || model(file) || FIXTURE.contains(&file),
+            }
+        };
+        names.iter().filter(wanted).copied().collect()
     }
-}
-
-/// The wanted of the files with these names, except weights, in the given order.
-pub(crate) fn small<'a>(names: &[&'a str], want: Want) -> Vec<&'a str> {
-    let tokenizer = |file: &str| TOKENIZER.contains(&file) || SENTENCEPIECE.iter().any(|end| file.ends_with(end));
-    let model = |file: &str| MODEL.contains(&file);
-    let wanted = |name: &&&str| {
-        let Some((folder, file)) = placed(name) else { return false };
-        match want {
-            Want::Tokenizer => folder.is_empty() && (tokenizer(file) || ["config.json", ADAPTER].contains(&file)),
-            Want::Model => tokenizer(file) || model(file),
-            Want::Fixture => tokenizer(file) || model(file) || FIXTURE.contains(&file),
-        }
-    };
-    names.iter().filter(wanted).copied().collect()
 }
 
 /// The files of weights: one, or the index of its shards, for the repository and for each of its modules.
@@ -120,7 +115,7 @@ mod tests {
 
     #[track_caller]
     fn check(names: &[&str], want: Want, small_ones: &[&str], weight_files: &[&str]) {
-        assert_eq!((small(names, want), weights(names)), (small_ones.to_vec(), weight_files.to_vec()), "{names:?}");
+        assert_eq!((want.small(names), weights(names)), (small_ones.to_vec(), weight_files.to_vec()), "{names:?}");
     }
 
     #[test]

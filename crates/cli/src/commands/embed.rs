@@ -94,13 +94,14 @@ pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<ExitCode> {
     let format = args.out.as_deref().map_or(Ok(Format::JsonLines), format)?;
     let dir = match folder(&args.model)? {
         Folder::Pictures(dir) => return pictures(args, &dir, format),
-        Folder::Texts(dir) => model_folder(&dir)?,
+        Folder::Texts(dir) => dir,
     };
     if args.files.is_empty() && args.text.is_empty() {
         return Err(Usage("no texts: give files, or --text".into()).into());
     }
     let data = DataArgs { data: args.files.clone(), field: args.field.clone() };
     let texts = data.read(&args.text, false)?;
+    let dir = model_folder(&dir)?;
     let (mut encoder, report) = SentenceEncoder::load(&dir, args.runtime.runtime()?)?;
     unused(&dir, &report);
     match args.pooling {

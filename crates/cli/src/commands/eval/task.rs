@@ -39,10 +39,11 @@ pub(super) fn run(args: &EvalArgs, data: &Path, task: Task) -> anyhow::Result<Ex
             let report = measure_pictures(&vision_model(&dir, runtime)?, task, data, &settings)?;
             return tell(args, data, &report);
         }
-        Folder::Texts(dir) => model_folder(&dir)?,
+        Folder::Texts(dir) => dir,
     };
     let (model, sentence) = match task {
         Task::Embed => {
+            let dir = model_folder(&dir)?;
             let (encoder, report) = SentenceEncoder::load(&dir, runtime)?;
             unused(&dir, &report);
             if !is_sentence_transformer(&dir) {
