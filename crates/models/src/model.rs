@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bedstone_kernels::pool;
 use bedstone_nn::{NnError, Random, Source};
 use bedstone_tensor::{Ctx, Env, Isa, Packing, Params, Precision, Result as OpResult, Tensor, TensorError};
 use serde_json::{Map, Value};
@@ -244,7 +245,7 @@ impl Model {
             let what = format!("`{}` takes no packed sequences", self.class_name());
             return Err(TensorError::Unsupported { op: "forward", what });
         }
-        self.network.forward(inputs, ctx)
+        pool::inside(|| self.network.forward(inputs, ctx))
     }
 }
 

@@ -6,7 +6,7 @@ use bedstone_models::Model;
 use bedstone_tensor::{Ctx, Env, Grads, Packing, ParamId, Params, Tensor, TensorError, Training};
 
 use crate::{
-    Result,
+    Result, TrainError,
     grads::GradTree,
     objective::Work,
     optimizer::{AdamW, clip_factor, global_norm},
@@ -109,17 +109,29 @@ impl Pass<'_> {
         let Update { lr, clip, norm } = update;
         let isa = self.runtime.isa;
         if clip > 0.0 || !self.is_one() {
-            let Gradient { loss, mut grads } = self.gradient(model)?;
-            for &id in optimizer.low_rank().keys() {
-                if let Some(grad) = grads.param_mut(id) {
-                    *grad = optimizer.learned(id, grad.clone(), isa);
+            let (grads, done) = pool::inside(|| {
+                let Gradient { loss, mut grads } = self.gradient(model)?;
+                for &id in optimizer.low_rank().keys() {
+                    if let Some(grad) = grads.param_mut(id) {
+                        *grad = optimizer.learned(id, grad.clone(), isa);
+                    }
                 }
-            }
-            let norm = if norm || clip > 0.0 { global_norm(&grads, &self.env(model)) } else { 0.0 };
-            check(Done { loss, norm })?;
-            optimizer.update(model.params_mut(), &grads, lr as f32, clip_factor(norm, clip), isa);
-            return Ok(Done { loss, norm });
+                let norm = if norm || clip > 0.0 { global_norm(&grads, &self.env(model)) } else { 0.0 };
+                Ok::<_, TrainError>((grads, Done { loss, norm }))
+            })?;
+            check(done)?;
+            let factor = clip_factor(done.norm, clip);
+            pool::inside(|| optimizer.update(model.params_mut(), &grads, lr as f32, factor, isa));
+            return Ok(done);
         }
+        let done = pool::inside(|| self.update_as_they_come(model, optimizer, lr, norm))?;
+        check(done)?;
+        Ok(done)
+    }
+
+    /// A step that updates each parameter as soon as its gradient is whole.
+    fn update_as_they_come(&self, model: &mut Model, optimizer: &mut AdamW, lr: f64, norm: bool) -> Result<Done> {
+        let isa = self.runtime.isa;
         let (ctx, loss) = self.forward(model, 0)?;
         let Some(recording) = ctx.into_recording() else {
             return Err(TensorError::Unsupported { op: "backward", what: "nothing was recorded".into() }.into());
@@ -134,9 +146,7 @@ impl Pass<'_> {
             Ok(())
         })?;
         self.check_complete(model.params(), |id| squares[id.index()].is_some())?;
-        let done = Done { loss: loss.item()? as f64, norm: squares.into_iter().flatten().sum::<f64>().sqrt() };
-        check(done)?;
-        Ok(done)
+        Ok(Done { loss: loss.item()? as f64, norm: squares.into_iter().flatten().sum::<f64>().sqrt() })
     }
 
     fn check_complete(&self, params: &Params, has: impl Fn(ParamId) -> bool) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, Mutex},
 };
 
@@ -45,6 +46,15 @@ pub(super) struct Style {
     pub(super) faint: f64,
 }
 
+/// The share that each byte of opacity stands for.
+const OPACITY: [f64; 256] = {
+    let (mut shares, mut byte) = ([0.0; 256], 0);
+    while byte < shares.len() {
+        shares[byte] = byte as f64 / 255.0;
+        byte += 1;
+    }
+    shares
+};
 /// The share of a pixel from which on it counts as seen.
 const SEEN: f64 = 0.25;
 
@@ -73,23 +83,31 @@ impl Canvas {
             |begin: f64| begin.floor().max(0.0) as usize..((begin + wide).ceil().max(0.0) as usize).min(self.side);
         // One sample a pixel of the sprite at least.
         let samples = ((SPRITE as f64 / wide).ceil() as usize).clamp(2, 8);
+        // The column or row of the sprite that each sample of a column or row of the canvas falls on, if on any.
+        let places = |range: Range<usize>, begin: f64, mirrored: bool| -> Vec<Option<usize>> {
+            let sample = |i: usize| {
+                let inside = (i % samples) as f64 + 0.5;
+                let at = ((i / samples) as f64 + inside / samples as f64 - begin) / wide;
+                let at = if mirrored { 1.0 - at } else { at };
+                (0.0..1.0).contains(&at).then_some((at * SPRITE as f64) as usize)
+            };
+            (range.start * samples..range.end * samples).map(sample).collect()
+        };
+        let (columns, rows) = (places(range(left), left, style.mirrored), places(range(top), top, false));
         let mut seen: Option<[usize; 4]> = None;
-        for y in range(top) {
-            for x in range(left) {
+        for (y, rows) in range(top).zip(rows.chunks_exact(samples)) {
+            for (x, columns) in range(left).zip(columns.chunks_exact(samples)) {
                 let (mut colour, mut cover) = ([0.0; 3], 0.0);
-                for sample in 0..samples * samples {
-                    let inside = |i: usize| (i as f64 + 0.5) / samples as f64;
-                    let u = (x as f64 + inside(sample % samples) - left) / wide;
-                    let v = (y as f64 + inside(sample / samples) - top) / wide;
-                    let u = if style.mirrored { 1.0 - u } else { u };
-                    if !(0.0..1.0).contains(&u) || !(0.0..1.0).contains(&v) {
-                        continue;
+                for row in rows.iter().flatten() {
+                    for column in columns.iter().flatten() {
+                        let [r, g, b, a] = sprite[row * SPRITE + column];
+                        // What cannot be seen adds nothing.
+                        if a > 0 {
+                            let a = OPACITY[usize::from(a)];
+                            [r, g, b].into_iter().zip(&mut colour).for_each(|(x, sum)| *sum += f64::from(x) * a);
+                            cover += a;
+                        }
                     }
-                    let place = (v * SPRITE as f64) as usize * SPRITE + (u * SPRITE as f64) as usize;
-                    let [r, g, b, a] = [0, 1, 2, 3].map(|c| f64::from(sprite[4 * place + c]));
-                    let a = a / 255.0;
-                    [r, g, b].into_iter().zip(&mut colour).for_each(|(x, sum)| *sum += x * a);
-                    cover += a;
                 }
                 if cover == 0.0 {
                     continue;
@@ -142,20 +160,20 @@ fn rgb(colour: &Colour) -> [u8; 3] {
     }
 }
 
-/// `[SPRITE, SPRITE, 4]`, decoded once for the process; `None` for what the lexicon does not have.
-fn sprite(emoji: &'static str) -> Option<Arc<[u8]>> {
-    static DECODED: Mutex<BTreeMap<&str, Arc<[u8]>>> = Mutex::new(BTreeMap::new());
+/// Red, green, blue and opacity, `[SPRITE, SPRITE]`, decoded once for the process; `None` for what the lexicon does not have.
+fn sprite(emoji: &'static str) -> Option<Arc<[[u8; 4]]>> {
+    static DECODED: Mutex<BTreeMap<&str, Arc<[[u8; 4]]>>> = Mutex::new(BTreeMap::new());
     // A thread that panicked while it held the map has left a whole one.
     let mut decoded = DECODED.lock().unwrap_or_else(|e| e.into_inner());
     if let Some(sprite) = decoded.get(emoji) {
         return Some(sprite.clone());
     }
-    let sprite: Arc<[u8]> = decode(sprites::png(emoji)?)?.into();
+    let sprite: Arc<[[u8; 4]]> = decode(sprites::png(emoji)?)?.into();
     decoded.insert(emoji, sprite.clone());
     Some(sprite)
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
+fn decode(bytes: &[u8]) -> Option<Vec<[u8; 4]>> {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(
         png::Transformations::EXPAND | png::Transformations::ALPHA | png::Transformations::STRIP_16,
@@ -163,12 +181,12 @@ fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut reader = decoder.read_info().ok()?;
     let mut pixels = vec![0; reader.output_buffer_size()?];
     let info = reader.next_frame(&mut pixels).ok()?;
-    let four: Vec<u8> = match info.color_type {
-        png::ColorType::Rgba => pixels,
-        png::ColorType::GrayscaleAlpha => pixels.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]]).collect(),
+    let four: Vec<[u8; 4]> = match info.color_type {
+        png::ColorType::Rgba => pixels.as_chunks().0.to_vec(),
+        png::ColorType::GrayscaleAlpha => pixels.as_chunks().0.iter().map(|&[x, a]| [x, x, x, a]).collect(),
         _ => return None,
     };
-    (four.len() == SPRITE * SPRITE * 4).then_some(four)
+    (four.len() == SPRITE * SPRITE).then_some(four)
 }
 
 #[cfg(test)]
@@ -182,7 +200,7 @@ mod tests {
         let others = BACKGROUNDS.iter().map(|b| b.emoji).chain(ACTIONS.iter().map(|a| a.mark));
         for emoji in nouns.chain(others) {
             let sprite = sprite(emoji).unwrap_or_else(|| panic!("{emoji} has no picture"));
-            assert!(sprite.chunks_exact(4).any(|pixel| pixel[3] == 255), "{emoji} is not seen");
+            assert!(sprite.iter().any(|pixel| pixel[3] == 255), "{emoji} is not seen");
         }
     }
 
