@@ -14,11 +14,9 @@ use std::{
 
 use bedstone_data::shards::cache_dir;
 use bedstone_hub::{ModelId, Want};
+use bedstone_models::adapter::{BASE, CONFIG, base_of};
 use bedstone_run::files::{FileError, names};
 use serde_json::{Map, Value};
-
-const CONFIG: &str = "adapter_config.json";
-const BASE: &str = "base_model_name_or_path";
 
 /// The folder of a model, where `dir` may be an adapter whose base is elsewhere; `fetch` brings a base from the hub.
 ///
@@ -35,8 +33,7 @@ pub(crate) fn whole<E: From<FileError>>(
     let text = fs::read(&config).map_err(FileError::at(&config, "read it"))?;
     let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(&text) else { return Ok(dir) };
     let Some(base) = fields.get(BASE).and_then(Value::as_str) else { return Ok(dir) };
-    let here = [PathBuf::from(base), dir.join(base)].into_iter().find(|folder| folder.is_dir());
-    let (base, fetched) = match (here, base.parse::<ModelId>()) {
+    let (base, fetched) = match (base_of(&dir, base), base.parse::<ModelId>()) {
         (Some(folder), _) => (folder, false),
         (None, Ok(mut id)) => {
             if let Some(revision) = fields.get("revision").and_then(Value::as_str) {

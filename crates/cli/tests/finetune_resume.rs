@@ -51,6 +51,12 @@ fn check_killed(p: &Place, line: &str, files: &[&str]) {
         assert!(p.read(&format!("run/{file}")) == p.read(&format!("calm/{file}")), "{file}");
     }
     assert_eq!(p.log("run"), p.log("calm"));
+    // Every step once, counted through all seeds, and evaluations beside them.
+    let (steps, evaluations): (Vec<_>, Vec<_>) = p.log("run").into_iter().partition(|line| line.get("lr").is_some());
+    let numbers: Vec<u64> = steps.iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert!(numbers.len() > 20 && numbers.iter().copied().eq(1..=numbers.len() as u64), "{numbers:?}");
+    assert!(evaluations.iter().all(|line| line["mean_loss"].is_number() && line["accuracy"].is_number()));
+    assert!(p.text("run/training/loss.svg").contains("training loss"));
     let e = p.done("finetune --resume --out run");
     assert!(e.stderr.starts_with("run: everything is done\n"), "{}", e.stderr);
 }

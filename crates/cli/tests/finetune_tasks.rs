@@ -34,6 +34,11 @@ fn number(scores: &Value, name: &str) -> f64 {
     scores[name].as_f64().unwrap_or_else(|| panic!("{name} of {scores}"))
 }
 
+/// Of the steps before each evaluation.
+fn mean_losses(p: &Place, run: &str) -> Vec<f64> {
+    p.log(run).iter().filter_map(|line| line.get("mean_loss")?.as_f64()).collect()
+}
+
 /// Runs it and wants a failure that says this.
 #[track_caller]
 fn fails(p: &Place, line: &str, code: i32, want: &str) {
@@ -55,7 +60,7 @@ fn answers_are_learned_and_found_again() {
     let exact = number(scores(&e.json()[0]), "exact match");
     assert!(exact > 80.0, "{}", e.stderr);
     assert!(p.text("run/config.json").contains("\"BertForQuestionAnswering\""));
-    let losses: Vec<f64> = p.log("run").iter().map(|line| number(line, "loss")).collect();
+    let losses = mean_losses(&p, "run");
     assert!(losses.last() < losses.first(), "{losses:?}");
     // Measured again it is the same, and what answers is the same, too.
     let again = p.json_of("eval run --task answer --data eval.json --json");
@@ -142,7 +147,7 @@ fn vectors_are_learned_from_the_world() {
     let (before, after) = (scores(&before.json()[0]).clone(), scores(&after.json()[0]).clone());
     assert_eq!(keys(&after), ["MRR", "accuracy@1", "triplet accuracy"]);
     assert!(number(&after, "MRR") > number(&before, "MRR") + 0.1, "{before} {after}");
-    let losses: Vec<f64> = p.log("run").iter().map(|line| number(line, "loss")).collect();
+    let losses = mean_losses(&p, "run");
     assert!(losses.last().unwrap() + 0.3 < losses[0], "{losses:?}");
     for name in ["modules.json", "1_Pooling", "sentence_bert_config.json", "README.md", "tokenizer.json"] {
         assert!(p.names("run").contains(&name.to_owned()), "{name} in {:?}", p.names("run"));

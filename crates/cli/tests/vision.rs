@@ -123,6 +123,15 @@ fn a_classifier_becomes_a_detector() {
     );
     let config: Value = serde_json::from_str(&p.text("det/config.json")).unwrap();
     assert_eq!(config["architectures"][0], "YolosForObjectDetection");
+    assert_eq!([&config["class_cost"], &config["bbox_cost"], &config["giou_cost"]], [1, 5, 2]);
+    p.fails(
+        "finetune vit --task detect --set detect.class_cost=-1 --out x",
+        2,
+        "--set detect.class_cost=-1: `detect.class_cost` is -1, wanted 0 or more",
+    );
+    let none = "--set detect.class_cost=0 --set detect.bbox_cost=0 --set detect.giou_cost=0";
+    let e = p.run(&format!("finetune vit --task detect {none} --set data.pictures=20 --out x"));
+    assert!(e.stderr.contains("a cost above 0 among class_cost, bbox_cost, giou_cost"), "{}", e.stderr);
     // As `transformers` wants it.
     assert_eq!(config["image_size"], serde_json::json!([32, 32]));
     picture(&p, "a.png");
@@ -182,6 +191,28 @@ fn classes_behind_an_autoencoder() {
     assert!(e.stderr.contains("new: classifier.weight, classifier.bias"), "{}", e.stderr);
     let config: Value = serde_json::from_str(&p.text("vit/config.json")).unwrap();
     assert_eq!((&config["model_type"], &config["hidden_size"]), (&"vit".into(), &24.into()));
+    // Over 300 classes, in place of ten.
+    p.done("pretrain vit --init vit --set data.classes=nouns --set data.pictures=60 --set train.batch=8 --steps 2 --out nouns");
+    let labels = |dir: &str| -> Value { serde_json::from_str(&p.text(&format!("{dir}/config.json"))).unwrap() };
+    let count = |dir: &str| labels(dir)["id2label"].as_object().unwrap().len();
+    assert!(count("vit") == 10 && count("nouns") > 300, "{}", count("nouns"));
+    p.done("finetune nouns --task classify --set data.classes=nouns --set data.pictures=20 --set data.side=16 --epochs 1 --out more-nouns");
+    assert_eq!(labels("more-nouns")["id2label"], labels("nouns")["id2label"]);
+    // Heads that look around are other weights.
+    for heads in ["local", "random"] {
+        pretrain(&p, "vit", &format!("--steps 1 --set train.init_heads={heads} --out {heads}"));
+    }
+    assert_ne!(p.read("local/model.safetensors"), p.read("random/model.safetensors"));
+    let e = p.run("pretrain vit --init vit --set train.init_heads=local --out x");
+    assert!(e.code == Some(2) && e.stderr.contains("train.init gives all weights"), "{}", e.stderr);
+    let e = p.run("pretrain vit --set data.classes=things --out x");
+    assert!(e.code == Some(2) && e.stderr.contains("`categories` or `nouns`"), "{}", e.stderr);
+    let e = p.run("pretrain vit --data . --set data.classes=nouns --out x");
+    assert!(
+        e.code == Some(2) && e.stderr.contains("data.paths takes the place of the World's pictures"),
+        "{}",
+        e.stderr
+    );
     // A recipe with every key, as a run keeps it, says nothing else of the model.
     p.done("pretrain vit --init vit --config vit/recipe.toml --steps 2 --out more");
     p.fails(

@@ -19,10 +19,19 @@ use crate::{
     checkpoint::{ConfigFile, WeightFiles},
 };
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+/// The file that makes a directory one of an adapter.
+pub const CONFIG: &str = "adapter_config.json";
+/// Its field that names the checkpoint it belongs to.
+pub const BASE: &str = "base_model_name_or_path";
+/// The factors, and what else takes the place of weights.
+pub const WEIGHTS: &str = "adapter_model.safetensors";
 /// Where `peft` wraps a model, its modules' names go on.
-const PREFIX: &str = "base_model.model.";
+pub const PREFIX: &str = "base_model.model.";
+
+/// The directory that the adapter in `dir` names as its base: as it is written, or seen from `dir`; `None` if there is none here.
+pub fn base_of(dir: &Path, base: &str) -> Option<PathBuf> {
+    [PathBuf::from(base), dir.join(base)].into_iter().find(|folder| folder.is_dir())
+}
 
 /// What a directory of `peft` changes of another checkpoint: `W + s B A` for some weights, others in place of its own.
 pub(crate) struct Adapter {
@@ -90,14 +99,12 @@ impl Adapter {
         let wrong =
             |got: String, wanted: &str| ModelError::Adapter { path: self.path.clone(), got, wanted: wanted.into() };
         let Some(base) = &self.fields.base_model_name_or_path else {
-            return Err(wrong("no base_model_name_or_path".into(), "the directory of the model that it adapts"));
+            return Err(wrong(format!("no {BASE}"), "the directory of the model that it adapts"));
         };
-        let beside = self.path.with_file_name("").join(base);
-        let found = [PathBuf::from(base), beside].into_iter().find(|dir| dir.is_dir());
-        found.ok_or_else(|| {
+        base_of(&self.path.with_file_name(""), base).ok_or_else(|| {
             let wanted =
                 "a directory\nhint: fetch the model that the adapter belongs to, and write its directory there";
-            wrong(format!("base_model_name_or_path `{base}`, which is not here"), wanted)
+            wrong(format!("{BASE} `{base}`, which is not here"), wanted)
         })
     }
 

@@ -3,7 +3,7 @@
 //! A new architecture is a file with its configuration, its layers and its `forward`, and a line in [`ARCHITECTURES`];
 //! the tests of the zoo cover it from then on.
 
-mod adapter;
+pub mod adapter;
 mod albert;
 mod bert;
 mod causal;
@@ -38,7 +38,7 @@ mod yolos;
 pub use error::ModelError;
 pub use load::{LoadReport, config, load, load_head, load_with, save};
 pub use model::{ImageInfo, Info, Inputs, Logits, Model, Network, Outputs};
-pub use transfer::transfer;
+pub use transfer::{token_grid, transfer};
 
 use adapter::Adapter;
 use bedstone_nn::Builder;

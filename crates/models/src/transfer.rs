@@ -98,6 +98,12 @@ fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Opt
     Ok(Some(Tensor::from_slice(&y, [1, has, c])))
 }
 
+/// Rows and columns of the grid over a picture whose first `n` places are the points that a detector's `n` tokens begin at.
+pub fn token_grid(n: usize) -> [usize; 2] {
+    let down = n.isqrt().max(1);
+    [down, n.div_ceil(down)]
+}
+
 /// Patches down and across of a model of pictures.
 fn grid(model: &Model) -> Option<[usize; 2]> {
     let image = model.info().image?;
@@ -120,6 +126,10 @@ fn resized(
     Ok((before, resized.f32s().to_vec()))
 }
 
+/// How much farther the points of a detector's tokens are from each other than those of patches, as vectors: behind all layers
+/// hardly anything is left to tell them apart otherwise.
+const APART: f32 = 4.0;
+
 /// The class token of `old` at points spread over the picture, in the shape of a detector's tokens, `[1, n, C]`; `None` where `old` is no
 /// model of pictures.
 fn points(old: &Model, tokens: &Tensor) -> Result<Option<Tensor>, TensorError> {
@@ -129,8 +139,7 @@ fn points(old: &Model, tokens: &Tensor) -> Result<Option<Tensor>, TensorError> {
     if wide != c || had < size[0] * size[1] || n == 0 {
         return Ok(None);
     }
-    let down = n.isqrt();
-    let (before, resized) = resized(&p.value, old, size, [down, n.div_ceil(down)])?;
+    let (before, resized) = resized(&p.value, old, size, token_grid(n))?;
     // The class token as the model sees it, with its own position.
     let class = old.params().iter().find(|(_, p)| p.name.ends_with("embeddings.cls_token"));
     let mut start = class.map_or_else(|| vec![0.0; c], |(_, p)| p.value.f32s().to_vec());
@@ -138,7 +147,10 @@ fn points(old: &Model, tokens: &Tensor) -> Result<Option<Tensor>, TensorError> {
         start.iter_mut().zip(p.value.f32s()).for_each(|(x, position)| *x += position);
     }
     let points = &resized[before * c..(before + n) * c];
-    let tokens: Vec<f32> = points.iter().zip(start.iter().cycle()).map(|(point, x)| point + x).collect();
+    let mean = |i: usize| points.iter().skip(i).step_by(c).sum::<f32>() / n as f32;
+    let mean: Vec<f32> = (0..c).map(mean).collect();
+    let place = |(i, point): (usize, &f32)| start[i % c] + mean[i % c] + APART * (point - mean[i % c]);
+    let tokens: Vec<f32> = points.iter().enumerate().map(place).collect();
     Ok(Some(Tensor::from_slice(&tokens, [1, n, c])))
 }
 
@@ -201,15 +213,18 @@ mod tests {
             let (c, before) = (old.info().width, if kind == "deit" { 2 } else { 1 });
             assert_eq!(had[before * c..], has[c..c + had.len() - before * c], "{kind}");
             assert_eq!(had[..c], has[..c], "{kind}");
-            // As many points as patches: each is the class token at one of them.
+            // As many points as patches: each is the class token at one of them, seen from their middle through a lens.
             let values = |model: &Model, name: &str| {
                 let (_, p) = model.params().iter().find(|(_, p)| p.name.ends_with(name)).unwrap();
                 p.value.f32s().to_vec()
             };
             let positions = values(&old, "embeddings.position_embeddings");
             let class = values(&old, "cls_token");
-            let want = positions[before * c..].iter().enumerate().map(|(i, x)| x + (class[i % c] + positions[i % c]));
-            assert_eq!(values(&new, "detection_tokens"), want.collect::<Vec<_>>(), "{kind}");
+            let points = &positions[before * c..];
+            let mean = |i: usize| points.iter().skip(i % c).step_by(c).sum::<f32>() / (points.len() / c) as f32;
+            let place = |(i, x): (usize, &f32)| class[i % c] + positions[i % c] + mean(i) + 4.0 * (x - mean(i));
+            let (got, want) = (values(&new, "detection_tokens"), points.iter().enumerate().map(place));
+            assert!(got.len() == points.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{kind}");
             assert!(report.fresh.iter().any(|n| n.ends_with("detection_tokens")), "{report:?}");
         }
     }

@@ -161,6 +161,11 @@ impl Params {
         self.list.iter().enumerate().map(|(i, p)| (ParamId(i), p))
     }
 
+    /// The first one whose name ends so: models of different kinds have the same parts below names of their own.
+    pub fn ending(&self, end: &str) -> Option<ParamId> {
+        self.iter().find(|(_, p)| p.name.ends_with(end)).map(|(id, _)| id)
+    }
+
     /// All of them, in order, for the optimizer.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (ParamId, &mut Param)> {
         self.packed.iter_mut().for_each(|p| *p = Packed::default());

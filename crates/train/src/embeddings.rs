@@ -34,8 +34,7 @@ pub(crate) fn begin_with(
     vectors: &dyn WordVectors,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let id = model.params().iter().find(|(_, p)| TABLES.iter().any(|t| p.name.ends_with(t))).map(|(id, _)| id);
-    let Some(id) = id else {
+    let Some(id) = TABLES.iter().find_map(|table| model.params().ending(table)) else {
         let reason = "the model has no table of tokens".to_owned();
         return Err(TrainError::Embeddings { path: path.to_owned(), reason });
     };

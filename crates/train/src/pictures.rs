@@ -18,7 +18,11 @@ use bedstone_data::{
 };
 use bedstone_kernels::random;
 use bedstone_models::Model;
-use bedstone_world::{Split, World, class_of, lexicon};
+use bedstone_world::{
+    Split, World, class_of,
+    lexicon::{self, Category, Noun},
+};
+use serde::Deserialize;
 
 use crate::{Result, TrainError};
 
@@ -53,8 +57,36 @@ pub(crate) fn column(name: &str) -> Option<&str> {
 pub(crate) struct WorldSource {
     pub(crate) pictures: u64,
     pub(crate) side: usize,
-    /// Whether objects are told apart by noun.
-    pub(crate) nouns: bool,
+    pub(crate) classes: WorldClasses,
+}
+
+/// What of the World is told apart.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WorldClasses {
+    /// Kinds of things.
+    #[default]
+    Categories,
+    /// Each thing.
+    Nouns,
+}
+
+impl WorldClasses {
+    /// In the order of [`WorldClasses::of`].
+    fn names(self) -> Vec<String> {
+        match self {
+            WorldClasses::Categories => Category::ALL.iter().map(|c| c.name().to_owned()).collect(),
+            WorldClasses::Nouns => lexicon::nouns().map(|noun| noun.singular.to_owned()).collect(),
+        }
+    }
+
+    /// The number of a thing's class.
+    fn of(self, noun: &Noun) -> usize {
+        match self {
+            WorldClasses::Categories => Category::ALL.iter().position(|c| *c == noun.category).unwrap_or(0),
+            WorldClasses::Nouns => class_of(noun),
+        }
+    }
 }
 
 /// Pictures to learn from and to measure by.
@@ -203,26 +235,15 @@ fn drawn(source: WorldSource, want: Want, split: Split, count: u64) -> Result<Pi
     let (world, side) = (World::new(WORLD_SEED), source.side);
     let name = format!("World, {}", split.name());
     let picture = move |drawn: bedstone_world::Picture| Picture::new(side, side, drawn.pixels);
+    let names = source.classes.names();
     if want != Want::Objects {
-        let names = lexicon::Category::ALL.iter().map(|c| c.name().to_owned()).collect();
-        let class = move |i| {
-            let category = world.portrayed(split, i);
-            Target::Class(lexicon::Category::ALL.iter().position(|c| *c == category).unwrap_or(0))
-        };
+        let class = move |i| Target::Class(source.classes.of(world.portrayed(split, i)));
         let draw = Arc::new(move |i| picture(world.portrait(split, i, side)));
         return Ok(PictureSet::drawn(&name, count, labels(names)?, class, draw)?);
     }
-    let names = match source.nouns {
-        true => lexicon::nouns().map(|noun| noun.singular.to_owned()).collect(),
-        false => lexicon::Category::ALL.iter().map(|c| c.name().to_owned()).collect(),
-    };
     let objects = move |i| {
-        let class = |noun| match source.nouns {
-            true => class_of(noun),
-            false => lexicon::Category::ALL.iter().position(|c| *c == noun.category).unwrap_or(0),
-        };
         let things = world.picture(split, i, side).things;
-        Target::Objects(things.iter().map(|thing| Object::new(class(thing.noun), thing.bounds)).collect())
+        Target::Objects(things.iter().map(|t| Object::new(source.classes.of(t.noun), t.bounds)).collect())
     };
     let draw = Arc::new(move |i| picture(world.picture(split, i, side)));
     Ok(PictureSet::drawn(&name, count, labels(names)?, objects, draw)?)

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use bedstone_data::tokenizer::Tokenizer;
 use bedstone_hub::Want;
-use bedstone_models::{Architecture, checkpoint::WeightFiles};
+use bedstone_models::{Architecture, adapter, checkpoint::WeightFiles};
 use bedstone_run::{Checkpoint, Verify, dir::model_folder, units};
 use clap::Args;
 use serde_json::{Value, json};
@@ -36,9 +36,9 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let dir = model_folder(&model)?;
     let config = bedstone_models::config(&dir)?;
     // The factors of a low-rank adapter, which belong to another checkpoint.
-    let adapter = dir.join("adapter_config.json");
-    let files = match adapter.is_file() {
-        true => WeightFiles::open(dir.join("adapter_model.safetensors"))?,
+    let factors = dir.join(adapter::CONFIG);
+    let files = match factors.is_file() {
+        true => WeightFiles::open(dir.join(adapter::WEIGHTS))?,
         false => WeightFiles::open(&dir)?,
     };
     let summary = files.summary();
@@ -71,10 +71,10 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             format!("{} for weights, gradients and optimizer, plus activations", units::bytes(16 * summary.parameters)),
         ),
     ];
-    if adapter.is_file() {
-        let text = std::fs::read(&adapter).with_context(|| adapter.display().to_string())?;
-        let of: Value = serde_json::from_slice(&text).with_context(|| adapter.display().to_string())?;
-        let base = of["base_model_name_or_path"].as_str().unwrap_or("an unknown model");
+    if factors.is_file() {
+        let text = std::fs::read(&factors).with_context(|| factors.display().to_string())?;
+        let of: Value = serde_json::from_slice(&text).with_context(|| factors.display().to_string())?;
+        let base = of[adapter::BASE].as_str().unwrap_or("an unknown model");
         rows.push(("adapter", json!({"base": base, "r": of["r"]}), format!("of rank {}, for {base}", of["r"])));
     }
     let of_pictures = architecture.as_ref().is_ok_and(|(a, _)| a.takes_pictures());

@@ -38,13 +38,11 @@ pub(crate) fn freeze(params: &mut Params, patterns: &[String]) -> Result<usize> 
 }
 
 /// The fields of `config.json` that say how much of states and of attention is dropped.
-pub(crate) fn dropout(model_type: &str, p: f32) -> Map<String, Value> {
+pub(crate) fn dropout(model_type: &str, p: f64) -> Map<String, Value> {
     let names = match model_type {
         "distilbert" | "detr" => ["dropout", "attention_dropout"],
         _ => ["hidden_dropout_prob", "attention_probs_dropout_prob"],
     };
-    // As written: 0.1, where the nearest f32 has more digits.
-    let p: f64 = p.to_string().parse().unwrap_or(p.into());
     names.into_iter().map(|name| (name.to_owned(), p.into())).collect()
 }
 

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bedstone_models::{Class, Model, checkpoint::write_safetensors_file};
+use bedstone_models::{
+    Class, Model,
+    adapter::{BASE, CONFIG, PREFIX, WEIGHTS},
+    checkpoint::write_safetensors_file,
+};
 use bedstone_run::files::FileError;
 use bedstone_tensor::ParamId;
 use serde_json::json;
 
 use super::recipe::LoraConfig;
 use crate::{Result, TrainError, lora::LowRank, state::as_named};
-
-/// Where `peft` wraps a model, its modules' names go on.
-const PREFIX: &str = "base_model.model.";
 
 /// Writes `adapter_config.json` and `adapter_model.safetensors` into `dir`: the factors, and all that learned beside them
 /// as modules of their own. `base` is what the adapter belongs to, a path or hub id.
@@ -37,8 +38,7 @@ pub(super) fn save(
         }
     }
     modules.dedup();
-    write_safetensors_file(&dir.join("adapter_model.safetensors"), &as_named(&tensors))
-        .map_err(bedstone_models::ModelError::from)?;
+    write_safetensors_file(&dir.join(WEIGHTS), &as_named(&tensors)).map_err(bedstone_models::ModelError::from)?;
     let task = match model.class() {
         Class::TokenClassification => Some("TOKEN_CLS"),
         Class::SequenceClassification => Some("SEQ_CLS"),
@@ -49,7 +49,7 @@ pub(super) fn save(
     let fields = json!({
         "peft_type": "LORA",
         "task_type": task,
-        "base_model_name_or_path": base,
+        BASE: base,
         "r": config.r,
         "lora_alpha": config.alpha,
         "lora_dropout": 0.0,
@@ -61,7 +61,7 @@ pub(super) fn save(
     });
     // What `peft` needs of the new head that its own configuration does not say: names of classes.
     let own = serde_json::Value::Object(model.config().fields().clone());
-    for (name, value) in [("adapter_config.json", &fields), ("config.json", &own)] {
+    for (name, value) in [(CONFIG, &fields), ("config.json", &own)] {
         let path = dir.join(name);
         let text = format!("{value:#}\n");
         std::fs::write(&path, text).map_err(FileError::at(&path, "write")).map_err(TrainError::from)?;

@@ -77,6 +77,9 @@ pub(crate) struct Evaluated<'a> {
 
 /// What looks after the results while a seed learns.
 pub(crate) trait Keep {
+    /// A step is done; its loss and learning rate.
+    fn stepped(&mut self, step: u64, loss: f64, lr: f64) -> Result<()>;
+
     fn evaluated(&mut self, evaluated: Evaluated<'_>) -> Result<()>;
 
     /// It is time to write what is needed to go on from here.
@@ -193,6 +196,7 @@ impl Learner {
                 }
                 self.seat.losses.push(done.loss);
                 self.seat.step = step;
+                keep.stepped(step, done.loss, lr)?;
                 tokens += train.tokens(&samples);
                 progress.event(&Event::Step(progress::Step {
                     step,

@@ -11,6 +11,7 @@
 //! pairs.rs     vectors of texts
 //! vision.rs    pictures: from a recipe to examples and a model
 //! pictures.rs  classes of pictures and objects in them
+//! points.rs    boxes that begin where a detector's tokens stand
 //! adapt.rs     which parameters learn, how fast, and by which factors
 //! adapter.rs   factors as files of peft
 //! fit.rs       the steps of one seed
@@ -31,6 +32,7 @@ mod fit;
 mod measure;
 mod pairs;
 pub(crate) mod pictures;
+mod points;
 mod recipe;
 mod run;
 mod standing;

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::Error};
 
 use bedstone_run::recipe::empty_is_none;
 
-use crate::{augment::AugmentConfig, recipe::PrecisionChoice, schedule};
+use crate::{augment::AugmentConfig, pictures::WorldClasses, recipe::PrecisionChoice, schedule};
 
 /// A fine-tuning run; `recipes/finetune.toml` says what the keys mean.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,11 +64,11 @@ pub(crate) struct FitConfig {
     #[serde(default)]
     pub(crate) label_smoothing: f32,
     #[serde(default)]
-    pub(crate) drop_path: f32,
+    pub(crate) drop_path: f64,
     #[serde(default)]
     pub(crate) ema: f64,
     #[serde(deserialize_with = "auto_or_number")]
-    pub(crate) dropout: Option<f32>,
+    pub(crate) dropout: Option<f64>,
     pub(crate) patience: u64,
     pub(crate) evaluations: u64,
     pub(crate) checkpoint_every: u64,
@@ -126,11 +126,11 @@ fn linear() -> schedule::Kind {
 }
 
 /// Nothing for `"auto"`.
-fn auto_or_number<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<f32>, D::Error> {
+fn auto_or_number<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Value {
-        Number(f32),
+        Number(f64),
         Word(String),
     }
     match Value::deserialize(d)? {
@@ -220,22 +220,15 @@ pub(crate) struct PicturesConfig {
     pub(crate) classes: WorldClasses,
 }
 
-/// What of the World is told apart.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum WorldClasses {
-    /// Kinds of things.
-    Categories,
-    /// Each thing.
-    Nouns,
-}
-
 /// `[detect]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct DetectConfig {
     pub(crate) queries: usize,
     pub(crate) repeat: usize,
     pub(crate) repeat_share: f64,
+    pub(crate) class_cost: f64,
+    pub(crate) bbox_cost: f64,
+    pub(crate) giou_cost: f64,
     pub(crate) eos_coefficient: f64,
     pub(crate) bbox_loss_coefficient: f64,
     pub(crate) giou_loss_coefficient: f64,
@@ -250,6 +243,9 @@ impl Wrong for PictureRecipe {
             ("detect.queries", (1..=1000).contains(&det.queries), "1 to 1000"),
             ("detect.repeat", (1..=100).contains(&det.repeat), "1 to 100"),
             ("detect.repeat_share", (0.0..=1.0).contains(&det.repeat_share), "0 to 1"),
+            ("detect.class_cost", det.class_cost >= 0.0, "0 or more"),
+            ("detect.bbox_cost", det.bbox_cost >= 0.0, "0 or more"),
+            ("detect.giou_cost", det.giou_cost >= 0.0, "0 or more"),
             ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
             ("detect.bbox_loss_coefficient", det.bbox_loss_coefficient >= 0.0, "0 or more"),
             ("detect.giou_loss_coefficient", det.giou_loss_coefficient >= 0.0, "0 or more"),

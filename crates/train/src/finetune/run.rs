@@ -3,9 +3,16 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use bedstone_models::{Model, save};
-use bedstone_run::{Ending, Interrupt, Log, Progress, RunDir, begin::RECIPE, files::FileError, units};
+use bedstone_run::{
+    Ending, Interrupt, Log, Progress, RunDir,
+    begin::RECIPE,
+    curve::Curve,
+    files::FileError,
+    log::{self, field},
+    units,
+};
 use bedstone_tensor::{Param, ParamId};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::{
     FinetuneReport, FinetuneRequest, LoraSave, Prepared, Started, adapter,
@@ -14,7 +21,7 @@ use super::{
     examples::{Evaluate, Scores, Train},
     fit::{Ended, Evaluated, Keep, Learner},
     recipe::LoraConfig,
-    standing::{Best, Evaluation, Kept, Standing},
+    standing::{Best, Kept, Standing},
 };
 use crate::{Result, lora::LowRank};
 
@@ -64,10 +71,10 @@ pub(super) fn learn(
         run.keep_recipe(&recipe)?;
         standing.write(&begun_with(run.path()))?;
     }
-    let mut log = Log::create(&run.log())?;
-    for evaluation in &standing.history {
-        log.append(evaluation.step, &line(evaluation))?;
-    }
+    let log = match run.step().filter(|_| state.is_some()) {
+        Some(step) => Log::resume(&run.log(), step)?.0,
+        None => Log::create(&run.log())?,
+    };
     let adapter = (lora.save == LoraSave::Adapter).then_some(lora);
     let output = Output { request, data, recipe, adapter, save, saves_weights };
     let seed = fit.seed + standing.done.len() as u64;
@@ -193,16 +200,22 @@ struct Tuning<'a> {
 }
 
 impl Keep for Tuning<'_> {
+    fn stepped(&mut self, step: u64, loss: f64, lr: f64) -> Result<()> {
+        let line = json!({"seed": self.seed, (field::LOSS): loss, "lr": lr});
+        Ok(self.log.append(self.standing.before + step, &line)?)
+    }
+
     fn evaluated(&mut self, Evaluated { step, loss, scores, model, optimizer }: Evaluated<'_>) -> Result<()> {
         let (seed, scores) = (self.seed, scores.clone());
         if self.standing.best.as_ref().is_none_or(|best| scores.judge() > best.scores.judge()) {
             self.standing.best = Some(Best { seed, step, scores: scores.clone() });
             self.kept = Some(Kept { params: model.params().clone(), low_rank: optimizer.low_rank().clone() });
         }
-        let evaluation = Evaluation { seed, step, loss, scores };
-        self.log.append(step, &line(&evaluation))?;
-        self.standing.history.push(evaluation);
-        Ok(())
+        let mut line = Map::new();
+        line.insert("seed".into(), seed.into());
+        line.insert("mean_loss".into(), loss.into());
+        line.extend(scores.0.iter().map(|(name, value)| (name.clone().into_owned(), json!(value))));
+        Ok(self.log.append(self.standing.before + step, &line)?)
     }
 
     fn checkpoint(&mut self, learner: &mut Learner, progress: &mut dyn Progress) -> Result<()> {
@@ -222,6 +235,8 @@ impl Tuning<'_> {
         if self.run.step() == Some(step) {
             return Ok(());
         }
+        let title = self.run.path().display().to_string();
+        Curve::from_log(title, "training loss", &log::read(&self.run.log())?).write(&self.run.curve())?;
         // The last one needs nothing any more.
         let more = inside || self.seed < self.last;
         let Tuning { standing, kept, run, output, .. } = self;
@@ -256,13 +271,4 @@ pub(super) fn report(run: &RunDir, standing: &Standing, scores: Vec<(u64, Scores
     let first = scores.first().map_or(0, |(seed, _)| *seed);
     let kept = standing.best.as_ref().map_or(first, |best| best.seed);
     FinetuneReport { dir: run.path().to_owned(), step: run.step().unwrap_or(0), scores, kept, outcome }
-}
-
-/// A line of the log.
-fn line(evaluation: &Evaluation) -> Map<String, Value> {
-    let mut line = Map::new();
-    line.insert("seed".into(), evaluation.seed.into());
-    line.insert("loss".into(), evaluation.loss.into());
-    line.extend(evaluation.scores.0.iter().map(|(name, value)| (name.clone().into_owned(), json!(value))));
-    line
 }

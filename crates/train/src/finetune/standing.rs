@@ -37,22 +37,10 @@ pub(super) struct Standing {
     pub(super) done: Vec<(u64, Scores)>,
     /// Steps of these.
     pub(super) before: u64,
-    /// All evaluations in order.
-    pub(super) history: Vec<Evaluation>,
-    /// The best of them.
+    /// The best evaluation.
     pub(super) best: Option<Best>,
     /// That of the seed that is learned, unless it is about to begin.
     pub(super) seat: Option<Seat>,
-}
-
-/// One evaluation.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Evaluation {
-    pub(super) seed: u64,
-    pub(super) step: u64,
-    /// The mean training loss since the one before.
-    pub(super) loss: f64,
-    pub(super) scores: Scores,
 }
 
 /// Where the best model was found.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use bedstone_data::{
     labelled::Labels,
-    pictures::{LoaderOptions, PictureSet, source::Part},
+    pictures::{LoaderOptions, PictureSet, gather, source::Part},
 };
 use bedstone_infer::{Runtime, tasks::vision::VisionModel};
 use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
@@ -19,7 +19,8 @@ use super::{
     check,
     examples::Evaluate,
     pictures::{PictureEvaluation, PictureTraining},
-    recipe::{PictureRecipe, PicturesConfig, WorldClasses},
+    points::{PICTURES, begin_at_points},
+    recipe::{PictureRecipe, PicturesConfig},
     run::learn,
     texts::named,
 };
@@ -46,10 +47,12 @@ const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
             "detect.queries",
             "detect.repeat",
             "detect.repeat_share",
+            "detect.class_cost",
+            "detect.bbox_cost",
+            "detect.giou_cost",
             "detect.eos_coefficient",
             "detect.bbox_loss_coefficient",
             "detect.giou_loss_coefficient",
-            "data.classes",
             "data.images",
             "data.eval_images",
         ],
@@ -110,27 +113,37 @@ pub(super) fn run(
         });
     }
     let fields = fields(dir, &recipe, request.task, &train)?;
+    let size = |model: &Model| {
+        model.info().image.ok_or_else(|| TrainError::Examples {
+            what: request.name.to_owned(),
+            got: "a model of a size that is not known".into(),
+            wanted: "a model of pictures".into(),
+            hint: "ViT, DeiT, DINOv2, YOLOS and DETR are".into(),
+        })
+    };
+    let options = |model: &Model| {
+        let size = size(model)?.size;
+        let (augment, processor) = (r.augment.steps(size)?, processor(Some(dir), model, size)?);
+        Ok::<_, TrainError>(LoaderOptions { seed: t.seed, augment, processor, mix: mixes })
+    };
+    let shown = train.subset(&(0..train.len().min(PICTURES)).collect::<Vec<_>>())?;
     let start = |seed| {
         let (mut model, mut report) = transfer(dir, class, &fields, seed)?;
         if t.random_weights {
             model = Model::random(model.config().clone(), seed)?;
             report = LoadReport { fresh: Vec::new(), ..report };
         }
+        if want == Want::Objects && !t.random_weights {
+            let records: Vec<usize> = (0..shown.len()).collect();
+            let batch = gather(&shown, &options(&model)?, 0, &records)?;
+            begin_at_points(&mut model, &report, &batch, runtime.isa)?;
+        }
         let low_rank = adapted(&mut model, &report, &r.lora, &t, seed)?;
         Ok::<_, TrainError>((model, report, low_rank))
     };
     let first: (Model, LoadReport, BTreeMap<_, _>) = start(t.seed)?;
-    let Some(image) = first.0.info().image else {
-        return Err(TrainError::Examples {
-            what: request.name.to_owned(),
-            got: "a model of a size that is not known".into(),
-            wanted: "a model of pictures".into(),
-            hint: "ViT, DeiT, DINOv2, YOLOS and DETR are".into(),
-        });
-    };
-    let processor = processor(Some(dir), &first.0, image.size)?;
-    let options =
-        LoaderOptions { seed: t.seed, augment: r.augment.steps(image.size)?, processor: processor.clone(), mix: mixes };
+    let (image, options) = (size(&first.0)?, options(&first.0)?);
+    let processor = options.processor.clone();
     let patches = |i: usize| (image.size[i] / image.patch[i].max(1)) as u64;
     let mut training = PictureTraining {
         set: train,
@@ -191,8 +204,8 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
 
 fn sets(data: &PicturesConfig, want: Want, seed: u64) -> Result<Sets> {
     let Some(path) = &data.train else {
-        let nouns = data.classes == WorldClasses::Nouns;
-        return pictures::world(WorldSource { pictures: data.pictures, side: data.side, nouns }, want);
+        let source = WorldSource { pictures: data.pictures, side: data.side, classes: data.classes };
+        return pictures::world(source, want);
     };
     let (picture, label) = (column(&data.picture), column(&data.label));
     let images = data.images.as_deref();
@@ -231,6 +244,9 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
         return Ok(fields);
     }
     let d = &r.detect;
+    fields.insert("class_cost".into(), whole(d.class_cost));
+    fields.insert("bbox_cost".into(), whole(d.bbox_cost));
+    fields.insert("giou_cost".into(), whole(d.giou_cost));
     fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
     fields.insert("bbox_loss_coefficient".into(), whole(d.bbox_loss_coefficient));
     fields.insert("giou_loss_coefficient".into(), whole(d.giou_loss_coefficient));

@@ -18,8 +18,9 @@ use crate::{
     Result, TrainError,
     augment::AugmentConfig,
     finetune::texts::named,
-    pictures::{Sets, Source, Want, WorldSource, column, notes, open, processor, world},
-    recipe::{Family, Limits, RunRecipe, TrainConfig},
+    local_heads::begin_local_patches,
+    pictures::{Sets, Source, Want, WorldClasses, WorldSource, column, notes, open, processor, world},
+    recipe::{Family, InitHeads, Limits, RunRecipe, TrainConfig},
 };
 
 /// A pretraining run on pictures; `recipes/mae.toml` and `recipes/vit.toml` say what the keys mean.
@@ -40,6 +41,9 @@ struct DataConfig {
     picture: String,
     label: String,
     pictures: u64,
+    /// `pretrain vit` alone.
+    #[serde(default)]
+    classes: WorldClasses,
 }
 
 /// `[evaluate]`.
@@ -80,6 +84,8 @@ impl RunRecipe for PictureRecipe {
         let files = !self.data.paths.is_empty();
         let rules = [
             ("data.pictures", !files, "data.paths takes the place of the World's pictures"),
+            ("train.init_heads", self.train.init.is_none(), "train.init gives all weights"),
+            ("data.classes", !files, "data.paths takes the place of the World's pictures"),
             ("data.validation", files, "the World has a validation split of its own"),
         ];
         let all = rules.into_iter().chain(self.train.without_use());
@@ -121,7 +127,12 @@ impl Open for PictureRecipe {
             (None, Some(init)) => start_from(request, recipe, &r.model, init, progress)?,
             (None, None) => {
                 let fields = r.model.clone().into_iter().chain(classes).collect();
-                random(request, class, &fields, r.train.seed).map_err(|e| of_recipe(recipe, &r.model, e))?
+                let made = random(request, class, &fields, r.train.seed);
+                let mut model = made.map_err(|e| of_recipe(recipe, &r.model, e))?;
+                if r.train.init_heads == InitHeads::Local && !begin_local_patches(&mut model, r.train.seed)? {
+                    return Err(recipe.invalid("train.init_heads", "\"random\" for this model").into());
+                }
+                model
             }
         };
         let Some(image) = model.info().image else {
@@ -160,7 +171,7 @@ fn side(before: Option<&Path>, r: &PictureRecipe) -> Result<usize> {
 
 fn sets(data: &DataConfig, want: Want, side: usize, seed: u64) -> Result<Sets> {
     let Some(path) = data.paths.first() else {
-        return world(WorldSource { pictures: data.pictures, side, nouns: false }, want);
+        return world(WorldSource { pictures: data.pictures, side, classes: data.classes }, want);
     };
     let source = |path| Source { path, images: None, picture: column(&data.picture), label: column(&data.label) };
     open(&source(path), data.validation.first().map(|path| source(path)).as_ref(), want, seed)

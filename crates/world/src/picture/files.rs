@@ -17,7 +17,7 @@ pub(crate) const SIDE: usize = 128;
 pub(crate) fn portraits(world: &World, split: Split, rows: u64, folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for index in 0..rows {
-        let folder = folder.join(world.portrayed(split, index).name());
+        let folder = folder.join(world.portrayed(split, index).category.name());
         fs::create_dir_all(&folder)?;
         bytes += put(folder.join(format!("{index:06}.png")), &world.portrait(split, index, SIDE))?;
     }

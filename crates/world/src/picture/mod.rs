@@ -77,9 +77,9 @@ impl World {
         Picture { side, pixels: canvas.pixels, things }
     }
 
-    /// The category of what [`World::portrait`] shows.
-    pub fn portrayed(&self, split: Split, index: u64) -> Category {
-        subject(&mut self.key.named("portrait").with(split.word()).with(index).draws()).noun.category
+    /// What [`World::portrait`] shows.
+    pub fn portrayed(&self, split: Split, index: u64) -> &'static Noun {
+        subject(&mut self.key.named("portrait").with(split.word()).with(index).draws()).noun
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
                 assert!(r - l >= 2.0 && b - t >= 2.0, "{}: {l} {t} {r} {b}", noun.singular);
             }
             let portrait = world.portrait(Split::Train, index, 64);
-            assert_eq!(portrait.things[0].noun.category, world.portrayed(Split::Train, index));
+            assert_eq!(portrait.things[0].noun, world.portrayed(Split::Train, index));
         }
     }
 }
