@@ -35,7 +35,7 @@ def bedstone(a, model, lr, *more):
     out = a.work / "model"
     subprocess.run(["rm", "-rf", out], check=True)
     command = [a.bedstone, "finetune", model, "--task", "classify", "--data", a.work / "train.tsv", "--eval", a.work / "test.tsv", "--out", out,
-               "--seeds", a.seeds, "--epochs", EPOCHS, "--json"]
+               "--seed", a.first, "--seeds", a.seeds, "--epochs", EPOCHS, "--json"]
     settings = {"train.batch": BATCH, "train.warmup": WARMUP, "train.weight_decay": DECAY, "train.max_length": LENGTH, "train.lr": lr}
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
@@ -67,7 +67,7 @@ def trainer(a, lr):
         predicted = np.argmax(p.predictions, -1)
         return {"accuracy": accuracy_score(p.label_ids, predicted), "macro_f1": f1_score(p.label_ids, predicted, average="macro")}
 
-    for seed in range(a.seeds):
+    for seed in range(a.first, a.first + a.seeds):
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(a.minilm, num_labels=2)
         arguments = TrainingArguments(
@@ -93,6 +93,8 @@ def main():
     p.add_argument("--pretrained")
     p.add_argument("--minilm")
     p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--first", type=int, default=0, help="the first seed")
+    p.add_argument("--only", help="the name of one run")
     p.add_argument("--lr", type=float, default=5e-5)
     p.add_argument("--own-lr", type=float, default=2e-4)
     p.add_argument("--out", required=True)
@@ -110,7 +112,7 @@ def main():
                  ("MiniLM, bedstone bf16", lambda: bedstone(a, a.minilm, a.lr, "--precision", "bf16")),
                  ("MiniLM, Trainer", lambda: trainer(a, a.lr))]
     with open(a.out, "a") as out:
-        for name, run in runs:
+        for name, run in [(name, run) for name, run in runs if a.only in (None, name)]:
             for row in run():
                 row = {"run": name, **row}
                 print(json.dumps(row), flush=True)

@@ -7,6 +7,7 @@ Writes results.json beside this file and prints the table.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -107,7 +108,9 @@ class OnnxInt8(Onnx):
             # Types behind fused operators are not inferred.
             options = {"DefaultTensorType": onnx.TensorProto.FLOAT}
             source, kind = str(export(model)), QuantType.QInt8
-            quantize_dynamic(source, str(path), per_channel=True, weight_type=kind, extra_options=options)
+            made = Path(tempfile.mkdtemp()) / path.name
+            quantize_dynamic(source, str(made), per_channel=True, weight_type=kind, extra_options=options)
+            made.replace(path)
         return path
 
 
@@ -129,7 +132,9 @@ def export(model):
 
     ids = torch.ones((2, 16), dtype=torch.int64)
     names = ["input_ids", "attention_mask", "token_type_ids"]
-    plain = path.with_suffix(".plain.onnx")
+    # Several workers may export at once: each in a folder of its own.
+    made = Path(tempfile.mkdtemp()) / path.name
+    plain = made.with_suffix(".plain.onnx")
     shapes = {name: {0: "batch", 1: "length"} for name in names}
     with torch.no_grad():
         torch.onnx.export(
@@ -140,7 +145,8 @@ def export(model):
 
     fused = optimizer.optimize_model(str(plain), model_type="bert", num_heads=12, hidden_size=384, opt_level=1)
     print("fused operators:", fused.get_fused_operator_statistics(), file=sys.stderr)
-    fused.save_model_to_file(str(path))
+    fused.save_model_to_file(str(made))
+    made.replace(path)
     return path
 
 
@@ -191,12 +197,24 @@ def golden(args):
     for sentence in sentences:
         command += ["--text", sentence]
     errors = {}
-    for precision in PRECISIONS:
+    for precision in args.precisions:
         out.unlink(missing_ok=True)
         subprocess.run(command + ["--precision", precision], check=True, capture_output=True)
         got = load_file(str(out))["embeddings"]
         errors[precision] = {"difference": float(abs(got - want).max()), "cosine": float((got * want).sum(1).min())}
     return errors
+
+
+def available(args):
+    """The precisions that the program has on this processor."""
+    file = Path(tempfile.mkdtemp()) / "one.txt"
+    file.write_text("one\n")
+    command = [args.bedstone, "embed", args.model, str(file), "--out", str(file.with_suffix(".safetensors"))]
+    tried = {p: subprocess.run(command + ["--precision", p], capture_output=True, text=True) for p in PRECISIONS}
+    for precision, run in tried.items():
+        if run.returncode:
+            print(f"without {precision}: {run.stderr.splitlines()[0]}", file=sys.stderr)
+    return [precision for precision, run in tried.items() if run.returncode == 0]
 
 
 def own(args, file, precision):
@@ -235,6 +253,7 @@ def main():
     args = parser.parse_args()
     if args.worker:
         return worker(args.worker, args.model, args.threads)
+    args.precisions = available(args)
     all_texts = texts(args.reviews)
     file = Path(tempfile.mkdtemp()) / "texts.txt"
     file.write_text("\n".join(all_texts) + "\n")
@@ -243,13 +262,14 @@ def main():
 
     check = {name: numpy.array(peer.embed(all_texts, vectors=True)["vectors"]) for name, peer in peers.items()}
     agreement = float(abs(check["torch"] - check["onnx"]).max())
-    errors = {f"bedstone {p}": accuracy(own(args, str(file), p), check["torch"]) for p in PRECISIONS}
+    errors = {f"bedstone {p}": accuracy(own(args, str(file), p), check["torch"]) for p in args.precisions}
     errors |= {PEERS[kind].name: accuracy(vectors, check["torch"]) for kind, vectors in check.items()}
     times = {name: [] for name in errors}
     for _ in range(args.rounds):
-        for precision, (kind, peer) in zip(PRECISIONS, peers.items()):
-            times[f"bedstone {precision}"].append(bedstone(args, str(file), precision))
-            times[PEERS[kind].name].append(peer.embed(all_texts)["seconds"])
+        for precision, kind in itertools.zip_longest(args.precisions, peers):
+            if precision:
+                times[f"bedstone {precision}"].append(bedstone(args, str(file), precision))
+            times[PEERS[kind].name].append(peers[kind].embed(all_texts)["seconds"])
     import onnxruntime
     import sentence_transformers
     import torch
@@ -277,8 +297,9 @@ def main():
     print("to the recorded embeddings:", result["to the recorded embeddings"], "peers:", agreement)
     print("f32 / torch", median[Torch.name] / median["bedstone f32"])
     print("f32 / onnxruntime", median[Onnx.name] / median["bedstone f32"])
-    print("bf16 / onnxruntime", median[Onnx.name] / median["bedstone bf16"])
-    print("int8 / bf16", median["bedstone bf16"] / median["bedstone int8"])
+    if "bf16" in args.precisions:
+        print("bf16 / onnxruntime", median[Onnx.name] / median["bedstone bf16"])
+        print("int8 / bf16", median["bedstone bf16"] / median["bedstone int8"])
     print("int8 / onnxruntime int8", median[OnnxInt8.name] / median["bedstone int8"])
 
 
