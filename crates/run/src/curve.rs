@@ -10,7 +10,7 @@ use plotters::{
 
 use crate::{
     files::FileError,
-    log::{self, Line, field},
+    log::{self, Line, LogError, field},
     units,
 };
 
@@ -35,6 +35,9 @@ pub enum CurveError {
     /// The drawing library refused.
     #[error("cannot draw the loss curve: {0}")]
     Draw(String),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The system refused something.
     #[error(transparent)]
     File(#[from] FileError),

@@ -9,11 +9,11 @@ use std::{
 use bedstone_data::corpus::{Corpus, Format, Options};
 use bedstone_kernels::Isa;
 use bedstone_run::{
-    Checkpoint, Comparison, Curve, Ending, Event, Interrupt, Keep, Layers, Log, Outcome as Measured, Plan, Progress,
-    Recipe, Resume, RunDir, Setting, Start, Verify,
+    Checkpoint, Comparison, Ending, Event, Interrupt, Keep, Layers, Log, Outcome as Measured, Plan, Progress, Recipe,
+    Resume, RunDir, Setting, Start, Verify,
     begin::{RECIPE, changed},
     files::FileError,
-    log, plan as run_plan,
+    plan as run_plan,
     plan::Memory,
     progress, space,
     units::{self, Unit},
@@ -436,9 +436,7 @@ impl<T: Trainer> Run<T> {
     /// Writes everything of this step and commits it; the size of the run's directory meanwhile.
     fn checkpoint(&self, dir: &mut RunDir, trainer: &T, progress: &mut dyn Progress) -> Result<u64> {
         trainer.check(&self.state)?;
-        let lines = log::read(&dir.log())?;
-        let title = dir.path().display().to_string();
-        Curve::from_log(title, T::AXIS, &lines).write(&dir.curve())?;
+        dir.draw_curve(T::AXIS)?;
         let before = space::used(dir.path())?;
         let (recipe, config) = (self.recipe.to_toml(), pretty(&trainer.config(self)));
         let (card, state) = (self.card(), pretty(&self.state));

@@ -45,7 +45,11 @@ use self::{
     layout::Layout,
     lock::Lock,
 };
-use crate::files::{self, FileError};
+use crate::{
+    curve::{Curve, CurveError},
+    files::{self, FileError},
+    log,
+};
 
 /// Where runs go that were given no directory.
 pub const RUNS: &str = "runs";
@@ -198,6 +202,14 @@ impl RunDir {
     /// `training/loss.svg`.
     pub fn curve(&self) -> PathBuf {
         self.layout.curve()
+    }
+
+    /// Draws the losses of the log so far into [`RunDir::curve`].
+    ///
+    /// # Errors
+    /// A log that cannot be read, and a picture that cannot be written.
+    pub fn draw_curve(&self, axis: &str) -> Result<(), CurveError> {
+        Curve::from_log(self.path().display().to_string(), axis, &log::read(&self.log())?).write(&self.curve())
     }
 
     /// The step of the committed checkpoint.

@@ -8,10 +8,10 @@
 //! [Wang et al. 2021](https://arxiv.org/abs/2109.07107)), in the weights alone: the model is a YOLOS like any other.
 //!
 //! Where a token stands is a small part of its state behind all layers, so it takes large weights to read. Two units of the first
-//! layer read it, the others hand it on, each with an equal share of the gain: all of it in the last layer would multiply whatever the layers
+//! layer read it, the layers behind hand it on, each with an equal share of the gain: all of it in the last layer would multiply whatever the layers
 //! before learn, and the first steps would ruin them.
 
-use bedstone_data::pictures::{Batch, Targets};
+use bedstone_data::pictures::{LoaderOptions, PictureSet, gather};
 use bedstone_infer::tasks::vision::inputs;
 use bedstone_models::{LoadReport, Model, token_grid};
 use bedstone_tensor::{Ctx, Isa, ParamId, Precision};
@@ -19,7 +19,7 @@ use bedstone_tensor::{Ctx, Isa, ParamId, Precision};
 use crate::Result;
 
 /// Pictures that are looked at.
-pub(super) const PICTURES: usize = 64;
+const PICTURES: usize = 64;
 /// Of these at a time.
 const BATCH: usize = 8;
 /// The share of the mean square of a feature that is added to that of each: those that hardly differ get small weights.
@@ -33,9 +33,15 @@ const GAIN: f64 = 2.0;
 /// The head of boxes.
 const HEAD: &str = "bbox_predictor.layers";
 
-/// Fits the last map of a fresh head of boxes to the points of its tokens, by least squares over the tokens in `batch`; leaves models of
-/// other kinds, and heads that were trained, as they are.
-pub(super) fn begin_at_points(model: &mut Model, report: &LoadReport, batch: &Batch, isa: Isa) -> Result<()> {
+/// Fits a fresh head of boxes to the points of its tokens, by least squares over the tokens in the first pictures of `set`; leaves models
+/// of other kinds, and heads that were trained, as they are.
+pub(super) fn begin_at_points(
+    model: &mut Model,
+    report: &LoadReport,
+    set: &PictureSet,
+    options: &LoaderOptions,
+    isa: Isa,
+) -> Result<()> {
     let is_fresh = |end: &str| report.fresh.iter().any(|name| name.ends_with(end));
     if !is_fresh("embeddings.detection_tokens") || !is_fresh("bbox_predictor.layers.2.weight") {
         return Ok(());
@@ -46,11 +52,14 @@ pub(super) fn begin_at_points(model: &mut Model, report: &LoadReport, batch: &Ba
     let Some([first, second, last]) = layers.as_deref() else { return Ok(()) };
     let tokens = model.config().usize("num_detection_tokens").ok().flatten().unwrap_or(100);
 
-    let (pictures, width) = (batch.pixels.count, model.info().width);
-    let mut features: Vec<f64> = Vec::with_capacity(pictures * tokens * width);
-    for from in (0..pictures).step_by(BATCH) {
+    let (pictures, width) = (set.len().min(PICTURES), model.info().width);
+    let (mut features, mut objects) = (Vec::with_capacity(pictures * tokens * width), Vec::new());
+    let records: Vec<usize> = (0..pictures).collect();
+    for records in records.chunks(BATCH) {
+        let batch = gather(set, options, 0, records)?;
+        objects.extend((0..records.len()).flat_map(|i| batch.boxes(i).1));
         let mut ctx = Ctx::inference(model.env(isa, Precision::F32));
-        let states = model.forward(&inputs(&batch.pixels, from..(from + BATCH).min(pictures)), &mut ctx)?;
+        let states = model.forward(&inputs(&batch.pixels, 0..records.len()), &mut ctx)?;
         let states = states.need("last_hidden_state")?;
         let [_, length, _] = states.dims("states")?;
         // The tokens of boxes are the last ones of each picture.
@@ -60,43 +69,32 @@ pub(super) fn begin_at_points(model: &mut Model, report: &LoadReport, batch: &Ba
     let points = points(tokens);
     let wanted: Vec<[f64; 2]> = (0..pictures * tokens).map(|row| points[row % tokens]).collect();
     let (weight, bias) = fitted(&features, &wanted, width);
-    let size = usual(batch).map(logit);
+    let size = usual(&objects).map(logit);
 
     // A unit is `(x + FAR) / GAIN`, which is above 0 for every point.
-    let mut set = |id: ParamId, change: &dyn Fn(&mut [f32])| change(model.params_mut().get_mut(id).value.f32s_mut());
-    set(first.0, &|all| {
-        (0..2).for_each(|k| {
-            all[k * width..][..width].iter_mut().zip(&weight[k]).for_each(|(own, w)| *own = (w / GAIN) as f32);
-        })
-    });
-    set(first.1, &|all| (0..2).for_each(|k| all[k] = ((bias[k] + FAR) / GAIN) as f32));
-    set(second.0, &|all| {
-        (0..2).for_each(|k| {
-            all[k * width..][..width].fill(0.0);
-            all[k * width + k] = 1.0;
-        })
-    });
-    set(second.1, &|all| all[..2].fill(0.0));
-    set(last.0, &|all| {
-        all.fill(0.0);
-        (0..2).for_each(|k| all[k * width + k] = GAIN as f32);
-    });
-    set(last.1, &|all| {
-        all[..2].fill(-FAR as f32);
-        (0..2).for_each(|k| all[2 + k] = size[k] as f32);
-    });
+    let params = model.params_mut();
+    params.get_mut(last.0).value.f32s_mut().fill(0.0);
+    for k in 0..2 {
+        let row = k * width..(k + 1) * width;
+        let reading = &mut params.get_mut(first.0).value.f32s_mut()[row.clone()];
+        reading.iter_mut().zip(&weight[k]).for_each(|(own, w)| *own = (w / GAIN) as f32);
+        params.get_mut(first.1).value.f32s_mut()[k] = ((bias[k] + FAR) / GAIN) as f32;
+        let handing = &mut params.get_mut(second.0).value.f32s_mut()[row];
+        handing.fill(0.0);
+        handing[k] = 1.0;
+        params.get_mut(second.1).value.f32s_mut()[k] = 0.0;
+        params.get_mut(last.0).value.f32s_mut()[k * width + k] = GAIN as f32;
+        let centre_and_size = params.get_mut(last.1).value.f32s_mut();
+        (centre_and_size[k], centre_and_size[2 + k]) = (-FAR as f32, size[k] as f32);
+    }
     Ok(())
 }
 
-/// The mean width and height of the objects of a batch.
-fn usual(batch: &Batch) -> [f64; 2] {
-    let all: Vec<[f32; 4]> = match &batch.targets {
-        Targets::Objects(objects) => (0..objects.len()).flat_map(|i| batch.boxes(i).1).collect(),
-        _ => Vec::new(),
-    };
-    let mean = |side: usize| match all.len() {
+/// The mean width and height of objects.
+fn usual(objects: &[[f32; 4]]) -> [f64; 2] {
+    let mean = |side: usize| match objects.len() {
         0 => USUAL,
-        n => all.iter().map(|b| f64::from(b[side])).sum::<f64>() / n as f64,
+        n => objects.iter().map(|b| f64::from(b[side])).sum::<f64>() / n as f64,
     };
     [mean(2), mean(3)]
 }
@@ -162,7 +160,7 @@ fn solve(square: &mut [f64], right: &mut [[f64; 2]]) {
 
 #[cfg(test)]
 mod tests {
-    use bedstone_data::pictures::{LoaderOptions, augment::Augment, gather};
+    use bedstone_data::pictures::{Batch, augment::Augment};
     use bedstone_models::{Architecture, Class};
     use serde_json::{Map, Value, json};
 
@@ -173,7 +171,8 @@ mod tests {
     fn distance(model: &Model, batch: &Batch) -> f64 {
         let mut ctx = Ctx::inference(model.env(Isa::detect(), Precision::F32));
         let out = model.forward(&inputs(&batch.pixels, 0..batch.pixels.count), &mut ctx).unwrap();
-        let size = usual(batch).map(logit);
+        let objects: Vec<[f32; 4]> = (0..batch.pixels.count).flat_map(|i| batch.boxes(i).1).collect();
+        let size = usual(&objects).map(logit);
         let wanted = points(6).into_iter().flat_map(|[x, y]| [x, y, size[0], size[1]]);
         let wanted = wanted.map(|x| 1.0 / (1.0 + (-x).exp()));
         let found = out.get("pred_boxes").unwrap().f32s();
@@ -199,12 +198,12 @@ mod tests {
 
         let before = distance(&model, &batch);
         let trained = LoadReport::default();
-        begin_at_points(&mut model, &trained, &batch, Isa::detect()).unwrap();
+        begin_at_points(&mut model, &trained, &set, &options, Isa::detect()).unwrap();
         assert_eq!(distance(&model, &batch), before, "a trained head stays");
 
         let fresh = ["vit.embeddings.detection_tokens", "bbox_predictor.layers.2.weight"].map(str::to_owned);
         let report = LoadReport { fresh: fresh.to_vec(), ..LoadReport::default() };
-        begin_at_points(&mut model, &report, &batch, Isa::detect()).unwrap();
+        begin_at_points(&mut model, &report, &set, &options, Isa::detect()).unwrap();
         let after = distance(&model, &batch);
         assert!(before > 0.15 && after < 0.05, "{before}, then {after}");
     }

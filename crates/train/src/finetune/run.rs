@@ -3,14 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use bedstone_models::{Model, save};
-use bedstone_run::{
-    Ending, Interrupt, Log, Progress, RunDir,
-    begin::RECIPE,
-    curve::Curve,
-    files::FileError,
-    log::{self, field},
-    units,
-};
+use bedstone_run::{Ending, Interrupt, Log, Progress, RunDir, begin::RECIPE, files::FileError, log::field, units};
 use bedstone_tensor::{Param, ParamId};
 use serde_json::{Map, json};
 
@@ -235,8 +228,7 @@ impl Tuning<'_> {
         if self.run.step() == Some(step) {
             return Ok(());
         }
-        let title = self.run.path().display().to_string();
-        Curve::from_log(title, "training loss", &log::read(&self.run.log())?).write(&self.run.curve())?;
+        self.run.draw_curve("training loss")?;
         // The last one needs nothing any more.
         let more = inside || self.seed < self.last;
         let Tuning { standing, kept, run, output, .. } = self;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use bedstone_data::{
     labelled::Labels,
-    pictures::{LoaderOptions, PictureSet, gather, source::Part},
+    pictures::{LoaderOptions, PictureSet, source::Part},
 };
 use bedstone_infer::{Runtime, tasks::vision::VisionModel};
 use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
@@ -19,7 +19,7 @@ use super::{
     check,
     examples::Evaluate,
     pictures::{PictureEvaluation, PictureTraining},
-    points::{PICTURES, begin_at_points},
+    points::begin_at_points,
     recipe::{PictureRecipe, PicturesConfig},
     run::learn,
     texts::named,
@@ -126,17 +126,16 @@ pub(super) fn run(
         let (augment, processor) = (r.augment.steps(size)?, processor(Some(dir), model, size)?);
         Ok::<_, TrainError>(LoaderOptions { seed: t.seed, augment, processor, mix: mixes })
     };
-    let shown = train.subset(&(0..train.len().min(PICTURES)).collect::<Vec<_>>())?;
+    let set = train.clone();
     let start = |seed| {
         let (mut model, mut report) = transfer(dir, class, &fields, seed)?;
         if t.random_weights {
             model = Model::random(model.config().clone(), seed)?;
             report = LoadReport { fresh: Vec::new(), ..report };
         }
-        if want == Want::Objects && !t.random_weights {
-            let records: Vec<usize> = (0..shown.len()).collect();
-            let batch = gather(&shown, &options(&model)?, 0, &records)?;
-            begin_at_points(&mut model, &report, &batch, runtime.isa)?;
+        if want == Want::Objects {
+            let options = options(&model)?;
+            begin_at_points(&mut model, &report, &set, &options, runtime.isa)?;
         }
         let low_rank = adapted(&mut model, &report, &r.lora, &t, seed)?;
         Ok::<_, TrainError>((model, report, low_rank))

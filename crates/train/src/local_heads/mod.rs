@@ -18,14 +18,16 @@
 mod pictures;
 mod texts;
 
-pub(crate) use pictures::begin_local_patches;
-pub(crate) use texts::begin_local;
-
 use bedstone_kernels::random::{self, Draw};
 use bedstone_models::Model;
 use bedstone_tensor::ParamId;
 
 use crate::Result;
+
+/// Gives a BERT, RoBERTa or ViT with random weights positions and heads that look around; false where the model has no such tables.
+pub(crate) fn begin_local(model: &mut Model, seed: u64) -> Result<bool> {
+    Ok(texts::begin(model, seed)? || pictures::begin(model, seed)?)
+}
 
 /// The logit of the token that a head looks at, above those of others.
 const PEAK: f64 = 9.0;
@@ -49,13 +51,14 @@ impl Heads {
     }
 
     /// Lets a head look at what stands where its own position is after these turns: pairs of columns of positions, and the angle of
-    /// each. Its rows of `[query, key]` are 0 before; pairs beyond its columns are left out.
+    /// each; those beyond its columns are left out.
     fn look(self, model: &mut Model, query_and_key: [ParamId; 2], head: usize, turns: &[(usize, f64)]) {
         let Heads { columns, width, .. } = self;
         // A pair of a normalised state, half of which is position, adds about 1 where positions agree.
         let gain = (PEAK * (columns as f64).sqrt() / (columns / 2).max(1) as f64).sqrt();
         for (id, turned) in query_and_key.into_iter().zip([true, false]) {
             let matrix = values(model, id);
+            matrix[head * columns * width..(head + 1) * columns * width].fill(0.0);
             for (i, &(pair, angle)) in turns.iter().take(columns / 2).enumerate() {
                 let (sin, cos) = if turned { angle.sin_cos() } else { (0.0, 1.0) };
                 let row = head * columns + 2 * i;
@@ -69,7 +72,7 @@ impl Heads {
     }
 }
 
-/// Makes a row of a table of positions: cosine and sine of the angle of each pair, `length` the root of the mean of their squares.
+/// Makes a row of a table of positions: sine and cosine of the angle of each pair, `length` the root of the mean of their squares.
 fn sinusoids(row: &mut [f32], length: f64, angles: impl Iterator<Item = (usize, f64)>) {
     // The mean of the squares of sines is a half.
     let length = length * 2f64.sqrt();

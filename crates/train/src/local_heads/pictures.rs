@@ -15,7 +15,7 @@ const OFFSETS: [[f64; 2]; 5] = [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0],
 
 /// Gives a ViT positions in two dimensions, and local heads: all of the first layer, and the first one of each other; false where the
 /// model has no such tables.
-pub(crate) fn begin_local_patches(model: &mut Model, seed: u64) -> Result<bool> {
+pub(super) fn begin(model: &mut Model, seed: u64) -> Result<bool> {
     let Some(places) = model.params().ending("embeddings.position_embeddings") else { return Ok(false) };
     let Some(patches) = model.params().ending("embeddings.patch_embeddings.projection.weight") else {
         return Ok(false);
@@ -41,9 +41,6 @@ pub(crate) fn begin_local_patches(model: &mut Model, seed: u64) -> Result<bool> 
         let (Some(query), Some(key)) = (find("query"), find("key")) else { return Ok(false) };
         let Some(heads) = Heads::of(model, query, width)? else { return Ok(false) };
         let own = if layer == 0 { heads.count } else { 1 };
-        for id in [query, key] {
-            values(model, id)[..own * heads.columns * width].fill(0.0);
-        }
         let orders = [0, 1].map(|of| order(axis, seed, (2 * layer + of) as u32));
         let each = heads.columns / 4;
         for (head, offset) in (0..own).zip(&mut offsets) {
@@ -85,7 +82,7 @@ mod tests {
     #[test]
     fn heads_look_at_patches_around() {
         let mut model = vit(json!({}));
-        assert!(begin_local_patches(&mut model, 1).unwrap());
+        assert!(begin(&mut model, 1).unwrap());
         let places = &table(&model, "embeddings.position_embeddings")[96..];
         // Patches of smooth pictures: half of each is a colour of its own.
         let filters = table(&model, "projection.weight");
@@ -136,11 +133,11 @@ mod tests {
     fn odd_sizes_and_models_without_such_tables() {
         for (width, heads) in [(15, 3), (16, 1), (30, 2), (12, 12)] {
             let mut model = vit(json!({"hidden_size": width, "num_attention_heads": heads}));
-            assert!(begin_local_patches(&mut model, 0).unwrap());
+            assert!(begin(&mut model, 0).unwrap());
             assert!(model.params().iter().all(|(_, p)| p.value.f32s().iter().all(|x| x.is_finite())));
         }
         let bert = Architecture::by_model_type("bert").unwrap();
         let mut model = Model::random(Model::config_of(bert, Class::MaskedLm, &Map::new()), 0).unwrap();
-        assert!(!begin_local_patches(&mut model, 0).unwrap());
+        assert!(!begin(&mut model, 0).unwrap());
     }
 }

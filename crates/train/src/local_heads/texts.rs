@@ -18,7 +18,7 @@ fn offset(head: usize) -> f64 {
 
 /// Gives positions and the first layer's queries and keys of a BERT or RoBERTa these values, whose length is that of the positions
 /// before; false where the model has no such tables.
-pub(crate) fn begin_local(model: &mut Model, seed: u64) -> Result<bool> {
+pub(super) fn begin(model: &mut Model, seed: u64) -> Result<bool> {
     let find = |name: &str| model.params().ending(name);
     let layer = "encoder.layer.0.attention.self";
     let (places, query, key) = (
@@ -42,10 +42,9 @@ pub(crate) fn begin_local(model: &mut Model, seed: u64) -> Result<bool> {
         values(model, id).iter_mut().for_each(|x| *x *= SEGMENTS);
     }
     let order = order(pairs, seed, 0);
-    values(model, query).fill(0.0);
-    values(model, key).fill(0.0);
-    for (head, own) in order.chunks(each.max(1)).take(heads.count).enumerate() {
-        let turns: Vec<(usize, f64)> = own.iter().map(|&pair| (pair, frequency(pair) * offset(head))).collect();
+    for head in 0..heads.count {
+        let own = order.iter().skip(head * each).take(each);
+        let turns: Vec<(usize, f64)> = own.map(|&pair| (pair, frequency(pair) * offset(head))).collect();
         heads.look(model, [query, key], head, &turns);
     }
     Ok(true)
@@ -78,7 +77,7 @@ mod tests {
     #[test]
     fn heads_look_at_neighbours() {
         let mut model = bert(json!({}));
-        assert!(begin_local(&mut model, 1).unwrap());
+        assert!(begin(&mut model, 1).unwrap());
         let words = table(&model, "word_embeddings.weight");
         let (places, types) =
             (table(&model, "position_embeddings.weight"), table(&model, "token_type_embeddings.weight"));
@@ -117,11 +116,11 @@ mod tests {
     fn odd_sizes_and_models_without_such_tables() {
         for (width, heads) in [(15, 3), (16, 1), (30, 2), (12, 12)] {
             let mut model = bert(json!({"hidden_size": width, "num_attention_heads": heads}));
-            assert!(begin_local(&mut model, 0).unwrap());
+            assert!(begin(&mut model, 0).unwrap());
             assert!(model.params().iter().all(|(_, p)| p.value.f32s().iter().all(|x| x.is_finite())));
         }
         let gpt = Architecture::by_model_type("gpt2").unwrap();
         let mut model = Model::random(Model::config_of(gpt, Class::CausalLm, &Map::new()), 0).unwrap();
-        assert!(!begin_local(&mut model, 0).unwrap());
+        assert!(!begin(&mut model, 0).unwrap());
     }
 }

@@ -12,15 +12,14 @@ use super::{
     Needs, Request,
     batches::{Guess, Pictures},
     material::{Material, Open},
-    weights::{classifier_from, of_recipe, random, start_from},
+    weights::{begin_heads, classifier_from, of_recipe, random, start_from},
 };
 use crate::{
     Result, TrainError,
     augment::AugmentConfig,
     finetune::texts::named,
-    local_heads::begin_local_patches,
     pictures::{Sets, Source, Want, WorldClasses, WorldSource, column, notes, open, processor, world},
-    recipe::{Family, InitHeads, Limits, RunRecipe, TrainConfig},
+    recipe::{Family, Limits, RunRecipe, TrainConfig},
 };
 
 /// A pretraining run on pictures; `recipes/mae.toml` and `recipes/vit.toml` say what the keys mean.
@@ -129,9 +128,7 @@ impl Open for PictureRecipe {
                 let fields = r.model.clone().into_iter().chain(classes).collect();
                 let made = random(request, class, &fields, r.train.seed);
                 let mut model = made.map_err(|e| of_recipe(recipe, &r.model, e))?;
-                if r.train.init_heads == InitHeads::Local && !begin_local_patches(&mut model, r.train.seed)? {
-                    return Err(recipe.invalid("train.init_heads", "\"random\" for this model").into());
-                }
+                begin_heads(&mut model, recipe)?;
                 model
             }
         };

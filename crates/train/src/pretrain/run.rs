@@ -6,10 +6,9 @@ use bedstone_infer::Runtime;
 use bedstone_kernels::optim::sum_squares;
 use bedstone_models::{Model, save};
 use bedstone_run::{
-    Comparison, Curve, Ending, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, RunDir,
+    Comparison, Ending, Event, Interrupt, Log, Outcome as Measured, Plan, Progress, RunDir,
     begin::RECIPE,
     files::FileError,
-    log,
     plan::{self as run_plan, Aside},
     progress, space,
 };
@@ -282,10 +281,7 @@ impl Run {
 
     /// Draws the losses so far.
     fn draw(&self) -> Result<()> {
-        let lines = log::read(&self.dir.log())?;
-        let title = self.dir.path().display().to_string();
-        Curve::from_log(title, self.material.axis(), &lines).write(&self.dir.curve())?;
-        Ok(())
+        Ok(self.dir.draw_curve(self.material.axis())?)
     }
 
     fn compare(&self, first: u64) -> Comparison {

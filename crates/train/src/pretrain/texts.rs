@@ -15,16 +15,15 @@ use serde_json::{Map, Value};
 use super::{
     Request,
     material::{Material, Open},
-    weights::{of_recipe, random, start_from},
+    weights::{begin_heads, of_recipe, random, start_from},
 };
 use crate::{
     Result, TrainError,
     data::Text,
     embeddings::{WordVectors, begin_with},
     evaluate::{Evaluated, evaluate, evaluate_masked},
-    local_heads::begin_local,
     objective::{CausalLm, Job, MaskedLm, Objective, Work},
-    recipe::{InitHeads, PretrainRecipe},
+    recipe::PretrainRecipe,
 };
 
 /// Masks of validation texts are the same for every run.
@@ -77,9 +76,7 @@ impl Open for PretrainRecipe {
                 let fields = with_special_ids(fields, &tokenizer);
                 let made = random(request, class, &fields, r.train.seed);
                 let mut model = made.map_err(|e| of_recipe(recipe, &r.model, e))?;
-                if r.train.init_heads == InitHeads::Local && !begin_local(&mut model, r.train.seed)? {
-                    return Err(recipe.invalid("train.init_heads", "\"random\" for this model").into());
-                }
+                begin_heads(&mut model, recipe)?;
                 model
             }
         };

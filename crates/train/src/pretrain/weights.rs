@@ -9,7 +9,11 @@ use bedstone_tensor::{Shape, Tensor};
 use serde_json::{Map, Value};
 
 use super::Request;
-use crate::{Result, TrainError, recipe::RunRecipe};
+use crate::{
+    Result, TrainError,
+    local_heads::begin_local,
+    recipe::{InitHeads, RunRecipe},
+};
 
 /// A model of the request's family with random weights.
 pub(super) fn random(
@@ -21,6 +25,15 @@ pub(super) fn random(
     let architecture = request.family.architecture();
     let mut source = Limited::new(Random { seed });
     Model::build(Model::config_of(architecture, class, fields), &mut source)
+}
+
+/// Lets the heads of a model with random weights begin as the recipe says.
+pub(super) fn begin_heads<R: RunRecipe>(model: &mut Model, recipe: &Recipe<R>) -> Result<()> {
+    let train = recipe.values.train();
+    if train.init_heads == InitHeads::Local && !begin_local(model, train.seed)? {
+        return Err(recipe.invalid("train.init_heads", "\"random\" for this model").into());
+    }
+    Ok(())
 }
 
 /// The weights of another checkpoint under this run's settings; `model` is what the recipe says of the model.
