@@ -7,7 +7,7 @@ use crate::{
     out::Out,
     pool, profile,
     random::drop_row,
-    simd::{dot, each, math, simd_fn},
+    simd::{dot, each, each2, math, simd_fn},
 };
 
 /// Gradients that [`attention_backward`] writes. Queries, keys and values may lie in one tensor or in three.
@@ -56,8 +56,8 @@ pub fn attention_backward(
         lse,
         q,
         k,
-        keys: &Transposed::new(&k, a),
-        values: &Transposed::new(&v, a),
+        keys: &Transposed::new(isa, &k, a),
+        values: &Transposed::new(isa, &v, a),
     };
     // The heads of a group share the gradients of their keys, and all sequences share the bias: each sum is one task's,
     // in a fixed order.
@@ -160,6 +160,7 @@ simd_fn! {
             }
         }
         let (probabilities, slopes) = scratch.split_at_mut(BQ * BK);
+        let mut cap = [0.0; BK];
         let k_start = task.k.layout().start(b, kv, d);
         for h in kv * a.group()..(kv + 1) * a.group() {
             let q_start = task.q.layout().start(b, h, d);
@@ -176,7 +177,8 @@ simd_fn! {
                     unsafe { task.dq.row(dq_start + (q0 + r) * task.q_layout.token, 0, d).fill(0.0) };
                 }
                 for (k0, n) in Attention::key_blocks(a.keys(q0, q0 + rows)) {
-                    let columns = n.next_multiple_of(16).min(task.keys.padded - k0);
+                    // Whole vectors, as in the forward pass.
+                    let columns = n.next_multiple_of(S::LANES);
                     let products = Product {
                         m: rows, n: columns, k: d, a: queries, a_row: task.q.token, a_col: 1,
                         b: &task.keys.of(unit)[k0..], ldb: task.keys.padded, accumulate: false,
@@ -190,12 +192,11 @@ simd_fn! {
                         slope_products.run(s, &Out::new(slopes, 1), 0, BK);
                     }
                     for r in 0..rows {
-                        let p = &mut probabilities[r * BK..r * BK + n];
-                        let dp = &mut slopes[r * BK..r * BK + n];
+                        let p = &mut probabilities[r * BK..r * BK + columns];
+                        let dp = &mut slopes[r * BK..r * BK + columns];
                         let i = q0 + r;
                         a.score(s, p, h, i, k0, padding);
                         // The derivative of the cap needs the scores, which the probabilities are about to replace.
-                        let mut cap = [1.0; BK];
                         if let Some(c) = a.softcap {
                             for (f, &x) in cap.iter_mut().zip(p.iter()) {
                                 *f = if x == f32::NEG_INFINITY { 0.0 } else { 1.0 - (x / c) * (x / c) };
@@ -204,10 +205,12 @@ simd_fn! {
                         let lse = s.splat(task.lse[(b * a.heads + h) * a.tq + i]);
                         each!(s, p, |x| math::exp(s, s.sub(x, lse)));
                         if let Some(dropout) = a.dropout {
-                            drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, dp);
+                            drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, &mut dp[..n]);
                         }
-                        for ((dp, &p), &f) in dp.iter_mut().zip(p.iter()).zip(&cap) {
-                            *dp = p * (*dp - delta[r]) * f;
+                        let delta = s.splat(delta[r]);
+                        each2!(s, dp, p, |dp, p| s.mul(p, s.sub(dp, delta)));
+                        if a.softcap.is_some() {
+                            each2!(s, dp, &cap, |dp, f| s.mul(dp, f));
                         }
                         if let Some(dbias) = &task.dbias {
                             // SAFETY: with a bias, one task has all sequences of this head.
@@ -217,7 +220,7 @@ simd_fn! {
                         let scale = s.splat(a.scale);
                         each!(s, dp, |x| s.mul(x, scale));
                         if let Some(dropout) = a.dropout {
-                            drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, p);
+                            drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, &mut p[..n]);
                         }
                     }
                     let dv = Product {

@@ -1,6 +1,6 @@
 //! The forward pass.
 
-use super::{Attention, BK, BQ, Heads, Transposed, product::Product, scores::padding};
+use super::{Attention, BK, BQ, Heads, Transposed, padded, product::Product, scores::padding, transpose};
 use crate::{
     isa::Isa,
     mem::Buf,
@@ -43,13 +43,24 @@ pub fn attention(
         });
         return;
     }
-    let keys = Transposed::new(&k, a);
     let blocks = a.tq.div_ceil(BQ);
+    // Keys that a single task reads are transposed by that task.
+    let shared = (blocks > 1 || a.group() > 1).then(|| Transposed::new(isa, &k, a));
+    let own = if shared.is_some() { 0 } else { padded(a) * a.d };
     pool::for_each(a.b * a.heads * blocks, |task| {
         let (unit, q0) = (task / blocks, task % blocks * BQ);
-        let padding = padding(a, unit / a.heads);
-        let mut scratch = Buf::for_overwrite(BQ * BK + BQ * a.d);
-        query_block(isa, a, unit, q0, padding.as_deref(), &mut scratch, out, lse, q, &keys, v);
+        let (b, h) = (unit / a.heads, unit % a.heads);
+        let padding = padding(a, b);
+        let mut scratch = Buf::for_overwrite(own + BQ * BK + BQ * a.d);
+        let (own, scratch) = scratch.split_at_mut(own);
+        let keys = match &shared {
+            Some(keys) => keys.of(b * a.kv_heads + h / a.group()),
+            None => {
+                transpose(isa, own, &k, a, b, h);
+                own
+            }
+        };
+        query_block(isa, a, unit, q0, padding.as_deref(), scratch, out, lse, q, keys, v);
     });
 }
 
@@ -57,9 +68,10 @@ simd_fn! {
     /// Queries `q0..` of one head of one sequence.
     fn query_block(
         s, a: &Attention<'_>, unit: usize, q0: usize, padding: Option<&[f32]>, scratch: &mut [f32], out: Out<'_>,
-        lse: Out<'_>, q: Heads<'_>, keys: &Transposed, v: Heads<'_>,
+        lse: Out<'_>, q: Heads<'_>, keys: &[f32], v: Heads<'_>,
     ) {
         let (b, h) = (unit / a.heads, unit % a.heads);
+        let padded = padded(a);
         let kv = h / a.group();
         let rows = BQ.min(a.tq - q0);
         let (scores, sums) = scratch.split_at_mut(BQ * BK);
@@ -69,16 +81,22 @@ simd_fn! {
         let queries = &q.data[q.layout().start(b, h, a.d) + q0 * q.token..];
         let v_start = v.layout().start(b, kv, a.d);
         for (k0, n) in Attention::key_blocks(a.keys(q0, q0 + rows)) {
+            // Whole vectors: what stands behind the last key is masked as what a query does not see.
+            let columns = n.next_multiple_of(S::LANES);
             let products = Product {
-                m: rows, n: n.next_multiple_of(16).min(keys.padded - k0), k: a.d, a: queries, a_row: q.token, a_col: 1,
-                b: &keys.of(b * a.kv_heads + kv)[k0..], ldb: keys.padded, accumulate: false,
+                m: rows, n: columns, k: a.d, a: queries, a_row: q.token, a_col: 1, b: &keys[k0..], ldb: padded,
+                accumulate: false,
             };
             // SAFETY: the scratch is this task's.
             unsafe { products.run(s, &Out::new(scores, 1), 0, BK) };
             for r in 0..rows {
-                let x = &mut scores[r * BK..r * BK + n];
+                let x = &mut scores[r * BK..r * BK + columns];
                 a.score(s, x, h, q0 + r, k0, padding);
-                let new = x.iter().fold(top[r], |m, &x| if x > m { x } else { m });
+                let mut highest = s.splat(top[r]);
+                for i in (0..columns).step_by(S::LANES) {
+                    highest = s.max(s.load(&x[i..]), highest);
+                }
+                let new = s.max_lane(highest);
                 if new == f32::NEG_INFINITY {
                     // A score that is not a number is never the largest, and must not look like a key that is not seen.
                     if x.iter().any(|x| x.is_nan()) {
@@ -97,7 +115,7 @@ simd_fn! {
                     each!(s, &mut sums[r * a.d..(r + 1) * a.d], |y| s.mul(y, f));
                 }
                 if let Some(dropout) = a.dropout {
-                    drop_row(dropout, b as u32, (h * a.tq + q0 + r) as u32, k0, x);
+                    drop_row(dropout, b as u32, (h * a.tq + q0 + r) as u32, k0, &mut x[..n]);
                 }
             }
             let values = Product {
@@ -114,8 +132,7 @@ simd_fn! {
             };
             let inverse = if total[r] > 0.0 { 1.0 / total[r] } else { 0.0 };
             let f = s.splat(inverse);
-            y.fill(0.0);
-            each2!(s, y, &sums[r * a.d..(r + 1) * a.d], |zero, x| s.fma(x, f, zero));
+            each2!(s, y, &sums[r * a.d..(r + 1) * a.d], |_y, x| s.mul(x, f));
             lse[0] = if total[r] > 0.0 { top[r] + total[r].ln() } else { f32::INFINITY };
             // What is not a number must not look like a query without keys.
             if total[r].is_nan() {

@@ -18,7 +18,7 @@ pub use forward::attention;
 #[cfg(target_arch = "x86_64")]
 pub use half::{attention_half, attention_half_backward};
 
-use crate::{mem::Buf, out::Out, pool, random::Dropout};
+use crate::{isa::Isa, mem::Buf, out::Out, pool, random::Dropout, simd::simd_fn};
 
 /// Shape and options of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -154,31 +154,47 @@ struct Transposed {
 }
 
 impl Transposed {
-    fn new(x: &Heads<'_>, a: &Attention<'_>) -> Self {
-        let padded = a.tk.next_multiple_of(32);
+    fn new(isa: Isa, x: &Heads<'_>, a: &Attention<'_>) -> Self {
+        let padded = padded(a);
         let each = padded * a.d;
         let mut data = Buf::for_overwrite(a.b * a.kv_heads * each);
         let out = Out::new(&mut data, 1);
         pool::for_each(a.b * a.kv_heads, |unit| {
             let (b, h) = (unit / a.kv_heads, unit % a.kv_heads);
             // SAFETY: each unit is one task's.
-            let to = unsafe { out.row(unit * each, 0, each) };
-            let start = x.layout().start(b, h, a.d);
-            // Sixteen columns at a time, so that the written lines are filled while they are in the cache.
-            for t0 in (0..padded).step_by(16) {
-                for i in 0..a.d {
-                    let to = &mut to[i * padded + t0..i * padded + t0 + 16];
-                    for (j, y) in to.iter_mut().enumerate() {
-                        *y = if t0 + j < a.tk { x.data[start + (t0 + j) * x.token + i] } else { 0.0 };
-                    }
-                }
-            }
+            transpose(isa, unsafe { out.row(unit * each, 0, each) }, x, a, b, h);
         });
         Transposed { data, padded, each }
     }
 
     fn of(&self, unit: usize) -> &[f32] {
         &self.data[unit * self.each..(unit + 1) * self.each]
+    }
+}
+
+/// Columns of transposed keys.
+fn padded(a: &Attention<'_>) -> usize {
+    a.tk.next_multiple_of(32)
+}
+
+simd_fn! {
+    /// `to: [d, padded]` from the keys (or values) of head `h` of sequence `b`, zeros beyond `tk`.
+    fn transpose(s, to: &mut [f32], x: &Heads<'_>, a: &Attention<'_>, b: usize, h: usize) {
+        let (padded, start) = (padded(a), x.layout().start(b, h, a.d));
+        let squares = a.d / 8 * 8;
+        for t0 in (0..padded).step_by(8) {
+            let have = a.tk.saturating_sub(t0).min(8);
+            let from = if have == 8 { squares } else { 0 };
+            for i in (0..from).step_by(8) {
+                s.transpose_8x8(&mut to[i * padded + t0..], padded, &x.data[start + t0 * x.token + i..], x.token);
+            }
+            for i in from..a.d {
+                let to = &mut to[i * padded + t0..i * padded + t0 + 8];
+                for (j, y) in to.iter_mut().enumerate() {
+                    *y = if j < have { x.data[start + (t0 + j) * x.token + i] } else { 0.0 };
+                }
+            }
+        }
     }
 }
 

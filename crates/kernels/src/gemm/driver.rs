@@ -1,13 +1,14 @@
 //! The own driver: packing, blocking, threads.
 //!
-//! `B` is packed once into panels of `NR` columns. Then each task takes a block of `C`, packs its rows of `A` into panels
-//! of `MR`, and goes through `k` in blocks short enough that a panel of `B` stays in the first cache. The block is
-//! collected in a scratch that stays in the second cache, and written through the epilogue once.
+//! `B` is packed once into panels of `NR` columns. Then each task takes a block of `C` and goes through `k` in parts short enough that
+//! a panel of `B` stays in the second cache while the rows of the block pass by. Rows of `A` are read where they lie; only the transpose of what is
+//! stored is packed. Sums are collected in a scratch that stays in the second cache, and written through the epilogue once.
 
 use super::{
     Gemm, Mat,
     epilogue::{Block, Epilogue},
-    tasks,
+    pack, tasks,
+    tile::Left,
 };
 use crate::{
     isa::Isa,
@@ -17,27 +18,40 @@ use crate::{
     simd::{Simd, simd_fn},
 };
 
-/// Depth of one pass over a block: 32 columns of `B` are then 32 KiB.
-const KC: usize = 256;
-/// Panels of rows in a task.
-const ROW_PANELS: usize = 12;
-/// Columns of a task, about.
-const NC: usize = 256;
+/// Depth of one pass over a block, at most. A panel of it does not fit the first cache, but a tile takes six cycles for each
+/// line of the panel, and so much the second cache gives; more passes read and write the sums more often.
+const KC: usize = 1024;
+/// Products up to this many multiplications take less time than sharing them among threads.
+const SMALL: usize = 256 * 1024;
+/// Columns of `B` that are packed at a time, a multiple of every tile's: so much of a row, and not a line of it, is read at once.
+const PACKED: usize = 128;
 
 pub(super) fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, epilogue: &Epilogue<'_>) {
     let Gemm { m, n, k } = shape;
     let TileSize { mr, nr } = tile_size(isa);
-    let (mc, nc) = (mr * ROW_PANELS, (NC / nr).max(1) * nr);
+    let small = m * n * k <= SMALL;
     let mut packed = Buf::for_overwrite(n.div_ceil(nr) * nr * k);
-    pool::for_chunks(&mut packed, (nr * k).max(1), |j, panel| pack(panel, nr, b.strides(), b.data, j * nr, n, k));
-    tasks::for_each_block(m, n, (mc, nc), |block| {
-        let mut rows = Buf::for_overwrite(block.rows.div_ceil(mr) * mr * k);
-        let (rs, cs) = a.strides();
-        for (i, panel) in rows.chunks_mut((mr * k).max(1)).enumerate() {
-            pack(panel, mr, (cs, rs), a.data, block.row + i * mr, m, k);
-        }
-        let mut acc = Buf::for_overwrite(mc * nc);
-        run_block(isa, &rows, &packed[block.col * k..], k, &mut acc, block, out, epilogue);
+    let group = if small { n } else { PACKED };
+    let pack = |i: usize, panels: &mut [f32]| pack::panels(isa, panels, nr, b, i * group, n, k);
+    match small {
+        true => pack(0, &mut packed),
+        false => pool::for_chunks(&mut packed, (group * k).max(1), pack),
+    }
+    // Rows that must be packed are packed for every task that has them: for few, if tasks are wide.
+    let largest = if a.transposed { (48, 1024) } else { tasks::LARGEST };
+    let size = if small { (m, n) } else { tasks::size(m, n, mr, nr, largest) };
+    tasks::for_each_block(m, n, size, |block| {
+        let copy = a.transposed.then(|| {
+            let mut rows = Buf::for_overwrite(block.rows.div_ceil(mr) * mr * k);
+            pack::panels(isa, &mut rows, mr, a.t_view(), block.row, m, k);
+            rows
+        });
+        let rows = match &copy {
+            Some(copy) => Rows::Packed(copy),
+            None => Rows::Lying(a),
+        };
+        let mut acc = Buf::for_overwrite(block.rows.div_ceil(mr) * mr * block.cols.div_ceil(nr) * nr);
+        run_block(isa, rows, &packed[block.col * k..], k, &mut acc, block, out, epilogue);
     });
 }
 
@@ -62,79 +76,43 @@ simd_fn! {
     }
 }
 
-/// Packs `width` columns of a `k`-row operand from `col` on: `panel[p * width + j] = x[p, col + j]`, zeros beyond `cols`.
-fn pack(panel: &mut [f32], width: usize, (rs, cs): (usize, usize), x: &[f32], col: usize, cols: usize, k: usize) {
-    let have = width.min(cols - col);
-    if have < width {
-        panel.fill(0.0);
-    }
-    if cs == 1 {
-        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
-            let start = p * rs + col;
-            row[..have].copy_from_slice(&x[start..start + have]);
-        }
-    } else {
-        // Along the source's contiguous index, a few rows of the panel at a time so that both sides stay in the cache.
-        for p0 in (0..k).step_by(16) {
-            for j in 0..have {
-                let column = &x[(col + j) * cs..];
-                for p in p0..(p0 + 16).min(k) {
-                    panel[p * width + j] = column[p * rs];
-                }
-            }
-        }
-    }
+/// The rows of a block.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    /// Panels of `MR` of them.
+    Packed(&'a [f32]),
+    /// In the operand.
+    Lying(Mat<'a>),
 }
 
 simd_fn! {
-    /// One block of the result, from packed rows of `A` and all of `B`'s panels from the block's first column on.
+    /// One block of the result, from its rows and all of `B`'s panels from the block's first column on.
     fn run_block(
-        s, a: &[f32], b: &[f32], k: usize, acc: &mut [f32], block: Block, out: Out<'_>, epilogue: &Epilogue<'_>,
+        s, a: Rows<'_>, b: &[f32], k: usize, acc: &mut [f32], block: Block, out: Out<'_>, epilogue: &Epilogue<'_>,
     ) {
-        block_of_tiles(s, a, b, k, acc, block, out, epilogue);
-    }
-}
-
-#[inline(always)]
-fn block_of_tiles<S: Simd>(
-    s: S,
-    a: &[f32],
-    b: &[f32],
-    k: usize,
-    acc: &mut [f32],
-    block: Block,
-    out: Out<'_>,
-    epilogue: &Epilogue<'_>,
-) {
-    let (mr, nr) = (S::MR, S::NV * S::LANES);
-    let (row_panels, col_panels) = (block.rows.div_ceil(mr), block.cols.div_ceil(nr));
-    let mut p = 0;
-    loop {
-        let kc = KC.min(k - p);
-        for j in 0..col_panels {
-            let b = &b[(j * k + p) * nr..][..kc * nr];
-            for i in 0..row_panels {
-                let a = &a[(i * k + p) * mr..][..kc * mr];
-                s.tile(a, b, &mut acc[(j * row_panels + i) * mr * nr..][..mr * nr], p == 0);
+        let (mr, nr) = (S::MR, S::NV * S::LANES);
+        let (row_panels, col_panels) = (block.rows.div_ceil(mr), block.cols.div_ceil(nr));
+        let ld = col_panels * nr;
+        // Parts of about equal depth.
+        let parts = k.div_ceil(KC).max(1);
+        let kc = k.div_ceil(parts);
+        for part in 0..parts {
+            let (p, end) = (part * kc, ((part + 1) * kc).min(k));
+            for j in 0..col_panels {
+                let b = &b[(j * k + p) * nr..(j * k + end) * nr];
+                for i in 0..row_panels {
+                    let rows = mr.min(block.rows - i * mr);
+                    let a = match a {
+                        Rows::Packed(a) => Left { data: &a[(i * k + p) * mr..], row: 1, rows, packed: true },
+                        Rows::Lying(a) => {
+                            Left { data: &a.data[(block.row + i * mr) * a.ld + p..], row: a.ld, rows, packed: false }
+                        }
+                    };
+                    s.tile(a, b, &mut acc[i * mr * ld + j * nr..], ld, part == 0);
+                }
             }
         }
-        p += kc;
-        if p >= k {
-            break;
-        }
-    }
-    for j in 0..col_panels {
-        for i in 0..row_panels {
-            let (row, col) = (i * mr, j * nr);
-            let part = Block {
-                row: block.row + row,
-                col: block.col + col,
-                rows: mr.min(block.rows - row),
-                cols: nr.min(block.cols - col),
-            };
-            let tile = &acc[(j * row_panels + i) * mr * nr..][..mr * nr];
-            // SAFETY: the blocks of the tasks, and the tiles within them, cover `C` without overlap.
-            unsafe { epilogue.write(s, tile, nr, part, &out) };
-        }
+        // SAFETY: the blocks of the tasks cover `C` without overlap.
+        unsafe { epilogue.write(s, acc, ld, block, &out) };
     }
 }

@@ -200,7 +200,8 @@ impl Activation {
     pub(crate) fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
         match self {
             Activation::None => x,
-            Activation::Relu => s.max(x, s.zero()),
+            // In this order, what is not a number stays none.
+            Activation::Relu => s.max(s.zero(), x),
             Activation::Gelu => gelu(s, x),
             Activation::GeluTanh => gelu_tanh(s, x),
             Activation::QuickGelu => s.mul(x, math::sigmoid(s, s.mul(x, s.splat(1.702)))),

@@ -10,13 +10,14 @@ mod epilogue;
 mod few;
 pub(crate) mod half;
 mod int8;
+mod pack;
 mod tasks;
 mod tile;
 
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};
 pub use half::{PackedRows, Panels, Rows, Term, gemm_half};
 pub use int8::{Int8Panels, Int8Rows, gemm_int8, int8_instruction};
-pub(crate) use tile::tile;
+pub(crate) use tile::{Left, tile};
 
 use crate::{
     isa::{Isa, Level},
@@ -115,29 +116,28 @@ enum Chosen {
 
 /// The table of implementations by shape class and instruction set, filled by `bedstone bench kernels` (`bench/kernels`):
 ///
-/// | rows | `B` in memory | the processor's own vectors | lower ones that were asked for |
-/// |---|---|---|---|
-/// | up to 4 | either | few | few |
-/// | up to 32 | `[n, k]` | few | few; portable up to 4: few, then driver |
-/// | up to 32 | `[k, n]` | crate | driver |
-/// | up to 256 | `[n, k]` | AVX-512: few, AVX2: crate | AVX-512: few, AVX2: driver |
-/// | more | either | crate | driver |
+/// | rows | `B` in memory | AVX-512 | AVX2 | portable |
+/// |---|---|---|---|---|
+/// | up to 4 | either | few | few | few |
+/// | up to 8 | either | `[n, k]`: few, `[k, n]`: crate | few | driver |
+/// | up to 256 | `[n, k]` | few | driver | driver |
+/// | up to 256 | `[k, n]` | crate | driver | driver |
+/// | more | either | crate | driver | driver |
 ///
 /// With few rows the time is that of reading the weights, and packing them costs up to ten times as much; with 197, the tokens of a picture,
-/// it still takes the crate a third of the time. With many the
-/// crate is up to a fifth faster than the driver on AVX-512 and as fast on AVX2, but it picks its instructions by
-/// itself and cannot be told otherwise.
+/// it still takes the crate a third of the time on AVX-512. With many, driver and crate are equally fast where nothing follows the
+/// product; what follows costs the driver less, which does it while a block is in the cache. On AVX-512 the crate is a fifth faster than
+/// the driver was before it read rows in place; that has not been measured again.
 fn choose(isa: Isa, m: usize, transposed: bool) -> Chosen {
-    let lanes = |isa: Isa| isa.level().min(Level::Avx512);
     let few = match isa.level() {
         Level::Portable => 4,
+        Level::Avx2 => 8,
         _ if !transposed => 4,
-        Level::Avx2 => 32,
         _ => few::MOST_ROWS,
     };
     if m <= few {
         Chosen::Few
-    } else if lanes(isa) == lanes(Isa::detect()) && lanes(isa) > Level::Portable {
+    } else if isa.level() >= Level::Avx512 {
         Chosen::Crate
     } else {
         Chosen::Driver

@@ -3,16 +3,14 @@
 use super::epilogue::Block;
 use crate::pool;
 
-/// Rows of a task, at most.
-const MC: usize = 96;
-/// Columns of a task, at most.
-const NC: usize = 256;
+/// Rows and columns of a task, at most.
+pub(super) const LARGEST: (usize, usize) = (96, 256);
 /// Tasks that a product is cut into where its shape allows it, so that threads have something to share.
 const TASKS: usize = 16;
 
-/// Rows and columns of a task for tiles of `mr` rows and panels of `nr` columns, by shape alone.
-pub(super) fn size(m: usize, n: usize, mr: usize, nr: usize) -> (usize, usize) {
-    let (mut mc, mut nc) = (MC / mr * mr, NC);
+/// Rows and columns of a task for tiles of `mr` rows and panels of `nr` columns, by shape alone, at most `largest`.
+pub(super) fn size(m: usize, n: usize, mr: usize, nr: usize, largest: (usize, usize)) -> (usize, usize) {
+    let (mut mc, mut nc) = (largest.0 / mr * mr, largest.1);
     while nc > 2 * nr && m.div_ceil(mc) * n.div_ceil(nc) < TASKS {
         nc -= nr;
     }

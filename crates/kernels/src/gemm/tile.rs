@@ -2,34 +2,69 @@
 
 use crate::simd::Simd;
 
-/// `acc[MR × NR] (+)= a[kc × MR]ᵀ b[kc × NR]`, `NR = NV · LANES`; all three packed, `acc` by rows.
+/// The left operand of a tile: `rows` rows, of which the last stands in for those that a tile has beyond them.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    /// From the tile's first row and the part's first column on.
+    pub(crate) data: &'a [f32],
+    /// From row to row; 1 where rows are packed, so that the numbers of a column are neighbours.
+    pub(crate) row: usize,
+    /// Rows that are there, at least one.
+    pub(crate) rows: usize,
+    /// Whether columns are packed, `MR` apart, and not neighbours as they lie in a matrix.
+    pub(crate) packed: bool,
+}
+
+/// `acc[MR × NR] (+)= a[MR × kc] b[kc × NR]`, `NR = NV · LANES`; `b` packed by rows, rows of `acc` `ld` apart.
 ///
 /// `start` says that `acc` holds nothing yet.
 #[inline(always)]
 pub(crate) fn tile<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    a: &[f32],
+    a: Left<'_>,
     b: &[f32],
     acc: &mut [f32],
+    ld: usize,
+    start: bool,
+) {
+    let rows: [usize; MR] = std::array::from_fn(|i| i.min(a.rows - 1) * a.row);
+    match a.packed {
+        true => sums::<S, MR, NV, MR>(s, a.data, rows, b, acc, ld, start),
+        false => sums::<S, MR, NV, 1>(s, a.data, rows, b, acc, ld, start),
+    }
+}
+
+/// The tile with rows that begin at `rows` of `a`, and columns `STEP` apart.
+#[inline(always)]
+fn sums<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
+    s: S,
+    a: &[f32],
+    rows: [usize; MR],
+    b: &[f32],
+    acc: &mut [f32],
+    ld: usize,
     start: bool,
 ) {
     let nr = NV * S::LANES;
+    let kc = b.len() / nr;
+    assert!(kc == 0 || rows.iter().all(|row| row + (kc - 1) * STEP < a.len()));
     let mut c = [[s.zero(); NV]; MR];
     if !start {
         for (i, row) in c.iter_mut().enumerate() {
             for (j, v) in row.iter_mut().enumerate() {
-                *v = s.load(&acc[i * nr + j * S::LANES..]);
+                *v = s.load(&acc[i * ld + j * S::LANES..]);
             }
         }
     }
-    for (a, b) in a.chunks_exact(MR).zip(b.chunks_exact(nr)) {
+    for (p, b) in b.chunks_exact(nr).enumerate() {
         let mut v = [s.zero(); NV];
         for (j, v) in v.iter_mut().enumerate() {
             *v = s.load(&b[j * S::LANES..]);
         }
         let b = v;
         for (i, row) in c.iter_mut().enumerate() {
-            let a = s.splat(a[i]);
+            // SAFETY: the last column of every row was asserted above to lie within the slice.
+            let a = s.splat(unsafe { *a.get_unchecked(rows[i] + p * STEP) });
             for (v, b) in row.iter_mut().zip(b) {
                 *v = s.fma(a, b, *v);
             }
@@ -37,7 +72,7 @@ pub(crate) fn tile<S: Simd, const MR: usize, const NV: usize>(
     }
     for (i, row) in c.iter().enumerate() {
         for (j, v) in row.iter().enumerate() {
-            s.store(&mut acc[i * nr + j * S::LANES..], *v);
+            s.store(&mut acc[i * ld + j * S::LANES..], *v);
         }
     }
 }

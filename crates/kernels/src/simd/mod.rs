@@ -12,7 +12,7 @@ mod x86;
 use half::bf16;
 pub(crate) use portable::Portable;
 
-use crate::{number::Lanes, words::Line};
+use crate::{gemm::Left, number::Lanes, words::Line};
 
 /// Operations on one vector register of `f32`. Implemented by tokens that prove the instructions.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
@@ -26,7 +26,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Vectors in a row of the register tile.
     const NV: usize;
     /// [`tile`](crate::gemm::tile) at that size.
-    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool);
+    fn tile(self, a: Left<'_>, b: &[f32], acc: &mut [f32], ld: usize, start: bool);
+
+    /// `to[p * to_ld + j] = from[j * from_ld + p]` for `p` and `j` up to 8.
+    fn transpose_8x8(self, to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize) {
+        for p in 0..8 {
+            for j in 0..8 {
+                to[p * to_ld + j] = from[j * from_ld + p];
+            }
+        }
+    }
 
     fn splat(self, x: f32) -> Self::V;
     /// The first [`Self::LANES`] numbers of `x`.
@@ -57,7 +66,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instructions have it.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `b` where either is not a number.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// As [`Self::max`].
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn sqrt(self, a: Self::V) -> Self::V;
     fn abs(self, a: Self::V) -> Self::V;
@@ -65,8 +76,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn copysign(self, a: Self::V, sign: Self::V) -> Self::V;
     /// To the nearest integer, halves to even.
     fn round(self, a: Self::V) -> Self::V;
-    /// `2^n` of integers `n` in -126..=127, given as f32.
-    fn exp2_int(self, n: Self::V) -> Self::V;
+    /// `x · 2^n` for integers `n`, given as f32, where `x` and the result are normal numbers; what is not a number stays none if
+    /// both are none.
+    fn mul_exp2(self, x: Self::V, n: Self::V) -> Self::V;
     /// Lane by lane: `a < b ? yes : no`.
     fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// The sum of the lanes, in a fixed order.
@@ -173,7 +185,9 @@ pub(crate) fn sum<S: Simd, T: Lanes>(s: S, x: &[T]) -> f32 {
         acc = s.add(acc, T::load(s, &x[i..]));
         i += S::LANES;
     }
-    acc = s.add(acc, T::load_part(s, &x[i..]));
+    if i < x.len() {
+        acc = s.add(acc, T::load_part(s, &x[i..]));
+    }
     s.sum(acc)
 }
 
@@ -187,6 +201,8 @@ pub(crate) fn dot<S: Simd, T: Lanes, U: Lanes>(s: S, a: &[T], b: &[U]) -> f32 {
         acc = s.fma(T::load(s, &a[i..]), U::load(s, &b[i..]), acc);
         i += S::LANES;
     }
-    acc = s.fma(T::load_part(s, &a[i..]), U::load_part(s, &b[i..]), acc);
+    if i < n {
+        acc = s.fma(T::load_part(s, &a[i..]), U::load_part(s, &b[i..]), acc);
+    }
     s.sum(acc)
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use half::bf16;
 
 use super::Simd;
-use crate::{gemm::tile, words::Line};
+use crate::{
+    gemm::{Left, tile},
+    words::Line,
+};
 
 /// Needs no proof.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +35,8 @@ impl Simd for Portable {
     const NV: usize = 1;
 
     #[inline(always)]
-    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool) {
-        tile::<Self, 4, 1>(self, a, b, acc, start);
+    fn tile(self, a: Left<'_>, b: &[f32], acc: &mut [f32], ld: usize, start: bool) {
+        tile::<Self, 4, 1>(self, a, b, acc, ld, start);
     }
     #[inline(always)]
     fn splat(self, x: f32) -> V {
@@ -137,8 +140,8 @@ impl Simd for Portable {
         map(a, |a| (a + MAGIC) - MAGIC)
     }
     #[inline(always)]
-    fn exp2_int(self, n: V) -> V {
-        map(n, |n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    fn mul_exp2(self, x: V, n: V) -> V {
+        zip(x, n, |x, n| f32::from_bits(x.to_bits().wrapping_add(((n as i32) << 23) as u32)))
     }
     #[inline(always)]
     fn select_lt(self, a: V, b: V, yes: V, no: V) -> V {

@@ -9,7 +9,7 @@ use half::bf16;
 
 use super::Simd;
 use crate::{
-    gemm::tile,
+    gemm::{Left, tile},
     isa::{Avx2, Avx512},
     words::Line,
 };
@@ -30,8 +30,14 @@ impl Simd for Avx512 {
     const NV: usize = 2;
 
     #[inline(always)]
-    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool) {
-        tile::<Self, 12, 2>(self, a, b, acc, start);
+    fn tile(self, a: Left<'_>, b: &[f32], acc: &mut [f32], ld: usize, start: bool) {
+        tile::<Self, 12, 2>(self, a, b, acc, ld, start);
+    }
+    #[inline(always)]
+    fn transpose_8x8(self, to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize) {
+        assert!(to_ld >= 8 && from_ld >= 8 && to.len() >= 7 * to_ld + 8 && from.len() >= 7 * from_ld + 8);
+        // SAFETY: the token proves the features, and the assertion that all numbers lie within the slices.
+        unsafe { transpose_8x8(to.as_mut_ptr(), to_ld, from.as_ptr(), from_ld) }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -136,10 +142,10 @@ impl Simd for Avx512 {
         proven!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
     }
     #[inline(always)]
-    fn exp2_int(self, n: __m512) -> __m512 {
+    fn mul_exp2(self, x: __m512, n: __m512) -> __m512 {
         proven!({
-            let e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(e))
+            let n = _mm512_slli_epi32::<23>(_mm512_cvtps_epi32(n));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), n))
         })
     }
     #[inline(always)]
@@ -222,6 +228,36 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
+/// Transposes a square of eight by eight numbers, rows `to_ld` and `from_ld` apart.
+///
+/// # Safety
+/// AVX2 must be present, and the numbers within what the pointers may access.
+#[inline(always)]
+unsafe fn transpose_8x8(to: *mut f32, to_ld: usize, from: *const f32, from_ld: usize) {
+    // SAFETY: the caller proves both.
+    unsafe {
+        // Halves of rows `j` and `j + 4` side by side, so that what follows stays within the halves of registers.
+        let mut x = [_mm256_setzero_ps(); 8];
+        for j in 0..4 {
+            for half in 0..2 {
+                let low = _mm_loadu_ps(from.add(j * from_ld + 4 * half));
+                let high = _mm_loadu_ps(from.add((j + 4) * from_ld + 4 * half));
+                x[4 * half + j] = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
+            }
+        }
+        for half in 0..2 {
+            let x = &x[4 * half..4 * half + 4];
+            let (a, b) = (_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
+            let (c, d) = (_mm256_unpacklo_ps(x[2], x[3]), _mm256_unpackhi_ps(x[2], x[3]));
+            let to = to.add(4 * half * to_ld);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(a, c));
+            _mm256_storeu_ps(to.add(to_ld), _mm256_shuffle_ps::<0b11_10_11_10>(a, c));
+            _mm256_storeu_ps(to.add(2 * to_ld), _mm256_shuffle_ps::<0b01_00_01_00>(b, d));
+            _mm256_storeu_ps(to.add(3 * to_ld), _mm256_shuffle_ps::<0b11_10_11_10>(b, d));
+        }
+    }
+}
+
 /// # Safety
 /// AVX2 must be present.
 #[inline(always)]
@@ -242,8 +278,14 @@ impl Simd for Avx2 {
     const NV: usize = 2;
 
     #[inline(always)]
-    fn tile(self, a: &[f32], b: &[f32], acc: &mut [f32], start: bool) {
-        tile::<Self, 6, 2>(self, a, b, acc, start);
+    fn tile(self, a: Left<'_>, b: &[f32], acc: &mut [f32], ld: usize, start: bool) {
+        tile::<Self, 6, 2>(self, a, b, acc, ld, start);
+    }
+    #[inline(always)]
+    fn transpose_8x8(self, to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize) {
+        assert!(to_ld >= 8 && from_ld >= 8 && to.len() >= 7 * to_ld + 8 && from.len() >= 7 * from_ld + 8);
+        // SAFETY: the token proves the features, and the assertion that all numbers lie within the slices.
+        unsafe { transpose_8x8(to.as_mut_ptr(), to_ld, from.as_ptr(), from_ld) }
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -349,10 +391,10 @@ impl Simd for Avx2 {
         proven!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
     }
     #[inline(always)]
-    fn exp2_int(self, n: __m256) -> __m256 {
+    fn mul_exp2(self, x: __m256, n: __m256) -> __m256 {
         proven!({
-            let e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(e))
+            let n = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), n))
         })
     }
     #[inline(always)]

@@ -49,7 +49,7 @@ fn run<C: Number, K: HalfTile>(
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
 ) {
-    tasks::for_each_block(m, n, tasks::size(m, n, K::MR, NR), |place| {
+    tasks::for_each_block(m, n, tasks::size(m, n, K::MR, NR, tasks::LARGEST), |place| {
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         let mut start = true;

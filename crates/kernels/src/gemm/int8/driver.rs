@@ -47,7 +47,7 @@ fn run<C: Number, K: Int8Tile>(
 ) {
     const { assert!(K::MR <= MOST) };
     let (m, n) = (a.m, b.n);
-    tasks::for_each_block(m, n, tasks::size(m, n, K::MR, NR), |place| {
+    tasks::for_each_block(m, n, tasks::size(m, n, K::MR, NR, tasks::LARGEST), |place| {
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<i32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         sum(kernel, a, b, place, &mut acc);
