@@ -1,6 +1,10 @@
 //! Small matrix products inside an attention block, on operands as they lie.
 
+use super::BK;
 use crate::{out::Out, simd::Simd};
+
+/// Columns of `A` a turn.
+const UNROLLED: usize = 4;
 
 /// `C (+)= A B` for `A: [m, k]`, `B: [k, n]`, `C: [m, n]`.
 #[derive(Clone, Copy)]
@@ -8,7 +12,7 @@ pub(super) struct Product<'a> {
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
-    /// Element `(i, p)` is `a[i * a_row + p * a_col]`.
+    /// Element `(i, p)` is `a[i * a_row + p * a_col]`; `a_col` is 1 or [`BK`].
     pub(super) a: &'a [f32],
     pub(super) a_row: usize,
     pub(super) a_col: usize,
@@ -30,6 +34,7 @@ impl Product<'_> {
         }
         assert!(self.k == 0 || self.a.len() > (self.m - 1) * self.a_row + (self.k - 1) * self.a_col);
         assert!(self.k == 0 || self.b.len() >= (self.k - 1) * self.ldb + self.n);
+        assert!(self.a_col == 1 || self.a_col == BK, "columns {} apart", self.a_col);
         let mut i = 0;
         // SAFETY: the caller's word; the rows are distinct.
         unsafe {
@@ -82,20 +87,11 @@ impl Product<'_> {
         ldc: usize,
     ) {
         let mut acc = [[s.zero(); NV]; R];
-        let a = &self.a[i * self.a_row..];
-        for p in 0..self.k {
-            let b = &self.b[p * self.ldb + j..][..NV * S::LANES];
-            let mut v = [s.zero(); NV];
-            for (j, v) in v.iter_mut().enumerate() {
-                *v = s.load(&b[j * S::LANES..]);
-            }
-            let b = v;
-            for (r, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: `run` proved the last element of `A` within the slice.
-                let x = s.splat(unsafe { *a.get_unchecked(r * self.a_row + p * self.a_col) });
-                for (acc, b) in acc.iter_mut().zip(b) {
-                    *acc = s.fma(x, b, *acc);
-                }
+        // SAFETY: `run` proved the operands within their slices.
+        unsafe {
+            match self.a_col {
+                1 => self.sums::<S, R, NV, 1>(s, i, j, &mut acc),
+                _ => self.sums::<S, R, NV, BK>(s, i, j, &mut acc),
             }
         }
         for (r, acc) in acc.iter().enumerate() {
@@ -105,6 +101,61 @@ impl Product<'_> {
                 let c = &mut c[v * S::LANES..];
                 let y = if self.accumulate { s.add(s.load(c), *acc) } else { *acc };
                 s.store(c, y);
+            }
+        }
+    }
+
+    /// Sums of `R` rows and `NV` vectors of columns, where columns of `A` are `STEP` apart.
+    ///
+    /// # Safety
+    /// The operands lie within their slices.
+    #[inline(always)]
+    unsafe fn sums<S: Simd, const R: usize, const NV: usize, const STEP: usize>(
+        &self,
+        s: S,
+        i: usize,
+        j: usize,
+        acc: &mut [[S::V; NV]; R],
+    ) {
+        let rows: [usize; R] = std::array::from_fn(|r| (i + r) * self.a_row);
+        let mut p = 0;
+        // Several at a time, as in the tile of large products.
+        while p + UNROLLED <= self.k {
+            for u in 0..UNROLLED {
+                // SAFETY: the caller's word.
+                unsafe { self.column::<S, R, NV, STEP>(s, &rows, j, p + u, acc) };
+            }
+            p += UNROLLED;
+        }
+        while p < self.k {
+            // SAFETY: as above.
+            unsafe { self.column::<S, R, NV, STEP>(s, &rows, j, p, acc) };
+            p += 1;
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::sums`]; `p` is below `k`.
+    #[inline(always)]
+    unsafe fn column<S: Simd, const R: usize, const NV: usize, const STEP: usize>(
+        &self,
+        s: S,
+        rows: &[usize; R],
+        j: usize,
+        p: usize,
+        acc: &mut [[S::V; NV]; R],
+    ) {
+        let mut v = [s.zero(); NV];
+        for (n, v) in v.iter_mut().enumerate() {
+            let at = p * self.ldb + j + n * S::LANES;
+            // SAFETY: the caller's word.
+            *v = s.load(unsafe { self.b.get_unchecked(at..at + S::LANES) });
+        }
+        for (row, acc) in rows.iter().zip(acc) {
+            // SAFETY: the caller's word.
+            let x = s.splat(unsafe { *self.a.get_unchecked(row + p * STEP) });
+            for (acc, v) in acc.iter_mut().zip(v) {
+                *acc = s.fma(x, v, *acc);
             }
         }
     }

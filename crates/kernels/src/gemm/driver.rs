@@ -3,6 +3,9 @@
 //! `B` is packed once into panels of `NR` columns. Then each task takes a block of `C` and goes through `k` in parts short enough that
 //! a panel of `B` stays in the second cache while the rows of the block pass by. Rows of `A` are read where they lie; only the transpose of what is
 //! stored is packed. Sums are collected in a scratch that stays in the second cache, and written through the epilogue once.
+//!
+//! Where `B` is the larger one and lies by columns, as weights do before a few rows, the transpose is computed: the columns of `B`
+//! are the rows that are read where they lie, and each block is turned before it is written.
 
 use super::{
     Gemm, Mat,
@@ -27,6 +30,17 @@ const SMALL: usize = 256 * 1024;
 const PACKED: usize = 128;
 
 pub(super) fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, epilogue: &Epilogue<'_>) {
+    match !a.transposed && b.transposed && shape.m < shape.n {
+        true => {
+            let turned = Gemm { m: shape.n, n: shape.m, k: shape.k };
+            run(isa, turned, b.t_view(), a.t_view(), true, out, epilogue)
+        }
+        false => run(isa, shape, a, b, false, out, epilogue),
+    }
+}
+
+/// `C`, or its transpose if it is `turned`, as the product of `a` and `b`.
+fn run(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, turned: bool, out: Out<'_>, epilogue: &Epilogue<'_>) {
     let Gemm { m, n, k } = shape;
     let TileSize { mr, nr } = tile_size(isa);
     let small = m * n * k <= SMALL;
@@ -50,8 +64,11 @@ pub(super) fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, out: Out<'_>, 
             Some(copy) => Rows::Packed(copy),
             None => Rows::Lying(a),
         };
-        let mut acc = Buf::for_overwrite(block.rows.div_ceil(mr) * mr * block.cols.div_ceil(nr) * nr);
-        run_block(isa, rows, &packed[block.col * k..], k, &mut acc, block, out, epilogue);
+        // Squares of eight by eight are turned.
+        let numbers = block.rows.div_ceil(mr) * mr.next_multiple_of(8) * block.cols.div_ceil(nr) * nr;
+        let mut sums = Buf::for_overwrite(numbers * if turned { 2 } else { 1 });
+        let (sums, turned) = sums.split_at_mut(numbers);
+        run_block(isa, rows, &packed[block.col * k..], k, sums, turned, block, out, epilogue);
     });
 }
 
@@ -86,9 +103,10 @@ enum Rows<'a> {
 }
 
 simd_fn! {
-    /// One block of the result, from its rows and all of `B`'s panels from the block's first column on.
+    /// One block of the result, from its rows and all of `B`'s panels from the block's first column on; turned, if there is room for it.
     fn run_block(
-        s, a: Rows<'_>, b: &[f32], k: usize, acc: &mut [f32], block: Block, out: Out<'_>, epilogue: &Epilogue<'_>,
+        s, a: Rows<'_>, b: &[f32], k: usize, acc: &mut [f32], turned: &mut [f32], block: Block, out: Out<'_>,
+        epilogue: &Epilogue<'_>,
     ) {
         let (mr, nr) = (S::MR, S::NV * S::LANES);
         let (row_panels, col_panels) = (block.rows.div_ceil(mr), block.cols.div_ceil(nr));
@@ -112,7 +130,19 @@ simd_fn! {
                 }
             }
         }
+        let (sums, ld, block) = match turned.is_empty() {
+            true => (acc, ld, block),
+            false => {
+                let rows = block.rows.next_multiple_of(8);
+                for row in (0..rows).step_by(8) {
+                    for col in (0..block.cols).step_by(8) {
+                        s.transpose_8x8(&mut turned[col * rows + row..], rows, &acc[row * ld + col..], ld);
+                    }
+                }
+                (turned, rows, Block { row: block.col, col: block.row, rows: block.cols, cols: block.rows })
+            }
+        };
         // SAFETY: the blocks of the tasks cover `C` without overlap.
-        unsafe { epilogue.write(s, acc, ld, block, &out) };
+        unsafe { epilogue.write(s, sums, ld, block, &out) };
     }
 }

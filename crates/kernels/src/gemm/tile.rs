@@ -2,6 +2,9 @@
 
 use crate::simd::Simd;
 
+/// Columns a turn.
+const UNROLLED: usize = 4;
+
 /// The left operand of a tile: `rows` rows, of which the last stands in for those that a tile has beyond them.
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
@@ -56,23 +59,51 @@ fn sums<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
             }
         }
     }
-    for (p, b) in b.chunks_exact(nr).enumerate() {
-        let mut v = [s.zero(); NV];
-        for (j, v) in v.iter_mut().enumerate() {
-            *v = s.load(&b[j * S::LANES..]);
+    let mut p = 0;
+    // Several columns a turn: where two processes share a core, each instruction beside the products takes time from them.
+    while p + UNROLLED <= kc {
+        for u in 0..UNROLLED {
+            // SAFETY: `p + u` is below `kc`, and rows were asserted above.
+            unsafe { column::<S, MR, NV, STEP>(s, a, &rows, b, p + u, &mut c) };
         }
-        let b = v;
-        for (i, row) in c.iter_mut().enumerate() {
-            // SAFETY: the last column of every row was asserted above to lie within the slice.
-            let a = s.splat(unsafe { *a.get_unchecked(rows[i] + p * STEP) });
-            for (v, b) in row.iter_mut().zip(b) {
-                *v = s.fma(a, b, *v);
-            }
-        }
+        p += UNROLLED;
+    }
+    while p < kc {
+        // SAFETY: as above.
+        unsafe { column::<S, MR, NV, STEP>(s, a, &rows, b, p, &mut c) };
+        p += 1;
     }
     for (i, row) in c.iter().enumerate() {
         for (j, v) in row.iter().enumerate() {
             s.store(&mut acc[i * ld + j * S::LANES..], *v);
+        }
+    }
+}
+
+/// Adds the products of column `p` of the rows and row `p` of the panel.
+///
+/// # Safety
+/// Column `p` of every row lies within `a`, and row `p` within `b`.
+#[inline(always)]
+unsafe fn column<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
+    s: S,
+    a: &[f32],
+    rows: &[usize; MR],
+    b: &[f32],
+    p: usize,
+    c: &mut [[S::V; NV]; MR],
+) {
+    let mut v = [s.zero(); NV];
+    for (j, v) in v.iter_mut().enumerate() {
+        let at = (p * NV + j) * S::LANES;
+        // SAFETY: the caller's word.
+        *v = s.load(unsafe { b.get_unchecked(at..at + S::LANES) });
+    }
+    for (row, c) in rows.iter().zip(c) {
+        // SAFETY: the caller's word.
+        let x = s.splat(unsafe { *a.get_unchecked(row + p * STEP) });
+        for (c, v) in c.iter_mut().zip(v) {
+            *c = s.fma(x, v, *c);
         }
     }
 }
