@@ -104,8 +104,9 @@ fn a_classifier_becomes_a_detector() {
     assert!(scores["AP50"].is_number() && scores["AR@1"].is_number(), "{scores}");
     // Each object found by several boxes at first: other weights.
     let e = p.done(
-        "finetune vit --task detect --set data.pictures=40 --set data.side=32 --set train.image_size=32 --set detect.queries=6 \
-         --epochs 2 --set train.batch=8 --set detect.repeat=3 --set detect.repeat_share=1 --set train.evaluations=0 --out more",
+        "finetune vit --task detect --set data.pictures=40 --set data.side=32 --set train.image_size=32 --set detect.queries=30 \
+         --epochs 2 --set train.batch=8 --set detect.repeat=3 --set detect.repeat_share=1 --set detect.nms=0.001 \
+         --set train.evaluations=0 --out more",
     );
     assert_eq!(e.stderr.matches("evaluation AP").count(), 1, "{}", e.stderr);
     let e = p.run("finetune vit --task detect --set train.patience=1 --set train.evaluations=0 --out x");
@@ -142,6 +143,7 @@ fn a_classifier_becomes_a_detector() {
     let object: Value = p.done("detect det a.png --threshold 0 --json").json().remove(0);
     assert_eq!(object["objects"].as_array().map(Vec::len), Some(6), "{object}");
     p.fails("detect det a.png --threshold 2", 2, "--threshold 2: wanted 0 to 1");
+    thinned(&p);
     p.write("a.json", r#"{"images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 40}],
         "categories": [{"id": 1, "name": "food"}], "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]}"#);
     let e = p.done("eval det --task detect --data a.json --json").json().remove(0);
@@ -160,6 +162,38 @@ fn a_classifier_becomes_a_detector() {
         1,
         "det: `YolosForObjectDetection` cannot classify\nhint: `bedstone detect` serves this model",
     );
+}
+
+/// A detector that was trained to say objects several times remembers how its boxes are thinned.
+fn thinned(p: &Place) {
+    let found = |options: &str| {
+        let object: Value = p.done(&format!("detect more a.png --threshold 0 --json {options}")).json().remove(0);
+        object["objects"].as_array().cloned().unwrap()
+    };
+    let all = found("--nms 0");
+    assert_eq!(all.len(), 30);
+    let kept = found("");
+    assert_eq!(kept, found("--nms 0.001"));
+    assert!(kept.iter().all(|object| all.contains(object)) && kept[0] == all[0], "{kept:?}");
+    let overlap = |a: &Value, b: &Value| {
+        let [a, b] = [a, b].map(|object| [0, 1, 2, 3].map(|i| object["box"][i].as_f64().unwrap()));
+        a[0].max(b[0]) < a[2].min(b[2]) && a[1].max(b[1]) < a[3].min(b[3])
+    };
+    let alike = |a: &Value, b: &Value| a["label"] == b["label"] && overlap(a, b);
+    // Thirty boxes of ten classes overlap, so some are gone: what went has a likelier one of its class over it.
+    assert!(kept.len() < 30, "{kept:?}");
+    for gone in all.iter().filter(|object| !kept.contains(object)) {
+        assert!(
+            kept.iter().any(|object| alike(object, gone) && object["score"].as_f64() >= gone["score"].as_f64()),
+            "{gone}"
+        );
+    }
+    p.fails("detect more a.png --nms 1.5", 2, "--nms 1.5: wanted 0 to 1");
+    let broken = p.text("more/config.json").replace("\"nms_threshold\": 0.001", "\"nms_threshold\": \"much\"");
+    assert!(broken.contains("much"), "{broken}");
+    p.write("more/config.json", broken);
+    let e = p.run("detect more a.png");
+    assert!(e.code == Some(1) && e.stderr.contains("nms_threshold") && e.stderr.contains("0 to 1"), "{}", e.stderr);
 }
 
 /// Killed at any moment, a run ends with the bits of one that was not.

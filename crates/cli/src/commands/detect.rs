@@ -8,8 +8,8 @@ use std::{
 
 use bedstone_infer::tasks::{
     Labels,
+    detected::{Detected, PostProcess},
     draw::{LabelledBox, draw_boxes},
-    vision::Detected,
 };
 use bedstone_run::files::FileError;
 use clap::Args;
@@ -30,6 +30,10 @@ pub(crate) struct DetectArgs {
     /// How likely an object must be, 0 to 1
     #[arg(long, value_name = "P", default_value_t = 0.7)]
     threshold: f32,
+    /// Of boxes of one class that overlap by more than this IoU, show the likeliest alone (non-maximum suppression); 0: show all
+    /// [default: what the model's config.json says, else 0]
+    #[arg(long, value_name = "IOU")]
+    nms: Option<f32>,
     /// A folder for the pictures with boxes and labels drawn on them
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -45,18 +49,25 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         let text = format!("--threshold {}: wanted 0 to 1", args.threshold);
         return Err(output::Usage(text).into());
     }
+    if let Some(nms) = args.nms.filter(|nms| !(0.0..=1.0).contains(nms)) {
+        return Err(output::Usage(format!("--nms {nms}: wanted 0 to 1")).into());
+    }
     let paths = listed(&args.pictures)?;
     let Folder::Pictures(dir) = folder(&args.model)? else {
         anyhow::bail!("{}: is no model of pictures\nhint: YOLOS and DETR find objects", args.model.display());
     };
     let model = vision_model(&dir, args.runtime.runtime()?)?;
     let labels = Labels::of(model.model.config())?;
+    let post = match args.nms {
+        Some(nms) => PostProcess { threshold: args.threshold, nms: (nms > 0.0).then_some(nms) },
+        None => PostProcess::of(model.model.config(), args.threshold)?,
+    };
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(FileError::at(out, "make the folder"))?;
     }
     let mut taken = BTreeSet::new();
     each_group(&paths, |paths, pictures| {
-        let found = model.vision().detect(pictures, args.threshold)?;
+        let found = model.vision().detect(pictures, post)?;
         for ((path, picture), found) in paths.iter().zip(pictures).zip(&found) {
             tell(args, path, found, &labels)?;
             if let Some(out) = &args.out {

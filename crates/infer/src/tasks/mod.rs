@@ -10,12 +10,14 @@
 //! tag/          labels of tokens and words, spans
 //! answer/       the place of an answer in a text
 //! vision.rs     classes of pictures, objects in them, vectors of them
+//! detected.rs   which of a detector's boxes are objects
 //! draw.rs       boxes with labels on a picture
 //! ```
 
 pub mod answer;
 pub mod batch;
 pub mod classify;
+pub mod detected;
 pub mod draw;
 pub mod embed;
 pub mod fill;

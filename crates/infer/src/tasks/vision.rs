@@ -6,7 +6,11 @@ use bedstone_data::pictures::{Batch, Picture, Pixels, Placement, Processor, Targ
 use bedstone_models::{Class, Inputs, LoadReport, Model, Outputs};
 use bedstone_tensor::{Ctx, Tensor};
 
-use super::{Labels, command_of, softmax, top_k};
+use super::{
+    Labels, command_of,
+    detected::{Detected, PostProcess},
+    softmax, top_k,
+};
 use crate::{InferError, Result, Runtime};
 
 /// A model of pictures with its processor, loaded from a checkpoint directory.
@@ -38,17 +42,6 @@ pub enum PicturePooling {
     Cls,
     /// The mean of the last states of patches.
     Mean,
-}
-
-/// An object in a picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Detected {
-    /// The number of its class.
-    pub class: usize,
-    /// How likely it is.
-    pub score: f32,
-    /// Left, top, right and bottom in pixels of the picture.
-    pub bounds: [f32; 4],
 }
 
 impl VisionModel {
@@ -114,8 +107,8 @@ impl Vision<'_> {
         Ok(logits.chunks_exact(classes.max(1)).map(of).collect())
     }
 
-    /// The objects in each picture that are likelier than `threshold`, the likeliest first.
-    pub fn detect(&self, pictures: &[Picture], threshold: f32) -> Result<Vec<Vec<Detected>>> {
+    /// The objects in each picture, the likeliest first.
+    pub fn detect(&self, pictures: &[Picture], post: PostProcess) -> Result<Vec<Vec<Detected>>> {
         self.need("detect objects", Class::ObjectDetection)?;
         let pixels = self.processor.batch(pictures)?;
         let placements: Vec<Placement> =
@@ -124,11 +117,11 @@ impl Vision<'_> {
         let samples = records.iter().map(|&i| i as u64).collect();
         let sizes = pictures.iter().map(|p| [p.width(), p.height()]).collect();
         let batch = Batch { pixels, targets: Targets::None, mixed: None, records, samples, placements, sizes };
-        self.found(&batch, threshold)
+        self.found(&batch, post)
     }
 
     /// The same for a batch.
-    pub fn found(&self, batch: &Batch, threshold: f32) -> Result<Vec<Vec<Detected>>> {
+    pub fn found(&self, batch: &Batch, post: PostProcess) -> Result<Vec<Vec<Detected>>> {
         let out = self.outputs(&batch.pixels)?;
         let (logits, boxes) = (out.need("logits")?, out.need("pred_boxes")?);
         let [n, queries, classes] = logits.dims("logits")?;
@@ -140,17 +133,13 @@ impl Vision<'_> {
                 softmax(&mut p);
                 // The last class is that of nothing.
                 let Some(&class) = top_k(&p[..classes - 1], 1).first() else { continue };
-                if p[class] <= threshold {
-                    continue;
-                }
                 let relative = [0, 1, 2, 3].map(|k| boxes.f32s()[4 * query + k]);
                 let [l, t, r, b] = batch.original(i, relative);
                 let (w, h) = (width as f32, height as f32);
                 let bounds = [l.clamp(0.0, w), t.clamp(0.0, h), r.clamp(0.0, w), b.clamp(0.0, h)];
                 here.push(Detected { class, score: p[class], bounds });
             }
-            here.sort_by(|a, b| b.score.total_cmp(&a.score));
-            found.push(here);
+            found.push(post.apply(here));
         }
         Ok(found)
     }

@@ -9,7 +9,10 @@ use bedstone_data::{
 use bedstone_infer::{
     Runtime,
     metrics::{self, Confusion, FoundBox, TrueBox, argmax, coco},
-    tasks::vision::{Vision, inputs},
+    tasks::{
+        detected::{Detected, PostProcess},
+        vision::{Vision, inputs},
+    },
 };
 use bedstone_models::{Inputs, Logits, Model};
 use bedstone_run::units::Unit;
@@ -188,6 +191,8 @@ impl Work for ObjectWork {
 pub(crate) struct PictureEvaluation {
     pub(crate) set: PictureSet,
     pub(crate) processor: Processor,
+    /// Which boxes are objects.
+    pub(crate) post: PostProcess,
 }
 
 /// Pictures that go through a model at a time.
@@ -242,10 +247,10 @@ impl PictureEvaluation {
         let (mut truth, mut found) = (Vec::with_capacity(self.set.len()), Vec::with_capacity(self.set.len()));
         for batch in pictures::in_order(&self.set, &self.processor, BATCH) {
             let batch = batch?;
-            for (boxes, &record) in vision.found(&batch, 0.0)?.into_iter().zip(&batch.records) {
+            for (boxes, &record) in vision.found(&batch, self.post)?.into_iter().zip(&batch.records) {
                 let target = &self.set.records()[record].target;
                 truth.push(target.objects().iter().map(TrueBox::from).collect::<Vec<_>>());
-                let found_box = |d: bedstone_infer::tasks::vision::Detected| {
+                let found_box = |d: Detected| {
                     let [l, t, r, b] = d.bounds.map(f64::from);
                     FoundBox { class: d.class, bounds: [l, t, r - l, b - t], score: d.score.into() }
                 };

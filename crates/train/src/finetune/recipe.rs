@@ -232,6 +232,7 @@ pub(crate) struct DetectConfig {
     pub(crate) eos_coefficient: f64,
     pub(crate) bbox_loss_coefficient: f64,
     pub(crate) giou_loss_coefficient: f64,
+    pub(crate) nms: f64,
 }
 
 impl Wrong for PictureRecipe {
@@ -249,6 +250,7 @@ impl Wrong for PictureRecipe {
             ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
             ("detect.bbox_loss_coefficient", det.bbox_loss_coefficient >= 0.0, "0 or more"),
             ("detect.giou_loss_coefficient", det.giou_loss_coefficient >= 0.0, "0 or more"),
+            ("detect.nms", (0.0..=1.0).contains(&det.nms), "0 to 1"),
             ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
         ];
         broken(self.train.rules().into_iter().chain(self.augment.rules()).chain(own))

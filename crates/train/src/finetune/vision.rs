@@ -6,7 +6,13 @@ use bedstone_data::{
     labelled::Labels,
     pictures::{LoaderOptions, PictureSet, source::Part},
 };
-use bedstone_infer::{Runtime, tasks::vision::VisionModel};
+use bedstone_infer::{
+    Runtime,
+    tasks::{
+        detected::{NMS_KEY, PostProcess},
+        vision::VisionModel,
+    },
+};
 use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
 use bedstone_run::{Interrupt, Layers, Progress, Recipe, Setting};
 use serde_json::{Map, Value, json};
@@ -53,6 +59,7 @@ const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
             "detect.eos_coefficient",
             "detect.bbox_loss_coefficient",
             "detect.giou_loss_coefficient",
+            "detect.nms",
             "data.images",
             "data.eval_images",
         ],
@@ -159,7 +166,7 @@ pub(super) fn run(
         first,
         data_key: [&training.set, &eval].map(|set| set.fingerprint()).concat(),
         train: Box::new(training),
-        eval: Box::new(PictureEvaluation { set: eval, processor: processor.clone() }),
+        eval: Box::new(PictureEvaluation { set: eval, processor: processor.clone(), post: post(r.detect.nms) }),
         fit: t.clone(),
         lora: &r.lora,
         runtime,
@@ -181,8 +188,10 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
     let recipe: Recipe<PictureRecipe> = Recipe::resolve(layers)?;
     check(&recipe)?;
     for key in settings.iter().map(Setting::key) {
-        if !["data.images", "data.picture", "data.label"].contains(&&key[..]) {
-            return Err(recipe.without_use(&key, "nothing is trained").into());
+        match &key[..] {
+            "data.images" | "data.picture" | "data.label" => {}
+            "detect.nms" if task == Task::Detect => {}
+            _ => return Err(recipe.without_use(&key, "nothing is trained").into()),
         }
     }
     let (class, want) = match task {
@@ -195,7 +204,11 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
     let (picture, label) = (column(&d.picture), column(&d.label));
     let source = Source { path: data, images: d.images.as_deref(), picture, label };
     let set = pictures::read(&source, Part::Test, Some(&labels), want)?;
-    let evaluation = PictureEvaluation { set, processor: model.processor.clone() };
+    let post = match settings.iter().any(|s| s.key() == "detect.nms") {
+        true => post(recipe.values.detect.nms),
+        false => PostProcess::of(model.model.config(), 0.0)?,
+    };
+    let evaluation = PictureEvaluation { set, processor: model.processor.clone(), post };
     let report = evaluation.report(&model.model, model.runtime)?;
     let notes = evaluation.notes().into_iter().chain(report.notes.iter().cloned()).collect();
     Ok(TaskReport { examples: evaluation.len(), notes, ..report })
@@ -249,6 +262,12 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
     fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
     fields.insert("bbox_loss_coefficient".into(), whole(d.bbox_loss_coefficient));
     fields.insert("giou_loss_coefficient".into(), whole(d.giou_loss_coefficient));
+    match d.nms > 0.0 {
+        true => _ = fields.insert(NMS_KEY.into(), json!(d.nms)),
+        // What the model had before holds no longer.
+        false if config.get(NMS_KEY).is_some() => _ = fields.insert(NMS_KEY.into(), Value::Null),
+        false => {}
+    }
     if BODIES.contains(&model_type) {
         fields.insert("model_type".into(), "yolos".into());
         fields.insert("num_detection_tokens".into(), d.queries.into());
@@ -260,6 +279,11 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
         }
     }
     Ok(fields)
+}
+
+/// All boxes, or those that the recipe's `detect.nms` leaves.
+fn post(nms: f64) -> PostProcess {
+    PostProcess { threshold: 0.0, nms: (nms > 0.0).then_some(nms as f32) }
 }
 
 /// A number as `transformers` wants it: whole ones without a point.
