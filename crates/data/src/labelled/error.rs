@@ -257,14 +257,18 @@ impl Error {
                 Some("json") => "if every line is one JSON object, name the file .jsonl".into(),
                 _ => "name the file after its format".into(),
             },
-            Self::Header { .. } => "say whether there is a header, or name the columns; without a header their names \
-                                    are their numbers, from 1"
+            Self::Header { .. } => "name the columns; without a header their names are their numbers, from 1, in \
+                                    quotes: \"1\""
                 .into(),
             Self::NoColumn { wanted, .. } => match &wanted[..] {
                 [] => return None,
                 wanted => format!("found by themselves are {}; name another column", list(wanted)),
             },
-            Self::Unclear { .. } => "name the columns; without a header their names are their numbers, from 1".into(),
+            Self::Unclear { .. } => {
+                "name the columns; without a header their names are their numbers, from 1, in quotes: \
+                                     \"1\""
+                    .into()
+            }
             Self::Columns { got: 1, .. } => "are the columns separated as the extension says?".into(),
             Self::Columns { place, .. } if place.has_extension("tsv") => {
                 "a tab inside a text must be replaced; tables of this format have no quotes".into()

@@ -199,10 +199,13 @@ impl Records {
         let Some((line, cells)) = self.lines.cells(&self.input)? else { return Err(self.input.empty()) };
         let place = self.input.place(line);
         let is_name = |cell: &String| known.iter().any(|name| cell.trim().eq_ignore_ascii_case(name));
+        let is_number = |name: &&str| name.parse().is_ok_and(|n: usize| (1..=cells.len()).contains(&n));
         self.named = match header {
             Header::Present => true,
             Header::Absent => false,
             Header::Auto if cells.iter().any(is_name) => true,
+            // Whoever names a column by its number says that there are no names.
+            Header::Auto if known.iter().any(is_number) => false,
             Header::Auto if cells.iter().any(|cell| cell.split_whitespace().nth(3).is_some()) => false,
             Header::Auto => return Err(Error::Header { place, cells: cells.join(", ") }),
         };

@@ -116,13 +116,15 @@ fn tables_without_a_header() {
     let two = "pos\tthis is a good film\nneg\tbad\n";
     check_texts("a.tsv", two, &options(), "1 | this is a good film | pos\n2 | bad | neg");
     check_texts("a.tsv", "this is a good film\tpos\n", &options(), "1 | this is a good film | pos");
+    // Columns that are named by number are columns without names.
+    check_texts("a.tsv", "good film\tpos\nbad\tneg\n", &named("1", None, "2"), "1 | good film | pos\n2 | bad | neg");
     let absent = TextOptions { header: Header::Absent, ..options() };
     check_texts("a.tsv", "a b\tx\nc\ty", &absent, "1 | a b | x\n2 | c | y");
     check_texts("a.tsv", "a b\tx\nc\ty", &TextOptions { header: Header::Absent, ..named("2", Some("1"), "1") }, {
         "1 | x | a b | a b\n2 | y | c | c"
     });
     check_wrong("a.tsv", "comment\trating\nthis is a good film\t5\n", &options(), {
-        "a.tsv:1: cannot tell whether this line is a header: comment, rating\nhint: say whether"
+        "a.tsv:1: cannot tell whether this line is a header: comment, rating\nhint: name the columns"
     });
     check_wrong("a.tsv", "this is a good film\tvery good\n", &options(), "a.tsv:1: cannot tell which of 2 columns");
     check_wrong("a.tsv", "x\tthis is a good film\ty\n", &options(), "a.tsv:1: cannot tell which of 3 columns");
@@ -497,7 +499,7 @@ fn wrong_pairs() {
     });
     check_pairs("a.tsv", "a b c d\te\tf\tg\n", &o, {
         "a.tsv:1: cannot tell which of 4 columns without names holds the anchor\nhint: name the columns; without a header \
-         their names are their numbers, from 1"
+         their names are their numbers, from 1, in quotes: \"1\""
     });
     check_pairs(
         "a.jsonl",
