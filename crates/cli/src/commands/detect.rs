@@ -59,7 +59,7 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     let model = vision_model(&dir, args.runtime.runtime()?)?;
     let labels = Labels::of(model.model.config())?;
     let post = match args.nms {
-        Some(nms) => PostProcess { threshold: args.threshold, nms: (nms > 0.0).then_some(nms) },
+        Some(nms) => PostProcess::new(args.threshold, nms),
         None => PostProcess::of(model.model.config(), args.threshold)?,
     };
     if let Some(out) = &args.out {

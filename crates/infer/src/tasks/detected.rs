@@ -29,20 +29,21 @@ pub struct PostProcess {
 pub const NMS_KEY: &str = "nms_threshold";
 
 impl PostProcess {
+    /// With `nms` as people give it: 0 for none.
+    pub fn new(threshold: f32, nms: f32) -> Self {
+        PostProcess { threshold, nms: (nms > 0.0).then_some(nms) }
+    }
+
     /// With what the model's `config.json` says of overlaps.
     ///
     /// # Errors
     ///
     /// What it says is not between 0 and 1.
     pub fn of(config: &ConfigFile, threshold: f32) -> Result<Self> {
-        let nms = match config.get(NMS_KEY) {
-            None => None,
-            Some(value) => {
-                let iou = value.as_f64().filter(|iou| (0.0..=1.0).contains(iou));
-                Some(iou.ok_or_else(|| config.wrong(NMS_KEY, "a number from 0 to 1"))? as f32)
-            }
-        };
-        Ok(PostProcess { threshold, nms })
+        let Some(value) = config.get(NMS_KEY) else { return Ok(PostProcess { threshold, nms: None }) };
+        let iou = value.as_f64().filter(|iou| (0.0..=1.0).contains(iou));
+        let iou = iou.ok_or_else(|| config.wrong(NMS_KEY, "a number from 0 to 1"))?;
+        Ok(PostProcess::new(threshold, iou as f32))
     }
 
     /// Sorts objects, the likeliest first, and leaves out what is not to count.

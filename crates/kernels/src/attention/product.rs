@@ -1,10 +1,7 @@
 //! Small matrix products inside an attention block, on operands as they lie.
 
 use super::BK;
-use crate::{out::Out, simd::Simd};
-
-/// Columns of `A` a turn.
-const UNROLLED: usize = 4;
+use crate::{gemm::accumulate, out::Out, simd::Simd};
 
 /// `C (+)= A B` for `A: [m, k]`, `B: [k, n]`, `C: [m, n]`.
 #[derive(Clone, Copy)]
@@ -87,11 +84,13 @@ impl Product<'_> {
         ldc: usize,
     ) {
         let mut acc = [[s.zero(); NV]; R];
+        let rows: [usize; R] = std::array::from_fn(|r| (i + r) * self.a_row);
+        let b = &self.b[j.min(self.b.len())..];
         // SAFETY: `run` proved the operands within their slices.
         unsafe {
             match self.a_col {
-                1 => self.sums::<S, R, NV, 1>(s, i, j, &mut acc),
-                _ => self.sums::<S, R, NV, BK>(s, i, j, &mut acc),
+                1 => accumulate::<S, R, NV, 1>(s, self.a, &rows, b, self.ldb, self.k, &mut acc),
+                _ => accumulate::<S, R, NV, BK>(s, self.a, &rows, b, self.ldb, self.k, &mut acc),
             }
         }
         for (r, acc) in acc.iter().enumerate() {
@@ -101,61 +100,6 @@ impl Product<'_> {
                 let c = &mut c[v * S::LANES..];
                 let y = if self.accumulate { s.add(s.load(c), *acc) } else { *acc };
                 s.store(c, y);
-            }
-        }
-    }
-
-    /// Sums of `R` rows and `NV` vectors of columns, where columns of `A` are `STEP` apart.
-    ///
-    /// # Safety
-    /// The operands lie within their slices.
-    #[inline(always)]
-    unsafe fn sums<S: Simd, const R: usize, const NV: usize, const STEP: usize>(
-        &self,
-        s: S,
-        i: usize,
-        j: usize,
-        acc: &mut [[S::V; NV]; R],
-    ) {
-        let rows: [usize; R] = std::array::from_fn(|r| (i + r) * self.a_row);
-        let mut p = 0;
-        // Several at a time, as in the tile of large products.
-        while p + UNROLLED <= self.k {
-            for u in 0..UNROLLED {
-                // SAFETY: the caller's word.
-                unsafe { self.column::<S, R, NV, STEP>(s, &rows, j, p + u, acc) };
-            }
-            p += UNROLLED;
-        }
-        while p < self.k {
-            // SAFETY: as above.
-            unsafe { self.column::<S, R, NV, STEP>(s, &rows, j, p, acc) };
-            p += 1;
-        }
-    }
-
-    /// # Safety
-    /// As for [`Self::sums`]; `p` is below `k`.
-    #[inline(always)]
-    unsafe fn column<S: Simd, const R: usize, const NV: usize, const STEP: usize>(
-        &self,
-        s: S,
-        rows: &[usize; R],
-        j: usize,
-        p: usize,
-        acc: &mut [[S::V; NV]; R],
-    ) {
-        let mut v = [s.zero(); NV];
-        for (n, v) in v.iter_mut().enumerate() {
-            let at = p * self.ldb + j + n * S::LANES;
-            // SAFETY: the caller's word.
-            *v = s.load(unsafe { self.b.get_unchecked(at..at + S::LANES) });
-        }
-        for (row, acc) in rows.iter().zip(acc) {
-            // SAFETY: the caller's word.
-            let x = s.splat(unsafe { *self.a.get_unchecked(row + p * STEP) });
-            for (acc, v) in acc.iter_mut().zip(v) {
-                *acc = s.fma(x, v, *acc);
             }
         }
     }

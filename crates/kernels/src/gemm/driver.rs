@@ -65,7 +65,7 @@ fn run(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, turned: bool, out: Out<'_>
             None => Rows::Lying(a),
         };
         // Squares of eight by eight are turned.
-        let numbers = block.rows.div_ceil(mr) * mr.next_multiple_of(8) * block.cols.div_ceil(nr) * nr;
+        let numbers = (block.rows.div_ceil(mr) * mr).next_multiple_of(8) * block.cols.div_ceil(nr) * nr;
         let mut sums = Buf::for_overwrite(numbers * if turned { 2 } else { 1 });
         let (sums, turned) = sums.split_at_mut(numbers);
         run_block(isa, rows, &packed[block.col * k..], k, sums, turned, block, out, epilogue);

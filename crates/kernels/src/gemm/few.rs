@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    Gemm, Mat,
+    Gemm, Mat, accumulate,
     epilogue::{Block, Epilogue},
 };
 use crate::{
@@ -151,21 +151,14 @@ fn dots<S: Simd, const R: usize, const C: usize>(s: S, task: Task<'_>, part: Ran
 fn sums<S: Simd, const R: usize>(s: S, task: Task<'_>, all: Range<usize>, acc: &mut [f32]) {
     let Task { a, lda, b, block } = task;
     let mut from = 0;
+    let k = all.end;
+    let rows: [usize; R] = std::array::from_fn(|r| r * lda);
+    assert!(k == 0 || rows[R - 1] + k <= a.len() && (k - 1) * b.ld + block.col + block.cols <= b.data.len());
     while from + VECTORS * S::LANES <= block.cols {
         let mut sums = [[s.zero(); VECTORS]; R];
-        for p in all.clone() {
-            let row = &b.data[p * b.ld + block.col + from..][..VECTORS * S::LANES];
-            let mut x = [s.zero(); VECTORS];
-            for v in 0..VECTORS {
-                x[v] = s.load(&row[v * S::LANES..]);
-            }
-            for r in 0..R {
-                let a = s.splat(a[r * lda + p]);
-                for v in 0..VECTORS {
-                    sums[r][v] = s.fma(a, x[v], sums[r][v]);
-                }
-            }
-        }
+        let b = &b.data[(block.col + from).min(b.data.len())..];
+        // SAFETY: asserted above.
+        unsafe { accumulate::<S, R, VECTORS, 1>(s, a, &rows, b, task.b.ld, k, &mut sums) };
         for r in 0..R {
             for v in 0..VECTORS {
                 s.store(&mut acc[r * COLUMNS + from + v * S::LANES..], sums[r][v]);

@@ -17,7 +17,7 @@ mod tile;
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};
 pub use half::{PackedRows, Panels, Rows, Term, gemm_half};
 pub use int8::{Int8Panels, Int8Rows, gemm_int8, int8_instruction};
-pub(crate) use tile::{Left, tile};
+pub(crate) use tile::{Left, accumulate, tile};
 
 use crate::{
     isa::{Isa, Level},

@@ -59,20 +59,8 @@ fn sums<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
             }
         }
     }
-    let mut p = 0;
-    // Several columns a turn: where two processes share a core, each instruction beside the products takes time from them.
-    while p + UNROLLED <= kc {
-        for u in 0..UNROLLED {
-            // SAFETY: `p + u` is below `kc`, and rows were asserted above.
-            unsafe { column::<S, MR, NV, STEP>(s, a, &rows, b, p + u, &mut c) };
-        }
-        p += UNROLLED;
-    }
-    while p < kc {
-        // SAFETY: as above.
-        unsafe { column::<S, MR, NV, STEP>(s, a, &rows, b, p, &mut c) };
-        p += 1;
-    }
+    // SAFETY: rows were asserted above, and the panel has `kc` rows of `nr` numbers.
+    unsafe { accumulate::<S, MR, NV, STEP>(s, a, &rows, b, nr, kc, &mut c) };
     for (i, row) in c.iter().enumerate() {
         for (j, v) in row.iter().enumerate() {
             s.store(&mut acc[i * ld + j * S::LANES..], *v);
@@ -80,22 +68,51 @@ fn sums<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
     }
 }
 
-/// Adds the products of column `p` of the rows and row `p` of the panel.
+/// Adds to `c` the products of rows that begin at `rows` of `a`, `k` columns `STEP` apart, and `NV` vectors of rows of `b`, `ldb` apart.
 ///
 /// # Safety
-/// Column `p` of every row lies within `a`, and row `p` within `b`.
+/// All `k` columns of every row lie within `a`, and the `NV` vectors of `k` rows within `b`.
 #[inline(always)]
-unsafe fn column<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
+pub(crate) unsafe fn accumulate<S: Simd, const R: usize, const NV: usize, const STEP: usize>(
     s: S,
     a: &[f32],
-    rows: &[usize; MR],
+    rows: &[usize; R],
     b: &[f32],
+    ldb: usize,
+    k: usize,
+    c: &mut [[S::V; NV]; R],
+) {
+    let mut p = 0;
+    // Several columns a turn: where two processes share a core, each instruction beside the products takes time from them.
+    while p + UNROLLED <= k {
+        for u in 0..UNROLLED {
+            // SAFETY: the caller's word; `p + u` is below `k`.
+            unsafe { column::<S, R, NV, STEP>(s, a, rows, b, ldb, p + u, c) };
+        }
+        p += UNROLLED;
+    }
+    while p < k {
+        // SAFETY: as above.
+        unsafe { column::<S, R, NV, STEP>(s, a, rows, b, ldb, p, c) };
+        p += 1;
+    }
+}
+
+/// # Safety
+/// Column `p` of every row lies within `a`, and the vectors of row `p` within `b`.
+#[inline(always)]
+unsafe fn column<S: Simd, const R: usize, const NV: usize, const STEP: usize>(
+    s: S,
+    a: &[f32],
+    rows: &[usize; R],
+    b: &[f32],
+    ldb: usize,
     p: usize,
-    c: &mut [[S::V; NV]; MR],
+    c: &mut [[S::V; NV]; R],
 ) {
     let mut v = [s.zero(); NV];
     for (j, v) in v.iter_mut().enumerate() {
-        let at = (p * NV + j) * S::LANES;
+        let at = p * ldb + j * S::LANES;
         // SAFETY: the caller's word.
         *v = s.load(unsafe { b.get_unchecked(at..at + S::LANES) });
     }

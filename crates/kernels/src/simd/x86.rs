@@ -35,9 +35,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn transpose_8x8(self, to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize) {
-        assert!(to_ld >= 8 && from_ld >= 8 && to.len() >= 7 * to_ld + 8 && from.len() >= 7 * from_ld + 8);
-        // SAFETY: the token proves the features, and the assertion that all numbers lie within the slices.
-        unsafe { transpose_8x8(to.as_mut_ptr(), to_ld, from.as_ptr(), from_ld) }
+        proven!(transpose_8x8(to, to_ld, from, from_ld))
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -231,10 +229,12 @@ fn first(n: usize) -> __mmask16 {
 /// Transposes a square of eight by eight numbers, rows `to_ld` and `from_ld` apart.
 ///
 /// # Safety
-/// AVX2 must be present, and the numbers within what the pointers may access.
+/// AVX2 must be present.
 #[inline(always)]
-unsafe fn transpose_8x8(to: *mut f32, to_ld: usize, from: *const f32, from_ld: usize) {
-    // SAFETY: the caller proves both.
+unsafe fn transpose_8x8(to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize) {
+    assert!(to.len() >= 7 * to_ld + 8 && from.len() >= 7 * from_ld + 8);
+    let (to, from) = (to.as_mut_ptr(), from.as_ptr());
+    // SAFETY: the caller proves AVX2, and the assertion that all numbers lie within the slices.
     unsafe {
         // Halves of rows `j` and `j + 4` side by side, so that what follows stays within the halves of registers.
         let mut x = [_mm256_setzero_ps(); 8];
@@ -283,9 +283,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn transpose_8x8(self, to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize) {
-        assert!(to_ld >= 8 && from_ld >= 8 && to.len() >= 7 * to_ld + 8 && from.len() >= 7 * from_ld + 8);
-        // SAFETY: the token proves the features, and the assertion that all numbers lie within the slices.
-        unsafe { transpose_8x8(to.as_mut_ptr(), to_ld, from.as_ptr(), from_ld) }
+        proven!(transpose_8x8(to, to_ld, from, from_ld))
     }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {

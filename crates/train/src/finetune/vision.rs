@@ -166,7 +166,11 @@ pub(super) fn run(
         first,
         data_key: [&training.set, &eval].map(|set| set.fingerprint()).concat(),
         train: Box::new(training),
-        eval: Box::new(PictureEvaluation { set: eval, processor: processor.clone(), post: post(r.detect.nms) }),
+        eval: Box::new(PictureEvaluation {
+            set: eval,
+            processor: processor.clone(),
+            post: PostProcess::new(0.0, r.detect.nms as f32),
+        }),
         fit: t.clone(),
         lora: &r.lora,
         runtime,
@@ -205,7 +209,7 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
     let source = Source { path: data, images: d.images.as_deref(), picture, label };
     let set = pictures::read(&source, Part::Test, Some(&labels), want)?;
     let post = match settings.iter().any(|s| s.key() == "detect.nms") {
-        true => post(recipe.values.detect.nms),
+        true => PostProcess::new(0.0, recipe.values.detect.nms as f32),
         false => PostProcess::of(model.model.config(), 0.0)?,
     };
     let evaluation = PictureEvaluation { set, processor: model.processor.clone(), post };
@@ -262,11 +266,9 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
     fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
     fields.insert("bbox_loss_coefficient".into(), whole(d.bbox_loss_coefficient));
     fields.insert("giou_loss_coefficient".into(), whole(d.giou_loss_coefficient));
-    match d.nms > 0.0 {
-        true => _ = fields.insert(NMS_KEY.into(), json!(d.nms)),
-        // What the model had before holds no longer.
-        false if config.get(NMS_KEY).is_some() => _ = fields.insert(NMS_KEY.into(), Value::Null),
-        false => {}
+    // What the model had before holds no longer.
+    if d.nms > 0.0 || config.get(NMS_KEY).is_some() {
+        fields.insert(NMS_KEY.into(), if d.nms > 0.0 { json!(d.nms) } else { Value::Null });
     }
     if BODIES.contains(&model_type) {
         fields.insert("model_type".into(), "yolos".into());
@@ -279,11 +281,6 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
         }
     }
     Ok(fields)
-}
-
-/// All boxes, or those that the recipe's `detect.nms` leaves.
-fn post(nms: f64) -> PostProcess {
-    PostProcess { threshold: 0.0, nms: (nms > 0.0).then_some(nms as f32) }
 }
 
 /// A number as `transformers` wants it: whole ones without a point.
