@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -29,6 +30,17 @@ pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
 pub(crate) fn note(text: impl std::fmt::Display) {
     // Nobody is left to tell if this fails.
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// An error, before the work that fills a file, if there is no folder for it.
+pub(crate) fn place_for(flag: &str, file: &Path) -> anyhow::Result<()> {
+    match file.parent() {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            let text = format!("{flag} {}: there is no folder {}", file.display(), folder.display());
+            Err(Usage(text).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what went wrong and gives the exit code: 2 for wrong usage, 1 otherwise.

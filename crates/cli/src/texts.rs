@@ -1,20 +1,28 @@
-//! Texts that commands work on: from the command line, from lines, from JSON rows.
+//! Texts that commands work on: from the command line, from lines, from tables and JSON rows.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
+use bedstone_data::labelled::{self, Header, TextOptions, Unlabelled, read_texts};
 use bedstone_infer::InferError;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::{commands::stdin, output::Usage};
+use crate::{
+    commands::stdin,
+    output::{self, Usage},
+};
 
 /// Where texts come from.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
-    /// Files of texts, one a line, or .jsonl with one a row; - for the standard input
+    /// Files of texts, one a line, or .tsv, .csv or .jsonl with one a row; - for the standard input
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) data: Vec<PathBuf>,
-    /// The field of a JSON row that holds the text [default: text]; with it, every file holds rows
+    /// The column or field that holds the text [default: text, or in tables as finetune finds it]; with it, files of other
+    /// names hold JSON rows
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
 }
@@ -42,6 +50,9 @@ impl DataArgs {
             let pair = text.get(1).cloned();
             texts.push(Text { text: text[0].clone(), pair, place: format!("text {}", i + 1) });
         }
+        if let Some(file) = words.iter().find(|word| Path::new(word).is_file()) {
+            output::note(format!("note: `{file}` is read as a text; texts in a file are given with --data"));
+        }
         for path in &self.data {
             self.read_file(path, pairs, &mut texts)?;
         }
@@ -52,6 +63,10 @@ impl DataArgs {
     }
 
     fn read_file(&self, path: &Path, pairs: bool, texts: &mut Vec<Text>) -> anyhow::Result<()> {
+        if is_table(path) {
+            texts.extend(self.table(path, pairs)?);
+            return Ok(());
+        }
         let name = path.display();
         let content = match path.as_os_str() == "-" {
             true => stdin()?,
@@ -78,6 +93,34 @@ impl DataArgs {
         }
     }
 
+    /// The texts of a `.tsv` or `.csv`, whose other columns, such as labels, are left alone.
+    fn table(&self, path: &Path, pairs: bool) -> anyhow::Result<Vec<Text>> {
+        let options =
+            TextOptions { text: self.field.clone(), unlabelled: Unlabelled::Allowed, ..TextOptions::default() };
+        let read = match read_texts(path, &options) {
+            // Two columns without names: the two texts.
+            Err(labelled::Error::Unclear { columns: 2, .. }) if pairs => {
+                let [text, pair] = ["1", "2"].map(|column| Some(column.to_owned()));
+                read_texts(path, &TextOptions { text, pair, header: Header::Absent, ..options })
+            }
+            other => other,
+        };
+        let row = |example: labelled::TextExample| {
+            let place = example.place.to_string();
+            match (pairs, &example.pair) {
+                (true, None) => anyhow::bail!(
+                    "{place}: no second text\nhint: --pair wants columns such as sentence1 and sentence2, or two without names"
+                ),
+                (false, Some(_)) => anyhow::bail!(
+                    "{place}: the table has two texts a row\nhint: --pair takes both, --field NAME one of them"
+                ),
+                _ => Ok(Text { text: example.text, pair: example.pair, place }),
+            }
+        };
+        let hint = |e: &labelled::Error| e.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        read.map_err(|e| anyhow::anyhow!("{e}{}", hint(&e)))?.into_iter().map(row).collect()
+    }
+
     fn row(&self, line: &str, pairs: bool, place: String) -> anyhow::Result<Text> {
         let row: Map<String, Value> = serde_json::from_str(line)
             .map_err(|e| anyhow::anyhow!("{place}: not a JSON object: {}", e.to_string().replace("line 1 ", "")))?;
@@ -95,12 +138,25 @@ impl DataArgs {
     }
 }
 
+/// Whether a file is a table, by its name.
+fn is_table(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let name = [".gz", ".zst"].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    [".tsv", ".csv"].into_iter().any(|end| name.ends_with(end))
+}
+
 /// All of a file, which must be text.
 pub(crate) fn text_file(path: &Path) -> anyhow::Result<String> {
     let bytes = std::fs::read(path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    utf8(bytes, path.display())
+}
+
+/// What was read from a place of some name, as text.
+pub(crate) fn utf8(bytes: Vec<u8>, name: impl Display) -> anyhow::Result<String> {
     String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        anyhow::anyhow!("{}: not UTF-8 at byte {at}: 0x{:02x}", path.display(), e.as_bytes()[at])
+        let (at, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
+        let line = 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
+        anyhow::anyhow!("{name}:{line}: not UTF-8 at byte {at}: 0x{:02x}\nhint: convert it: iconv -f LATIN1 -t UTF-8, if it is Latin-1", bytes[at])
     })
 }
 

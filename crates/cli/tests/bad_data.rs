@@ -126,7 +126,11 @@ fn standard_input_that_is_no_text() {
     let p = Place::new();
     p.train("run", "--steps 1");
     for line in ["generate run --prompt -", "tokenizer encode run", "tokenizer decode run"] {
-        p.run_with(line, b"ab\xff").failed(line, 1, "standard input: not UTF-8 at byte 2: 0xff");
+        p.run_with(line, b"ab\xff").failed(
+            line,
+            1,
+            "standard input:1: not UTF-8 at byte 2: 0xff\nhint: convert it: iconv -f LATIN1 -t UTF-8, if it is Latin-1",
+        );
     }
     let e = p.run_with("eval run --data -", b"ab\n\xff");
     assert!(e.code == Some(1) && e.error().starts_with("-:2: not UTF-8 at byte 3: 0xff"), "{}", e.stderr);

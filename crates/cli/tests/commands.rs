@@ -28,7 +28,7 @@ fn pretrain_gpt() {
     run: run
     tokenizer: # tokens, trained on all of the training text
     tokens: made in cache/tokens/#
-    data: # tokens for training, 3,633 for validation; validation text given
+    data: # tokens for training, 3,633 for validation; validation text of its own
     run: 6 steps
     plan
     parameters # k

@@ -46,6 +46,13 @@ fn embed() {
     let (note, rest) = e.stderr.split_once('\n').unwrap();
     assert_eq!(note, "note: empty texts, whose vectors mean nothing: a.txt:2");
     assert!(rest.starts_with("4 texts of 32 numbers in "), "{rest}");
+    // Of tables the texts alone.
+    p.write("t.tsv", "label\ttext\n1\tThe cat sat on the mat.\n0\tA man.\n");
+    p.write("t.csv", "Label,Body\n1,\"The cat, it sat.\"\n");
+    let tables = p.done(&format!("embed {model} t.tsv --precision f32")).json();
+    assert_eq!((tables.len(), &tables[0]["text"]), (2, &"The cat sat on the mat.".into()));
+    assert_eq!(tables[0]["embedding"], rows[3]["embedding"]);
+    assert_eq!(p.done(&format!("embed {model} t.csv --field Body")).json()[0]["text"], "The cat, it sat.");
     // The same from other places into other files.
     p.done(&format!(
         "embed {model} --text 'A man is playing a guitar.' '' 'The cat sat on the mat.' --out v.safetensors"
@@ -76,10 +83,21 @@ fn embed_wrongly() {
     fails(&p, "embed", m, "", 2, "no texts: give files, or --text");
     fails(&p, "embed", m, "no.txt", 1, "no.txt: No such file or directory (os error 2)");
     fails(&p, "embed", m, "empty.txt", 1, "empty.txt: holds no text");
-    fails(&p, "embed", m, "latin.txt", 1, "latin.txt: not UTF-8 at byte 3: 0xe9");
+    fails(&p, "embed", m, "latin.txt", 1, {
+        "latin.txt:1: not UTF-8 at byte 3: 0xe9\nhint: convert it: iconv -f LATIN1 -t UTF-8, if it is Latin-1"
+    });
     fails(&p, "embed", m, "rows.jsonl", 1, "rows.jsonl:2: no field `text`\nhint: there are: txt");
     fails(&p, "embed", m, "number.jsonl", 1, "number.jsonl:1: field `text`: got 3, wanted a string");
     fails(&p, "embed", m, "--text a --out v.txt", 2, "--out: got v.txt, wanted a name with .safetensors or .jsonl");
+    fails(&p, "embed", m, "--text a --out none/v.jsonl", 2, "--out none/v.jsonl: there is no folder none");
+    p.write("table.tsv", "body\tlabel\nA cat.\t1\n");
+    fails(&p, "embed", m, "table.tsv --field text", 1, {
+        "table.tsv:2: no column \"text\" for the text; there are body, label"
+    });
+    p.write("pairs.csv", "sentence1,sentence2,label\nA cat.,A dog.,1\n");
+    fails(&p, "embed", m, "pairs.csv", 1, {
+        "pairs.csv:2: the table has two texts a row\nhint: --pair takes both, --field NAME one of them"
+    });
     fails(&p, "embed", m, "--text a --prompt-name q", 2, "prompt name: got q, wanted none: the model has no prompts");
     fails(&p, "embed", "gpt2", "--text a", 1, {
         "/gpt2: `GPT2LMHeadModel` cannot embed\nhint: `bedstone generate` serves this model"
@@ -125,6 +143,17 @@ fn classify() {
     fails(&p, "classify", "bert-seqcls", "--pair --data pairs.txt", 1, {
         "pairs.txt:2: no tab, wanted two texts with a tab between them"
     });
+    // Tables with two texts, by their names or as the only two columns.
+    p.write("pairs.csv", "sentence1,sentence2,label\nA cat.,A dog.,1\n");
+    p.write("plain.tsv", "A cat that sat on a mat.\tA dog.\n");
+    let pairs = p.done(&format!("classify {FIXTURES}/bert-seqcls --pair --data pairs.csv plain.tsv --json")).json();
+    assert_eq!((&pairs[0]["pair"], &pairs[1]["pair"]), (&"A dog.".into(), &"A dog.".into()));
+    p.write("single.tsv", "text\tlabel\nA cat.\t1\n");
+    fails(&p, "classify", "bert-seqcls", "--pair --data single.tsv", 1, {
+        "single.tsv:2: no second text\nhint: --pair wants columns such as sentence1 and sentence2, or two without names"
+    });
+    let named = p.done(&format!("classify {FIXTURES}/bert-seqcls single.tsv"));
+    assert_eq!(named.stderr, "note: `single.tsv` is read as a text; texts in a file are given with --data\n");
     fails(&p, "classify", "bert-seqcls", "a b c --pair", 2, "--pair: got 3 texts, wanted them in twos");
     fails(&p, "classify", "bert-seqcls", "a ''", 1, "text 2 is empty");
     let long = p.done(&format!("classify {FIXTURES}/bert-seqcls '{}'", "a cat ".repeat(30)));
@@ -160,7 +189,8 @@ fn tag() {
          stride of 38\nhint: give a larger length or a smaller stride, or let the longer text be cut"
     });
     fails(&p, "tag", "bert-seqcls", "a", 1, {
-        "/bert-seqcls: `BertForSequenceClassification` cannot tag\nhint: `bedstone classify` serves this model"
+        "/bert-seqcls: `BertForSequenceClassification` cannot tag\nhint: `bedstone classify` serves this model; `bedstone \
+         finetune --task tag` makes one of it that can"
     });
 }
 
@@ -187,7 +217,8 @@ fn answer() {
     fails(&p, "answer", "bert-qa", "--question Who? --context ' '", 1, "question 1: the context is empty");
     fails(&p, "answer", "bert-qa", "--question '' --context x", 1, "question 1 is empty");
     fails(&p, "answer", "bert", "--question a --context b", 1, {
-        "/bert: `BertForPreTraining` cannot answer\nhint: `bedstone fill` serves this model"
+        "/bert: `BertForPreTraining` cannot answer\nhint: `bedstone fill` serves this model; `bedstone finetune --task answer` \
+         makes one of it that can"
     });
 }
 

@@ -36,7 +36,7 @@ fn a_class_for_a_text() {
     assert_eq!(keys(report), ["dir", "kept", "seeds"]);
     let scores = &report["seeds"][0]["scores"];
     assert!(scores["accuracy"].as_f64().unwrap() > 0.9, "{scores}");
-    assert!(e.stderr.contains("data: 60 examples for training, 20 for evaluation"), "{}", e.stderr);
+    assert!(e.stderr.contains(": 60 examples for training, 20 for evaluation"), "{}", e.stderr);
     // The fixture's classifier has three labels: it is made anew, and nothing else is.
     assert!(e.stderr.contains("new: classifier.weight, classifier.bias\n"), "{}", e.stderr);
     for name in ["README.md", "config.json", "model.safetensors", "recipe.toml", "tokenizer.json", "training"] {
@@ -115,6 +115,8 @@ fn by_factors() {
     assert!(!p.names("adapter").contains(&"model.safetensors".to_owned()));
     let shown = p.done("inspect adapter").stdout;
     assert!(shown.contains("adapter          of rank ") && shown.contains("bert-seqcls"), "{shown}");
+    assert!(shown.contains(" of weights in f32; the base model's come on top\n"), "{shown}");
+    assert!(shown.contains(" finished, without an optimizer's state\n"), "{shown}");
     let card = p.text("adapter/README.md");
     assert!(card.contains("PeftModel.from_pretrained(base, DIR)"), "{card}");
     let config = p.text("adapter/adapter_config.json");
@@ -211,6 +213,10 @@ fn wrong_inputs() {
     fails(&format!("{bert} --task classify --data few.tsv"), 1, "few.tsv: got 8 examples, wanted at least 20");
     fails(&format!("{bert} --task classify --data hole.tsv"), 1, "hole.tsv:9");
     fails(&format!("{bert} --task classify --data train.tsv --eval other.tsv"), 1, "other.tsv:7");
+    p.write("body.tsv", texts(60).replace("text\tlabel", "body\tlabel"));
+    fails(&format!("{bert} --task classify --data body.tsv"), 1, "name another column: --set data.text=NAME");
+    let asked = "train.tsv:2: no column \"kind\" for the label; there are text, label";
+    fails(&format!("{bert} --task classify --data train.tsv --set data.label=kind"), 1, asked);
     fails(
         &format!("{bert} --task classify --data train.tsv --freeze gpt.*"),
         1,

@@ -237,10 +237,16 @@ fn measured_by_classes() {
     p.write("numbers.tsv", "text\tlabel\na day\t0.5\nno day\t1\n");
     fails(&p, "eval run --task regress --data numbers.tsv", 1, "got a model of classes, wanted --task classify");
     fails(&p, &format!("{line} --set train.lr=1"), 2, "train.lr");
-    fails(&p, &format!("{line} --confusion none/matrix.svg"), 1, "none/matrix.svg");
+    fails(&p, &format!("{line} --confusion none/matrix.svg"), 2, "none/matrix.svg: there is no folder none");
     fails(&p, "eval run --task tag --data eval.tsv --confusion m.svg", 2, "--confusion: has no use for --task tag");
     fails(&p, &format!("{line} --restrict 5"), 2, "--restrict: has no use for --task classify");
     fails(&p, "eval run --data eval.tsv --set data.text=review", 2, "--task");
+    fails(
+        &p,
+        "eval run --data eval.tsv",
+        2,
+        "is no language model, which is what is measured without --task\nhint: --task classify",
+    );
     fails(&p, "eval run --task classify --data eval.tsv train.tsv", 2, "--data: got 2 files, a task takes one");
 }
 

@@ -30,7 +30,7 @@ pub enum InferError {
     #[error(transparent)]
     ConfigFile(#[from] bedstone_models::checkpoint::ConfigError),
     /// A model of another class than a task needs.
-    #[error("{}: `{got}` cannot {task}\nhint: `bedstone {command}` serves this model", path.display())]
+    #[error("{}: `{got}` cannot {task}\nhint: `bedstone {command}` serves this model{}", path.display(), teaching(*learn))]
     OtherClass {
         /// The checkpoint.
         path: PathBuf,
@@ -40,6 +40,8 @@ pub enum InferError {
         got: &'static str,
         /// The command for it.
         command: &'static str,
+        /// The task of `finetune` that makes a model of the class from it, if there is one.
+        learn: Option<&'static str>,
     },
     /// A tokenizer without a token that a task needs.
     #[error("the tokenizer has no {role} token, which `{task}` needs")]
@@ -155,6 +157,11 @@ pub enum InferError {
         /// Why.
         reason: String,
     },
+}
+
+/// How a model is made to do a task.
+fn teaching(task: Option<&str>) -> String {
+    task.map(|task| format!("; `bedstone finetune --task {task}` makes one of it that can")).unwrap_or_default()
 }
 
 fn hint(hint: Option<String>) -> String {

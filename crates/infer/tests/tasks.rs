@@ -78,18 +78,24 @@ fn other_models_name_their_command() {
     check(
         classify(bert.encoder(), &["a".into()], None),
         "bert",
-        &format!("bert: {no} classify\nhint: `bedstone fill` serves this model"),
+        &format!(
+            "bert: {no} classify\nhint: `bedstone fill` serves this model; `bedstone finetune --task classify` makes one of it that can"
+        ),
     );
     check(
         tag(bert.encoder(), &["a"], &TagOptions::default()),
         "bert",
-        &format!("bert: {no} tag\nhint: `bedstone fill` serves this model"),
+        &format!(
+            "bert: {no} tag\nhint: `bedstone fill` serves this model; `bedstone finetune --task tag` makes one of it that can"
+        ),
     );
     let question = Question { question: "a", context: "b" };
     check(
         answer(bert.encoder(), &[question], &AnswerOptions::default()),
         "bert",
-        &format!("bert: {no} answer\nhint: `bedstone fill` serves this model"),
+        &format!(
+            "bert: {no} answer\nhint: `bedstone fill` serves this model; `bedstone finetune --task answer` makes one of it that can"
+        ),
     );
     check(fill(classes.encoder(), &["[MASK]"], &FillOptions::default()), "bert-seqcls", {
         "bert-seqcls: `BertForSequenceClassification` cannot fill\nhint: `bedstone classify` serves this model"

@@ -65,7 +65,7 @@ pub enum TrainError {
     #[error("{}{}", .0, hint(.0.hint()))]
     Pictures(Box<bedstone_data::pictures::Error>),
     /// Labelled data.
-    #[error("{}{}", .0, hint(.0.hint()))]
+    #[error("{}{}", .0, hint(labelled_hint(.0)))]
     Labelled(Box<bedstone_data::labelled::Error>),
     /// Metrics.
     #[error(transparent)]
@@ -209,6 +209,21 @@ impl TrainError {
 fn prefix(path: &std::path::Path, reason: &str) -> String {
     let path = path.display().to_string();
     if reason.starts_with(&path) { String::new() } else { format!("{path}: ") }
+}
+
+/// With the recipe's key for a column that was not found.
+fn labelled_hint(error: &bedstone_data::labelled::Error) -> Option<String> {
+    use bedstone_data::labelled::Error::NoColumn;
+    let NoColumn { role, asked: None, .. } = error else { return error.hint() };
+    let key = match *role {
+        "text" | "words" | "anchor" => "data.text",
+        "second text" | "positive" => "data.pair",
+        "label" | "tags" => "data.label",
+        "picture" => "data.picture",
+        _ => return error.hint(),
+    };
+    let set = format!("--set {key}=NAME");
+    Some(error.hint().map_or_else(|| set.clone(), |hint| format!("{hint}: {set}")))
 }
 
 fn hint(hint: Option<String>) -> String {

@@ -38,13 +38,15 @@ use crate::{
 pub(crate) struct EmbedArgs {
     /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
-    /// Files of texts, one a line, or .jsonl with one a row; - for the standard input. Pictures, or folders of them
+    /// Files of texts, one a line, or .tsv, .csv or .jsonl with one a row; - for the standard input. Pictures, or folders of
+    /// them
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// A text; can be given several times
     #[arg(long, value_name = "TEXT", num_args = 1..)]
     text: Vec<String>,
-    /// The field of a JSON row that holds the text [default: text]; with it, every file holds rows
+    /// The column or field that holds the text [default: text, or in tables as finetune finds it]; with it, files of other
+    /// names hold JSON rows
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
     /// Where the vectors go: .safetensors or .jsonl [default: the standard output]
@@ -138,6 +140,7 @@ pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn format(path: &Path) -> anyhow::Result<Format> {
+    output::place_for("--out", path)?;
     match path.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Ok(Format::Safetensors),
         Some("jsonl") => Ok(Format::JsonLines),

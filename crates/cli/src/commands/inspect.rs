@@ -46,6 +46,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let training = Checkpoint::open(&model, Verify::Sizes)?;
     let tokenizer = Tokenizer::load(&dir);
     let dtypes: Vec<String> = summary.dtypes.iter().map(|d| d.dtype.name().to_owned()).collect();
+    let beside = if factors.is_file() { "; the base model's come on top" } else { "" };
     let mut rows: Vec<(&str, Value, String)> = vec![
         ("model_type", json!(config.model_type()?), config.model_type()?.to_owned()),
         (
@@ -63,12 +64,15 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         (
             "memory_to_run_bytes",
             json!(4 * summary.parameters),
-            format!("{} of weights in f32", units::bytes(4 * summary.parameters)),
+            format!("{} of weights in f32{beside}", units::bytes(4 * summary.parameters)),
         ),
         (
             "memory_to_train_bytes",
             json!(16 * summary.parameters),
-            format!("{} for weights, gradients and optimizer, plus activations", units::bytes(16 * summary.parameters)),
+            format!(
+                "{} for weights, gradients and optimizer, plus activations{beside}",
+                units::bytes(16 * summary.parameters)
+            ),
         ),
     ];
     if factors.is_file() {
@@ -95,11 +99,11 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         Err(_) => rows.push(("vocabulary", Value::Null, "no tokenizer that opens here".into())),
     }
     match &training {
-        Some(c) => rows.push((
-            "training_step",
-            json!(c.step),
-            format!("step {}, {} with the optimizer's state", c.step, units::bytes(c.bytes())),
-        )),
+        Some(c) => {
+            let optimizer = c.files.iter().any(|f| f.name.starts_with("state/") && f.name.ends_with(".safetensors"));
+            let of = if optimizer { "with the optimizer's state" } else { "finished, without an optimizer's state" };
+            rows.push(("training_step", json!(c.step), format!("step {}, {} {of}", c.step, units::bytes(c.bytes()))));
+        }
         None => rows.push(("training_step", Value::Null, "no training state: not a run of ours".into())),
     }
     if args.json {

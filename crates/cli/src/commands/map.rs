@@ -32,6 +32,7 @@ pub(crate) struct MapArgs {
 
 pub(crate) fn run(args: &MapArgs) -> anyhow::Result<ExitCode> {
     args.threads.start()?;
+    output::place_for("--out", &args.out)?;
     if args.out.extension().is_none_or(|e| !e.eq_ignore_ascii_case("svg")) {
         let text = format!("--out {}: the picture is an SVG, wanted a name that ends with .svg", args.out.display());
         return Err(output::Usage(text).into());

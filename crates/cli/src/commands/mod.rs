@@ -35,7 +35,7 @@ use bedstone_models::LoadReport;
 use bedstone_run::dir::model_folder;
 use clap::{Parser, Subcommand};
 
-use crate::{model::locate, output};
+use crate::{model::locate, output, texts::utf8};
 
 /// Pretrain, adapt and use foundation models on ordinary CPUs.
 #[derive(Debug, Parser)]
@@ -156,8 +156,5 @@ fn unnamed(model: &EncoderModel, labels: &Labels) {
 pub(crate) fn stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).map_err(|e| anyhow::anyhow!("standard input: {e}"))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        anyhow::anyhow!("standard input: not UTF-8 at byte {at}: 0x{:02x}", e.as_bytes()[at])
-    })
+    utf8(bytes, "standard input")
 }

@@ -36,13 +36,15 @@ pub enum Error {
         name: String,
     },
     /// A column or field that all records need.
-    #[error("{place}: no column for the {role}; there are {}", list(has))]
+    #[error("{place}: no column{} for the {role}; there are {}", named(asked.as_ref()), list(has))]
     NoColumn {
         /// The first record.
         place: Place,
         /// What it would hold.
         role: &'static str,
-        /// What was asked for, or the names that are found without asking.
+        /// What was asked for.
+        asked: Option<String>,
+        /// The names that are found without asking.
         wanted: Vec<String>,
         /// The columns there are.
         has: Vec<String>,
@@ -301,6 +303,11 @@ impl Error {
 
 pub(super) const NUMBER: &str = "a number";
 pub(super) const MANY: &str = "a list";
+
+/// A name in quotes, if there is one.
+fn named(name: Option<&String>) -> String {
+    name.map(|name| format!(" {name:?}")).unwrap_or_default()
+}
 
 /// The first few of `names`.
 fn list(names: &[String]) -> String {

@@ -186,7 +186,7 @@ impl Conll {
             Some((_, Ok(number))) if number > 0 => Ok(Some(number - 1)),
             Some((name, _)) => {
                 let has = vec![format!("numbers from 1, not {name:?}")];
-                Err(Error::NoColumn { place: input.place(1), role, wanted: Vec::new(), has })
+                Err(Error::NoColumn { place: input.place(1), role, asked: None, wanted: Vec::new(), has })
             }
         };
         let (word, tag) = (column(&options.words, "words")?.unwrap_or(0), column(&options.tags, "tags")?);
@@ -218,7 +218,7 @@ impl Conll {
                 Some(column) => Ok((*column).to_owned()),
                 None => {
                     let has = (1..=columns.len()).map(|number| number.to_string()).collect();
-                    Err(Error::NoColumn { place: place(), role, wanted: Vec::new(), has })
+                    Err(Error::NoColumn { place: place(), role, asked: None, wanted: Vec::new(), has })
                 }
             };
             if words.is_empty() {

@@ -195,7 +195,7 @@ fn wrong_tables() {
         "a.tsv",
         "text\tlabel\na\t1\n",
         &named("body", None, "label"),
-        "no column for the text; there are text, la",
+        "no column \"body\" for the text; there are text, la",
     );
     check_wrong("a.tsv", "text\tlabel\ttext\na\t1\tb\n", &o, "a.tsv:1: two columns are named \"text\"");
     let number = form(LabelForm::Number);

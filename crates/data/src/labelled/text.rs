@@ -260,11 +260,15 @@ impl Columns {
 
 /// A column that was named must be there.
 pub(crate) fn asked(record: &Record, name: &str, role: &'static str) -> Result<String, Error> {
-    if record.has(name) { Ok(name.to_owned()) } else { Err(no_column(record, role, Vec::new())) }
+    if record.has(name) {
+        return Ok(name.to_owned());
+    }
+    let (place, has) = (record.place.clone(), record.names());
+    Err(Error::NoColumn { place, role, asked: Some(name.to_owned()), wanted: Vec::new(), has })
 }
 
 pub(crate) fn no_column(record: &Record, role: &'static str, wanted: Vec<String>) -> Error {
-    Error::NoColumn { place: record.place.clone(), role, wanted, has: record.names() }
+    Error::NoColumn { place: record.place.clone(), role, asked: None, wanted, has: record.names() }
 }
 
 fn unique(mut names: Vec<String>) -> Vec<String> {

@@ -76,7 +76,7 @@ impl fmt::Display for SplitRule {
                 Self::fewest(*one_in),
                 100.0 / *one_in as f64
             ),
-            Self::Separate => write!(f, "validation text given"),
+            Self::Separate => write!(f, "validation text of its own"),
         }
     }
 }

@@ -105,7 +105,9 @@ impl<'m> Encoder<'m> {
         }
         let path = self.model.config().path().parent().unwrap_or(Path::new(".")).to_owned();
         let got = self.model.class_name();
-        Err(InferError::OtherClass { path, task, got, command: command_of(class) })
+        let learned = ["classify", "tag", "answer"].into_iter().find(|&of| of == task);
+        let learn = learned.filter(|_| classes.iter().any(|&c| self.model.architecture().class_name(c).is_some()));
+        Err(InferError::OtherClass { path, task, got, command: command_of(class), learn })
     }
 }
 

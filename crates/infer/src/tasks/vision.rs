@@ -76,7 +76,7 @@ impl Vision<'_> {
         }
         let path: PathBuf = self.model.config().path().parent().unwrap_or(Path::new(".")).to_owned();
         let (got, command) = (self.model.class_name(), command_of(self.model.class()));
-        Err(InferError::OtherClass { path, task, got, command })
+        Err(InferError::OtherClass { path, task, got, command, learn: None })
     }
 
     /// The outputs for pixels; a masked autoencoder sees all of them.

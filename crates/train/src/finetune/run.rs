@@ -31,7 +31,7 @@ pub(super) fn learn(
 ) -> Result<FinetuneReport> {
     let Prepared { start, first, train, eval, fit, lora, runtime, save, saves_weights, data, data_key, recipe } = p;
     let (train, eval) = (&*train, &*eval);
-    tell(&first, train, eval, progress);
+    tell(&first, &data, train, eval, progress);
     let now = Standing {
         model: request.name.to_owned(),
         task: request.task.name().to_owned(),
@@ -110,13 +110,23 @@ pub(super) fn learn(
         tuning.commit(&mut learner, false, progress)?;
     }
     tuning.run.finish()?;
+    if let Some(best) = &tuning.standing.best {
+        let of = if fit.seeds > 1 { format!(" of seed {}", best.seed) } else { String::new() };
+        progress.note(&format!("kept: the weights after step {}{of}", units::count(best.step)));
+    }
     let scores = tuning.standing.done.clone();
     Ok(report(&tuning.run, &tuning.standing, scores, Ending::Finished))
 }
 
 /// What is worth knowing before the first step.
-fn tell((model, report, low_rank): &Started, train: &dyn Train, eval: &dyn Evaluate, progress: &mut dyn Progress) {
-    progress.note(&format!("data: {} examples for training, {} for evaluation", train.len(), eval.len()));
+fn tell(
+    (model, report, low_rank): &Started,
+    data: &str,
+    train: &dyn Train,
+    eval: &dyn Evaluate,
+    progress: &mut dyn Progress,
+) {
+    progress.note(&format!("data: {data}: {} examples for training, {} for evaluation", train.len(), eval.len()));
     for (what, notes) in [("training", train.notes()), ("evaluation", eval.notes())] {
         notes.iter().for_each(|note| progress.note(&format!("{what}: {note}")));
     }

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use self::words::Test;
 use crate::{
     args::{RuntimeArgs, TextArgs},
-    output::Usage,
+    output::{self, Usage},
 };
 
 /// Measure how well a language model predicts a text, an encoder does its task, or word vectors do in a test
@@ -98,6 +98,7 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = args.confusion.as_ref().filter(|path| path.extension().is_none_or(|e| e != "svg")) {
         return Err(Usage(format!("--confusion {}: wanted a name that ends with .svg", path.display())).into());
     }
+    args.confusion.as_ref().map_or(Ok(()), |path| output::place_for("--confusion", path))?;
     let on = |task: Task| task::run(args, data, task);
     match task {
         TaskArg::Classify => on(Task::Classify),

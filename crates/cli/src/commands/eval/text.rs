@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bedstone_data::shards::{Build, Text, Validation, default_cache_dir};
+use bedstone_models::Class;
 use bedstone_run::units;
 use bedstone_train::{TrainError, evaluate};
 
@@ -12,6 +13,23 @@ use crate::output;
 /// How well a language model predicts a text.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let model = text_model(&args.model, args.runtime.runtime()?)?;
+    let class = model.model.class();
+    if class != Class::CausalLm {
+        let (name, got) = (args.model.display(), model.model.class_name());
+        let task = match class {
+            Class::SequenceClassification | Class::ImageClassification | Class::DistilledImageClassification => {
+                "classify"
+            }
+            Class::TokenClassification => "tag",
+            Class::QuestionAnswering => "answer",
+            Class::ObjectDetection => "detect",
+            _ => "embed",
+        };
+        let text = format!(
+            "{name}: `{got}` is no language model, which is what is measured without --task\nhint: --task {task}"
+        );
+        return Err(output::Usage(text).into());
+    }
     let corpus = args.text.open()?;
     let cache = match &args.cache {
         Some(dir) => dir.clone(),

@@ -37,6 +37,7 @@ pub fn save_sentence_transformer(
             task: "embed",
             got,
             command: super::super::command_of(model.class()),
+            learn: None,
         });
     }
     let width = model.info().width;
