@@ -128,8 +128,27 @@ fn a_classifier_becomes_a_detector() {
     p.fails(
         "finetune vit --task detect --set detect.class_cost=-1 --out x",
         2,
-        "--set detect.class_cost=-1: `detect.class_cost` is -1, wanted 0 or more",
+        "--set detect.class_cost=-1: `detect.class_cost` is -1, wanted a whole number of 0 or more, as in transformers",
     );
+    p.fails(
+        "finetune vit --task detect --set detect.giou_loss_coefficient=0.5 --out x",
+        2,
+        "--set detect.giou_loss_coefficient=0.5: `detect.giou_loss_coefficient` is 0.5, wanted a whole number of 0 or more, as in \
+         transformers",
+    );
+    // Patches learn, too, here and in what is trained on from it, unless it is said otherwise.
+    let patches = |model: &str| -> Value {
+        let config: Value = serde_json::from_str(&p.text(&format!("{model}/config.json"))).unwrap();
+        config["patch_loss_coefficient"].clone()
+    };
+    assert_eq!(patches("det"), 1.0);
+    let on = "--set data.pictures=20 --set data.side=32 --epochs 1 --set train.batch=8";
+    p.done(&format!("finetune det --task detect {on} --set train.image_size=32 --out with"));
+    // Two numbers, as `transformers` wants them of a YOLOS.
+    assert!(p.text("with/config.json").replace([' ', '\n'], "").contains("\"image_size\":[32,32]"));
+    p.done(&format!("finetune det --task detect {on} --set detect.patch_loss_coefficient=0 --out without"));
+    assert_eq!([patches("with"), patches("without")], [1.0, 0.0]);
+    assert_ne!(p.read("with/model.safetensors"), p.read("without/model.safetensors"));
     let none = "--set detect.class_cost=0 --set detect.bbox_cost=0 --set detect.giou_cost=0";
     let e = p.run(&format!("finetune vit --task detect {none} --set data.pictures=20 --out x"));
     assert!(e.stderr.contains("a cost above 0 among class_cost, bbox_cost, giou_cost"), "{}", e.stderr);

@@ -29,6 +29,10 @@ pub struct Inputs {
     pub interpolate_pos_encoding: bool,
     /// Whether a masked autoencoder sees all patches, in their order: for vectors of pictures.
     pub unmasked: bool,
+    /// Weight of the loss of a detector's patches: each learns what is at its own place, by the heads of the boxes, and boxes learn from
+    /// patches; 0: there is none. After the collaborative hybrid assignments of
+    /// [Zong et al. 2022](https://arxiv.org/abs/2211.12860), with the same heads instead of others.
+    pub patch_loss: f32,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.

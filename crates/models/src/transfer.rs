@@ -17,9 +17,8 @@ use crate::{Architecture, Class, LoadReport, Model, ModelError, checkpoint::Conf
 /// new grid, as [`Inputs::interpolate_pos_encoding`](crate::Inputs) does it for every picture; those of tokens that the old model did not have
 /// stay fresh, as does everything else. The report names what is fresh and what was left behind.
 ///
-/// What a detector looks with (`detection_tokens`) is as fresh, but begins as the class token, each at another point of the picture: it knows
-/// how to look for what makes a class, and looks around its own point first, as the queries of later detectors do (Anchor DETR,
-/// [Wang et al. 2021](https://arxiv.org/abs/2109.07107)). Random ones attend everywhere alike, and have to learn both.
+/// What a detector looks with (`detection_tokens`) is as fresh, but begins as patches without content, each at another point of the picture:
+/// the model knows what to make of a patch, and where it is. As a class token, or at random, it would have to learn to look around a point first.
 ///
 /// # Errors
 ///
@@ -126,31 +125,20 @@ fn resized(
     Ok((before, resized.f32s().to_vec()))
 }
 
-/// How much farther the points of a detector's tokens are from each other than those of patches, as vectors: behind all layers
-/// hardly anything is left to tell them apart otherwise.
-const APART: f32 = 4.0;
-
-/// The class token of `old` at points spread over the picture, in the shape of a detector's tokens, `[1, n, C]`; `None` where `old` is no
-/// model of pictures.
+/// Patches of `old` without content at points spread over the picture, in the shape of a detector's tokens, `[1, n, C]`; `None` where `old`
+/// is no model of pictures.
 fn points(old: &Model, tokens: &Tensor) -> Result<Option<Tensor>, TensorError> {
-    let found = old.params().iter().find(|(_, p)| p.name.ends_with("embeddings.position_embeddings"));
-    let (Some((_, p)), Some(size)) = (found, grid(old)) else { return Ok(None) };
-    let ([_, n, c], [_, had, wide]) = (tokens.dims("detection tokens")?, p.value.dims("positions")?);
+    let find = |end: &str| old.params().iter().find(|(_, p)| p.name.ends_with(end)).map(|(_, p)| &p.value);
+    let (Some(positions), Some(size)) = (find("embeddings.position_embeddings"), grid(old)) else { return Ok(None) };
+    let ([_, n, c], [_, had, wide]) = (tokens.dims("detection tokens")?, positions.dims("positions")?);
     if wide != c || had < size[0] * size[1] || n == 0 {
         return Ok(None);
     }
-    let (before, resized) = resized(&p.value, old, size, token_grid(n))?;
-    // The class token as the model sees it, with its own position.
-    let class = old.params().iter().find(|(_, p)| p.name.ends_with("embeddings.cls_token"));
-    let mut start = class.map_or_else(|| vec![0.0; c], |(_, p)| p.value.f32s().to_vec());
-    if before > 0 {
-        start.iter_mut().zip(p.value.f32s()).for_each(|(x, position)| *x += position);
-    }
-    let points = &resized[before * c..(before + n) * c];
-    let mean = |i: usize| points.iter().skip(i).step_by(c).sum::<f32>() / n as f32;
-    let mean: Vec<f32> = (0..c).map(mean).collect();
-    let place = |(i, point): (usize, &f32)| start[i % c] + mean[i % c] + APART * (point - mean[i % c]);
-    let tokens: Vec<f32> = points.iter().enumerate().map(place).collect();
+    let (before, resized) = resized(positions, old, size, token_grid(n))?;
+    // What a patch of the mean colour is before its position.
+    let grey = find("patch_embeddings.projection.bias").map_or_else(|| vec![0.0; c], |bias| bias.f32s().to_vec());
+    let points = resized[before * c..(before + n) * c].chunks_exact(c);
+    let tokens: Vec<f32> = points.flat_map(|point| point.iter().zip(&grey).map(|(x, grey)| x + grey)).collect();
     Ok(Some(Tensor::from_slice(&tokens, [1, n, c])))
 }
 
@@ -213,16 +201,15 @@ mod tests {
             let (c, before) = (old.info().width, if kind == "deit" { 2 } else { 1 });
             assert_eq!(had[before * c..], has[c..c + had.len() - before * c], "{kind}");
             assert_eq!(had[..c], has[..c], "{kind}");
-            // As many points as patches: each is the class token at one of them, seen from their middle through a lens.
+            // As many points as patches: each is a patch of the mean colour at one of them.
             let values = |model: &Model, name: &str| {
                 let (_, p) = model.params().iter().find(|(_, p)| p.name.ends_with(name)).unwrap();
                 p.value.f32s().to_vec()
             };
             let positions = values(&old, "embeddings.position_embeddings");
-            let class = values(&old, "cls_token");
+            let bias = values(&old, "patch_embeddings.projection.bias");
             let points = &positions[before * c..];
-            let mean = |i: usize| points.iter().skip(i % c).step_by(c).sum::<f32>() / (points.len() / c) as f32;
-            let place = |(i, x): (usize, &f32)| class[i % c] + positions[i % c] + mean(i) + 4.0 * (x - mean(i));
+            let place = |(i, x): (usize, &f32)| bias[i % c] + x;
             let (got, want) = (values(&new, "detection_tokens"), points.iter().enumerate().map(place));
             assert!(got.len() == points.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{kind}");
             assert!(report.fresh.iter().any(|n| n.ends_with("detection_tokens")), "{report:?}");

@@ -1,7 +1,7 @@
 //! YOLOS, [Fang et al. 2021](https://arxiv.org/abs/2106.00666): a ViT whose last tokens become boxes.
 
 use bedstone_nn::{Builder, Init, PreNormBlock};
-use bedstone_tensor::{Ctx, ParamId, Result as OpResult, ops};
+use bedstone_tensor::{Ctx, ParamId, Result as OpResult, TensorError, ops};
 
 use crate::{
     Architecture, Class, Info, Inputs, ModelError, Network, Outputs,
@@ -101,13 +101,21 @@ impl Network for Yolos {
                 if config.auxiliary_loss && inputs.get("labels.0.boxes").is_some() {
                     return Err(unsupported("inner layers of yolos predict nothing, set auxiliary_loss to false"));
                 }
-                let rows = (0..b).flat_map(|k| (k + 1) * t - tokens..(k + 1) * t);
-                let rows: Vec<i32> = rows.map(|row| row as i32).collect();
-                let last = ops::rows(&x, &rows, ctx)?.reshape([b, *tokens, c])?;
-                let logits = classes.forward(&last, ctx)?;
-                let boxes = boxes.forward(&last, ctx)?;
-                let boxes = ops::sigmoid(&boxes, ctx)?;
-                config.put(Predictions { logits, boxes }, &[], inputs, &mut out, ctx)?;
+                // What tokens `from..to` of each picture say.
+                let said = |from: usize, to: usize, ctx: &mut Ctx<'_>| {
+                    let rows = (0..b).flat_map(|k| k * t + from..k * t + to);
+                    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+                    let last = ops::rows(&x, &rows, ctx)?.reshape([b, to - from, c])?;
+                    let logits = classes.forward(&last, ctx)?;
+                    let boxes = ops::sigmoid(&boxes.forward(&last, ctx)?, ctx)?;
+                    Ok::<_, TensorError>(Predictions { logits, boxes })
+                };
+                let patches = match inputs.patch_loss > 0.0 && inputs.get("labels.0.boxes").is_some() {
+                    true => Some((said(1, t - tokens, ctx)?, size)),
+                    false => None,
+                };
+                let found = said(t - tokens, t, ctx)?;
+                config.put(found, &[], patches, inputs, &mut out, ctx)?;
                 out.put("last_hidden_state", x);
             }
         }

@@ -2,6 +2,7 @@
 //! there is nothing. [Carion et al. 2020](https://arxiv.org/abs/2005.12872).
 
 mod assignment;
+mod covered;
 mod targets;
 
 use bedstone_nn::{Builder, Linear};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use crate::{Inputs, ModelError, Outputs, checkpoint::ConfigFile, encoder::labels, model::config_error};
 
 use assignment::assign;
+use covered::covered;
 use targets::{Target, targets};
 
 /// The weights of costs and losses in `config.json`, with the defaults of the released models.
@@ -115,22 +117,32 @@ impl DetectionConfig {
     /// `logits`, `pred_boxes` and, if there are `labels.I.class_labels` and `labels.I.boxes` for each picture, the loss:
     /// `loss`, its parts `loss_dict.*`, and who was given whom, `match.I.query` and `match.I.target`.
     ///
-    /// `inner` are the predictions of inner layers, which add their losses. With [`Inputs::loss_divisor`] as the objects and
-    /// [`Inputs::sample_divisor`] as the pictures of a whole batch, losses of its parts add up to that of the whole.
+    /// `inner` are the predictions of inner layers, which add their losses; `patches` those of patches, with how many there are down and
+    /// across: each learns the object at its place, or that there is none, and the loss is weighted by [`Inputs::patch_loss`].
+    ///
+    /// With [`Inputs::loss_divisor`] as the objects and [`Inputs::sample_divisor`] as the pictures of a whole batch, losses of its parts
+    /// add up to that of the whole.
     pub(crate) fn put(
         &self,
         last: Predictions,
         inner: &[Predictions],
+        patches: Option<(Predictions, [usize; 2])>,
         inputs: &Inputs,
         out: &mut Outputs,
         ctx: &mut Ctx<'_>,
     ) -> OpResult<()> {
         let [batch, _, _] = last.logits.dims("logits")?;
         if let Some(targets) = targets(inputs, batch, self.classes)? {
-            let mut total = self.loss(&last, &targets, inputs, "", out, ctx)?;
+            let cheapest = |p: &Predictions, i: usize, target: &Target| self.matches(p, i, target);
+            let mut total = self.loss(&last, &targets, cheapest, inputs, "", out, ctx)?;
             for (i, predictions) in inner.iter().enumerate() {
-                let loss = self.loss(predictions, &targets, inputs, &format!("_{i}"), out, ctx)?;
+                let loss = self.loss(predictions, &targets, cheapest, inputs, &format!("_{i}"), out, ctx)?;
                 total = ops::add(&total, &loss, ctx)?;
+            }
+            if let Some((predictions, grid)) = patches {
+                let at_place = |_: &Predictions, _: usize, target: &Target| Ok(covered(&target.boxes, grid));
+                let loss = self.loss(&predictions, &targets, at_place, inputs, "_patches", out, ctx)?;
+                total = ops::add(&total, &ops::scale(&loss, inputs.patch_loss, ctx)?, ctx)?;
             }
             out.put("loss", total);
         }
@@ -139,11 +151,13 @@ impl DetectionConfig {
         Ok(())
     }
 
-    /// The weighted sum of one layer's losses; its parts go to `out` with `end` behind their names.
+    /// The weighted sum of one layer's losses, where `given` says which prediction learns which object; its parts go to `out` with `end`
+    /// behind their names.
     fn loss(
         &self,
         p: &Predictions,
         targets: &[Target],
+        given: impl Fn(&Predictions, usize, &Target) -> OpResult<Vec<(usize, usize)>>,
         inputs: &Inputs,
         end: &str,
         out: &mut Outputs,
@@ -155,7 +169,7 @@ impl DetectionConfig {
         let (mut rows, mut wanted) = (Vec::new(), Vec::new());
         let counts: Vec<usize> = targets.iter().map(|t| t.classes.len()).collect();
         for (i, target) in targets.iter().enumerate() {
-            let pairs = self.matches(p, i, target)?;
+            let pairs = given(p, i, target)?;
             for &(query, object) in &pairs {
                 classes[i * queries + query] = target.classes[object];
                 rows.push((i * queries + query) as i32);
@@ -271,18 +285,24 @@ mod tests {
         let fields: serde_json::Map<_, _> = serde_json::from_str(crate::yolos::ARCHITECTURE.tiny).unwrap();
         let config = Model::config_of(&crate::yolos::ARCHITECTURE, Class::ObjectDetection, &fields);
         let model = Model::random(config, 3).unwrap();
-        let loss = |inputs: &Inputs| {
+        let loss = |inputs: &Inputs, patch_loss: f32| {
+            let mut inputs = inputs.clone();
+            inputs.patch_loss = patch_loss;
             let mut ctx = Ctx::inference(model.env(Isa::detect(), Precision::F32));
-            model.forward(inputs, &mut ctx).unwrap().need("loss").unwrap().item().unwrap()
+            model.forward(&inputs, &mut ctx).unwrap().need("loss").unwrap().item().unwrap()
         };
-        let whole = loss(&part(0, 3));
-        let parts: f32 = (0..3)
-            .map(|i| {
-                let mut inputs = part(i, i + 1);
-                (inputs.loss_divisor, inputs.sample_divisor) = (Some(3.0), Some(3.0));
-                loss(&inputs)
-            })
-            .sum();
-        assert!((whole - parts).abs() < 1e-4, "{whole} and {parts}");
+        let divided = |mut inputs: Inputs| {
+            (inputs.loss_divisor, inputs.sample_divisor) = (Some(3.0), Some(3.0));
+            inputs
+        };
+        let whole = loss(&part(0, 3), 0.0);
+        for patch_loss in [0.0, 0.5, 1.0] {
+            let all = loss(&divided(part(0, 3)), patch_loss);
+            let parts: f32 = (0..3).map(|i| loss(&divided(part(i, i + 1)), patch_loss)).sum();
+            assert!((all - parts).abs() < 1e-4, "{patch_loss}: {all} and {parts}");
+            // Without patches it is that of the pictures by themselves; with them there is more, by their weight.
+            let added = loss(&divided(part(0, 3)), 2.0 * patch_loss) - all;
+            assert!((all - whole - added).abs() < 1e-4 && (added > 0.1) == (patch_loss > 0.0), "{patch_loss}: {added}");
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Network for Detr {
             inner.pop();
             let wanted = inputs.get("labels.0.boxes").is_some();
             let inner = inner.iter().filter(|_| wanted).map(|y| head.predict(y, ctx)).collect::<OpResult<Vec<_>>>()?;
-            head.config.put(last, &inner, inputs, &mut out, ctx)?;
+            head.config.put(last, &inner, None, inputs, &mut out, ctx)?;
         }
         out.put("last_hidden_state", y);
         out.put("encoder_last_hidden_state", x);

@@ -34,6 +34,8 @@ pub(crate) struct PictureTraining {
     pub(crate) weights: Option<Vec<f32>>,
     /// Objects are to be found by so many predictions each, in so many first epochs.
     pub(crate) repeated: (usize, u64),
+    /// Weight of the loss of what patches say of their own place.
+    pub(crate) patch_loss: f32,
     /// Tokens of a picture, for speed.
     pub(crate) tokens: u64,
 }
@@ -56,7 +58,8 @@ impl Train for PictureTraining {
         Ok(match &batch.targets {
             Targets::Objects(_) => {
                 let (times, epochs) = self.repeated;
-                Box::new(ObjectWork { batch, times: if draws.epoch < epochs { times } else { 1 } })
+                let times = if draws.epoch < epochs { times } else { 1 };
+                Box::new(ObjectWork { batch, times, patch_loss: self.patch_loss })
             }
             Targets::Classes(classes) => {
                 let shares = shares(classes, &batch, self.classes(), self.label_smoothing, self.weights.as_deref());
@@ -157,6 +160,7 @@ struct ObjectWork {
     /// How many predictions each object is given. More than one makes duplicates, but more of the predictions near an object learn from it:
     /// the first part of training goes faster so (hybrid matching, [Jia et al. 2022](https://arxiv.org/abs/2207.13080)).
     times: usize,
+    patch_loss: f32,
 }
 
 impl Work for ObjectWork {
@@ -183,6 +187,7 @@ impl Work for ObjectWork {
         inputs.logits = Logits::All;
         inputs.loss_divisor = Some(divisor);
         inputs.sample_divisor = Some(self.samples() as f64);
+        inputs.patch_loss = self.patch_loss;
         inputs
     }
 }

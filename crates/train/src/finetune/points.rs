@@ -1,11 +1,12 @@
 //! Boxes that begin around the points where a detector's tokens stand.
 //!
-//! The tokens of a ViT that becomes a detector begin at points spread over the picture ([`bedstone_models::transfer`]), but the head that
-//! makes boxes of them begins at random: all say nearly the same box, so an object goes to whichever is a hair nearer, to another one
-//! each time, and none learns whose it is. Here the head begins as the one by which each token says a box of usual size around its own
-//! point. Objects then go to the token that is nearest from the first step on, a rule that each token can learn by itself. It is that of the cells
-//! of YOLO ([Redmon et al. 2015](https://arxiv.org/abs/1506.02640)) and of anchor points (Anchor DETR,
-//! [Wang et al. 2021](https://arxiv.org/abs/2109.07107)), in the weights alone: the model is a YOLOS like any other.
+//! The tokens of a ViT that becomes a detector begin as patches without content at points spread over the picture
+//! ([`bedstone_models::transfer`]), but the head that makes boxes of them begins at random: all say nearly the same box, so an object goes to
+//! whichever is a hair nearer, to another one each time, and none learns whose it is. Here the head begins as the one by which each token,
+//! and each patch, says a box of usual size around its own point. Objects then go to the token that is nearest from the first step on, a rule
+//! that each token can learn by itself. It is that of the cells of YOLO ([Redmon et al. 2015](https://arxiv.org/abs/1506.02640)) and of
+//! anchor points (Anchor DETR, [Wang et al. 2021](https://arxiv.org/abs/2109.07107)), in the weights alone: the model is a YOLOS like any
+//! other.
 //!
 //! Where a token stands is a small part of its state behind all layers, so it takes large weights to read. Two units of the first
 //! layer read it, the layers behind hand it on, each with an equal share of the gain: all of it in the last layer would multiply whatever the layers
@@ -18,8 +19,9 @@ use bedstone_tensor::{Ctx, Isa, ParamId, Precision};
 
 use crate::Result;
 
-/// Pictures that are looked at.
-const PICTURES: usize = 64;
+/// Pictures that are looked at, at least and at most, and tokens of them that are enough.
+const PICTURES: [usize; 2] = [8, 64];
+const ENOUGH: usize = 8192;
 /// Of these at a time.
 const BATCH: usize = 8;
 /// The share of the mean square of a feature that is added to that of each: those that hardly differ get small weights.
@@ -33,8 +35,8 @@ const GAIN: f64 = 2.0;
 /// The head of boxes.
 const HEAD: &str = "bbox_predictor.layers";
 
-/// Fits a fresh head of boxes to the points of its tokens, by least squares over the tokens in the first pictures of `set`; leaves models
-/// of other kinds, and heads that were trained, as they are.
+/// Fits a fresh head of boxes to the points of its tokens, by least squares over the tokens and patches in the first pictures of `set`;
+/// leaves models of other kinds, and heads that were trained, as they are.
 pub(super) fn begin_at_points(
     model: &mut Model,
     report: &LoadReport,
@@ -52,8 +54,11 @@ pub(super) fn begin_at_points(
     let Some([first, second, last]) = layers.as_deref() else { return Ok(()) };
     let tokens = model.config().usize("num_detection_tokens").ok().flatten().unwrap_or(100);
 
-    let (pictures, width) = (set.len().min(PICTURES), model.info().width);
-    let (mut features, mut objects) = (Vec::with_capacity(pictures * tokens * width), Vec::new());
+    let grid = model.info().image.map_or([0, 0], |image| [0, 1].map(|i| image.size[i] / image.patch[i].max(1)));
+    let points: Vec<[f64; 2]> = points(grid[0] * grid[1], grid).chain(points(tokens, token_grid(tokens))).collect();
+    let (pictures, width) =
+        ((ENOUGH / points.len()).clamp(PICTURES[0], PICTURES[1]).min(set.len()), model.info().width);
+    let (mut features, mut objects) = (Vec::with_capacity(pictures * points.len() * width), Vec::new());
     let records: Vec<usize> = (0..pictures).collect();
     for records in records.chunks(BATCH) {
         let batch = gather(set, options, 0, records)?;
@@ -62,12 +67,15 @@ pub(super) fn begin_at_points(
         let states = model.forward(&inputs(&batch.pixels, 0..records.len()), &mut ctx)?;
         let states = states.need("last_hidden_state")?;
         let [_, length, _] = states.dims("states")?;
-        // The tokens of boxes are the last ones of each picture.
-        let own = states.f32s().chunks_exact(length * width).flat_map(|all| &all[(length - tokens) * width..]);
+        // The class token is the first of each picture, the tokens of boxes are the last ones. Of pictures of another size it is not known
+        // where patches are.
+        if length != 1 + points.len() {
+            return Ok(());
+        }
+        let own = states.f32s().chunks_exact(length * width).flat_map(|all| &all[width..]);
         features.extend(own.map(|&x| f64::from(x)));
     }
-    let points = points(tokens);
-    let wanted: Vec<[f64; 2]> = (0..pictures * tokens).map(|row| points[row % tokens]).collect();
+    let wanted: Vec<[f64; 2]> = (0..pictures * points.len()).map(|row| points[row % points.len()]).collect();
     let (weight, bias) = fitted(&features, &wanted, width);
     let size = usual(&objects).map(logit);
 
@@ -105,11 +113,10 @@ fn logit(share: f64) -> f64 {
     (share / (1.0 - share)).ln()
 }
 
-/// What a head says, before its sigmoid, for the centre at the point of each token.
-fn points(tokens: usize) -> Vec<[f64; 2]> {
-    let [down, across] = token_grid(tokens);
+/// What a head says, before its sigmoid, for the centre at the point of each of `n` tokens, `down` and `across` a picture.
+fn points(n: usize, [down, across]: [usize; 2]) -> impl Iterator<Item = [f64; 2]> {
     let centre = |place: usize, of: usize| logit((place as f64 + 0.5) / of as f64);
-    (0..tokens).map(|i| [centre(i % across, across), centre(i / across, down)]).collect()
+    (0..n).map(move |i| [centre(i % across, across), centre(i / across, down)])
 }
 
 /// Weights and biases that make `wanted` of rows of `features`, `[n, width]`, with the least squares of errors and weights.
@@ -173,7 +180,7 @@ mod tests {
         let out = model.forward(&inputs(&batch.pixels, 0..batch.pixels.count), &mut ctx).unwrap();
         let objects: Vec<[f32; 4]> = (0..batch.pixels.count).flat_map(|i| batch.boxes(i).1).collect();
         let size = usual(&objects).map(logit);
-        let wanted = points(6).into_iter().flat_map(|[x, y]| [x, y, size[0], size[1]]);
+        let wanted = points(6, token_grid(6)).flat_map(|[x, y]| [x, y, size[0], size[1]]);
         let wanted = wanted.map(|x| 1.0 / (1.0 + (-x).exp()));
         let found = out.get("pred_boxes").unwrap().f32s();
         let wrong: f64 =

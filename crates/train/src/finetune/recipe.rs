@@ -232,24 +232,40 @@ pub(crate) struct DetectConfig {
     pub(crate) eos_coefficient: f64,
     pub(crate) bbox_loss_coefficient: f64,
     pub(crate) giou_loss_coefficient: f64,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) patch_loss_coefficient: Option<f64>,
     pub(crate) nms: f64,
 }
 
 impl Wrong for PictureRecipe {
     fn wrong(&self) -> Option<(&'static str, &'static str)> {
         let (d, det) = (&self.data, &self.detect);
+        let whole = |x: f64| x >= 0.0 && x.fract() == 0.0;
         let own = [
             ("data.pictures", d.pictures >= 20, "20 or more"),
             ("data.side", (16..=1024).contains(&d.side), "16 to 1024"),
             ("detect.queries", (1..=1000).contains(&det.queries), "1 to 1000"),
             ("detect.repeat", (1..=100).contains(&det.repeat), "1 to 100"),
             ("detect.repeat_share", (0.0..=1.0).contains(&det.repeat_share), "0 to 1"),
-            ("detect.class_cost", det.class_cost >= 0.0, "0 or more"),
-            ("detect.bbox_cost", det.bbox_cost >= 0.0, "0 or more"),
-            ("detect.giou_cost", det.giou_cost >= 0.0, "0 or more"),
+            ("detect.class_cost", whole(det.class_cost), "a whole number of 0 or more, as in transformers"),
+            ("detect.bbox_cost", whole(det.bbox_cost), "a whole number of 0 or more, as in transformers"),
+            ("detect.giou_cost", whole(det.giou_cost), "a whole number of 0 or more, as in transformers"),
             ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
-            ("detect.bbox_loss_coefficient", det.bbox_loss_coefficient >= 0.0, "0 or more"),
-            ("detect.giou_loss_coefficient", det.giou_loss_coefficient >= 0.0, "0 or more"),
+            (
+                "detect.bbox_loss_coefficient",
+                whole(det.bbox_loss_coefficient),
+                "a whole number of 0 or more, as in transformers",
+            ),
+            (
+                "detect.giou_loss_coefficient",
+                whole(det.giou_loss_coefficient),
+                "a whole number of 0 or more, as in transformers",
+            ),
+            (
+                "detect.patch_loss_coefficient",
+                det.patch_loss_coefficient.is_none_or(|x| x >= 0.0),
+                "0 or more, or \"auto\"",
+            ),
             ("detect.nms", (0.0..=1.0).contains(&det.nms), "0 to 1"),
             ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
         ];

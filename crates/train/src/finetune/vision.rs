@@ -45,6 +45,9 @@ const BODIES: [&str; 3] = ["vit", "deit", "vit_mae"];
 /// Kinds whose blocks cannot be left out at random.
 const WITHOUT_DROP_PATH: [&str; 2] = ["detr", "resnet"];
 
+/// The weight of the loss of patches that a detector was trained with, in its `config.json`.
+const PATCH_LOSS_KEY: &str = "patch_loss_coefficient";
+
 /// Keys that mean something for one task alone.
 const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
     (
@@ -59,6 +62,7 @@ const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
             "detect.eos_coefficient",
             "detect.bbox_loss_coefficient",
             "detect.giou_loss_coefficient",
+            "detect.patch_loss_coefficient",
             "detect.nms",
             "data.images",
             "data.eval_images",
@@ -157,6 +161,7 @@ pub(super) fn run(
         label_smoothing: t.label_smoothing,
         weights: None,
         repeated: (r.detect.repeat, (t.epochs as f64 * r.detect.repeat_share).round() as u64),
+        patch_loss: fields.get(PATCH_LOSS_KEY).and_then(Value::as_f64).unwrap_or(0.0) as f32,
         tokens: patches(0) * patches(1),
     };
     balance(&recipe, &t, &mut training)?;
@@ -266,6 +271,17 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
     fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
     fields.insert("bbox_loss_coefficient".into(), whole(d.bbox_loss_coefficient));
     fields.insert("giou_loss_coefficient".into(), whole(d.giou_loss_coefficient));
+    let patch_loss = match (d.patch_loss_coefficient, model_type) {
+        (Some(weight), "detr") if weight > 0.0 => {
+            return Err(recipe.without_use("detect.patch_loss_coefficient", "patches of a detr say no boxes").into());
+        }
+        (Some(weight), _) => weight,
+        (None, _) if BODIES.contains(&model_type) => 1.0,
+        (None, _) => config.get(PATCH_LOSS_KEY).and_then(Value::as_f64).unwrap_or(0.0),
+    };
+    if patch_loss > 0.0 || config.get(PATCH_LOSS_KEY).is_some() {
+        fields.insert(PATCH_LOSS_KEY.into(), json!(patch_loss));
+    }
     // What the model had before holds no longer.
     if d.nms > 0.0 || config.get(NMS_KEY).is_some() {
         fields.insert(NMS_KEY.into(), if d.nms > 0.0 { json!(d.nms) } else { Value::Null });
@@ -274,6 +290,8 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
         fields.insert("model_type".into(), "yolos".into());
         fields.insert("num_detection_tokens".into(), d.queries.into());
         fields.insert("use_mid_position_embeddings".into(), false.into());
+    }
+    if BODIES.contains(&model_type) || model_type == "yolos" {
         // Two numbers always, where a ViT may have one.
         let size = fields.get("image_size").or(config.get("image_size")).cloned().unwrap_or(224.into());
         if size.is_number() {
