@@ -32,13 +32,14 @@ pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error, before the work that fills a file, if there is no folder for it.
+/// An error, before the work that fills a file, if there is no folder for it, or one in its place.
 pub(crate) fn place_for(flag: &str, file: &Path) -> anyhow::Result<()> {
     match file.parent() {
         Some(folder) if folder != Path::new("") && !folder.is_dir() => {
             let text = format!("{flag} {}: there is no folder {}", file.display(), folder.display());
             Err(Usage(text).into())
         }
+        _ if file.is_dir() => Err(Usage(format!("{flag} {}: it is a folder, wanted a file", file.display())).into()),
         _ => Ok(()),
     }
 }

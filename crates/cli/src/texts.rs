@@ -51,10 +51,13 @@ impl DataArgs {
             texts.push(Text { text: text[0].clone(), pair, place: format!("text {}", i + 1) });
         }
         if let Some(file) = words.iter().find(|word| Path::new(word).is_file()) {
-            output::note(format!("note: `{file}` is read as a text; texts in a file are given with --data"));
+            output::note(format!("note: `{file}` is a text here, not the file of that name"));
         }
         for path in &self.data {
-            self.read_file(path, pairs, &mut texts)?;
+            match is_table(path) {
+                true => texts.extend(self.table(path, pairs)?),
+                false => self.lines(path, pairs, &mut texts)?,
+            }
         }
         if texts.is_empty() {
             return Err(Usage("no texts: give some, or files with --data".into()).into());
@@ -62,11 +65,8 @@ impl DataArgs {
         Ok(texts)
     }
 
-    fn read_file(&self, path: &Path, pairs: bool, texts: &mut Vec<Text>) -> anyhow::Result<()> {
-        if is_table(path) {
-            texts.extend(self.table(path, pairs)?);
-            return Ok(());
-        }
+    /// The texts of one file, whatever its name, one a line or JSON row.
+    pub(crate) fn lines(&self, path: &Path, pairs: bool, texts: &mut Vec<Text>) -> anyhow::Result<()> {
         let name = path.display();
         let content = match path.as_os_str() == "-" {
             true => stdin()?,
@@ -95,16 +95,26 @@ impl DataArgs {
 
     /// The texts of a `.tsv` or `.csv`, whose other columns, such as labels, are left alone.
     fn table(&self, path: &Path, pairs: bool) -> anyhow::Result<Vec<Text>> {
+        if let (true, Some(field)) = (pairs, &self.field) {
+            let name = path.display();
+            return Err(Usage(format!(
+                "--field {field}: has no use with --pair for {name}, whose two texts have names"
+            ))
+            .into());
+        }
         let options =
             TextOptions { text: self.field.clone(), unlabelled: Unlabelled::Allowed, ..TextOptions::default() };
-        let read = match read_texts(path, &options) {
-            // Two columns without names: the two texts.
-            Err(labelled::Error::Unclear { columns: 2, .. }) if pairs => {
-                let [text, pair] = ["1", "2"].map(|column| Some(column.to_owned()));
-                read_texts(path, &TextOptions { text, pair, header: Header::Absent, ..options })
-            }
-            other => other,
+        let mut read = read_texts(path, &options);
+        let unnamed = match &read {
+            Ok(rows) => rows.first().is_some_and(|row| row.pair.is_none() && row.place.record == 1),
+            Err(e) => matches!(e, labelled::Error::Unclear { .. } | labelled::Error::Header { .. }),
         };
+        // Two columns without names are the two texts.
+        if pairs && unnamed {
+            let [text, pair] = ["1", "2"].map(|column| Some(column.to_owned()));
+            let both = TextOptions { text, pair, header: Header::Absent, ..options };
+            read = read_texts(path, &both).or(read);
+        }
         let row = |example: labelled::TextExample| {
             let place = example.place.to_string();
             match (pairs, &example.pair) {
@@ -112,12 +122,18 @@ impl DataArgs {
                     "{place}: no second text\nhint: --pair wants columns such as sentence1 and sentence2, or two without names"
                 ),
                 (false, Some(_)) => anyhow::bail!(
-                    "{place}: the table has two texts a row\nhint: --pair takes both, --field NAME one of them"
+                    "{place}: the table has two texts a row\nhint: --field NAME takes one of them, --pair of classify both"
                 ),
                 _ => Ok(Text { text: example.text, pair: example.pair, place }),
             }
         };
-        let hint = |e: &labelled::Error| e.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = |e: &labelled::Error| match e {
+            labelled::Error::NoColumn { .. } | labelled::Error::Unclear { .. } | labelled::Error::Header { .. } => {
+                "\nhint: --field NAME is the column of the text; of columns without names their number, from 1"
+                    .to_owned()
+            }
+            e => e.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default(),
+        };
         read.map_err(|e| anyhow::anyhow!("{e}{}", hint(&e)))?.into_iter().map(row).collect()
     }
 

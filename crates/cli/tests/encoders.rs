@@ -92,11 +92,12 @@ fn embed_wrongly() {
     fails(&p, "embed", m, "--text a --out none/v.jsonl", 2, "--out none/v.jsonl: there is no folder none");
     p.write("table.tsv", "body\tlabel\nA cat.\t1\n");
     fails(&p, "embed", m, "table.tsv --field text", 1, {
-        "table.tsv:2: no column \"text\" for the text; there are body, label"
+        "table.tsv:2: no column \"text\" for the text; there are body, label\nhint: --field NAME is the column of the text; of \
+         columns without names their number, from 1"
     });
     p.write("pairs.csv", "sentence1,sentence2,label\nA cat.,A dog.,1\n");
     fails(&p, "embed", m, "pairs.csv", 1, {
-        "pairs.csv:2: the table has two texts a row\nhint: --pair takes both, --field NAME one of them"
+        "pairs.csv:2: the table has two texts a row\nhint: --field NAME takes one of them, --pair of classify both"
     });
     fails(&p, "embed", m, "--text a --prompt-name q", 2, "prompt name: got q, wanted none: the model has no prompts");
     fails(&p, "embed", "gpt2", "--text a", 1, {
@@ -146,14 +147,23 @@ fn classify() {
     // Tables with two texts, by their names or as the only two columns.
     p.write("pairs.csv", "sentence1,sentence2,label\nA cat.,A dog.,1\n");
     p.write("plain.tsv", "A cat that sat on a mat.\tA dog.\n");
+    p.write("short.tsv", "A cat.\tA dog.\n");
+    p.write("word.tsv", "A cat that sat on a mat.\tdog\n");
     let pairs = p.done(&format!("classify {FIXTURES}/bert-seqcls --pair --data pairs.csv plain.tsv --json")).json();
     assert_eq!((&pairs[0]["pair"], &pairs[1]["pair"]), (&"A dog.".into(), &"A dog.".into()));
+    for (file, pair) in [("short.tsv", "A dog."), ("word.tsv", "dog")] {
+        let e = p.done(&format!("classify {FIXTURES}/bert-seqcls --pair --data {file} --json"));
+        assert_eq!(e.json()[0]["pair"], pair);
+    }
+    fails(&p, "classify", "bert-seqcls", "--pair --data pairs.csv --field sentence1", 2, {
+        "--field sentence1: has no use with --pair for pairs.csv, whose two texts have names"
+    });
     p.write("single.tsv", "text\tlabel\nA cat.\t1\n");
     fails(&p, "classify", "bert-seqcls", "--pair --data single.tsv", 1, {
         "single.tsv:2: no second text\nhint: --pair wants columns such as sentence1 and sentence2, or two without names"
     });
     let named = p.done(&format!("classify {FIXTURES}/bert-seqcls single.tsv"));
-    assert_eq!(named.stderr, "note: `single.tsv` is read as a text; texts in a file are given with --data\n");
+    assert_eq!(named.stderr, "note: `single.tsv` is a text here, not the file of that name\n");
     fails(&p, "classify", "bert-seqcls", "a b c --pair", 2, "--pair: got 3 texts, wanted them in twos");
     fails(&p, "classify", "bert-seqcls", "a ''", 1, "text 2 is empty");
     let long = p.done(&format!("classify {FIXTURES}/bert-seqcls '{}'", "a cat ".repeat(30)));

@@ -136,6 +136,11 @@ fn a_classifier_becomes_a_detector() {
         "--set detect.giou_loss_coefficient=0.5: `detect.giou_loss_coefficient` is 0.5, wanted a whole number of 0 or more, as in \
          transformers",
     );
+    for wrong in ["-1", "inf"] {
+        let e = p.run(&format!("finetune vit --task detect --set detect.patch_loss_coefficient={wrong} --out x"));
+        let want = format!("`detect.patch_loss_coefficient` is {wrong}, wanted 0 or more, or \"auto\"");
+        assert!(e.code == Some(2) && e.stderr.contains(&want), "{}", e.stderr);
+    }
     // Patches learn, too, here and in what is trained on from it, unless it is said otherwise.
     let patches = |model: &str| -> Value {
         let config: Value = serde_json::from_str(&p.text(&format!("{model}/config.json"))).unwrap();
@@ -149,6 +154,12 @@ fn a_classifier_becomes_a_detector() {
     p.done(&format!("finetune det --task detect {on} --set detect.patch_loss_coefficient=0 --out without"));
     assert_eq!([patches("with"), patches("without")], [1.0, 0.0]);
     assert_ne!(p.read("with/model.safetensors"), p.read("without/model.safetensors"));
+    let broken =
+        p.text("with/config.json").replace("\"patch_loss_coefficient\": 1.0", "\"patch_loss_coefficient\": \"much\"");
+    p.write("with/config.json", broken);
+    let e = p.run(&format!("finetune with --task detect {on} --out x"));
+    let named = e.stderr.contains("patch_loss_coefficient") && e.stderr.contains("0 or more");
+    assert!(e.code == Some(1) && named, "{}", e.stderr);
     let none = "--set detect.class_cost=0 --set detect.bbox_cost=0 --set detect.giou_cost=0";
     let e = p.run(&format!("finetune vit --task detect {none} --set data.pictures=20 --out x"));
     assert!(e.stderr.contains("a cost above 0 among class_cost, bbox_cost, giou_cost"), "{}", e.stderr);

@@ -35,6 +35,7 @@ mod vit;
 mod vit_mae;
 mod yolos;
 
+pub use detection::covered_patches;
 pub use error::ModelError;
 pub use load::{LoadReport, config, load, load_head, load_with, save};
 pub use model::{ImageInfo, Info, Inputs, Logits, Model, Network, Outputs};

@@ -33,6 +33,8 @@ pub struct Inputs {
     /// patches; 0: there is none. After the collaborative hybrid assignments of
     /// [Zong et al. 2022](https://arxiv.org/abs/2211.12860), with the same heads instead of others.
     pub patch_loss: f32,
+    /// What that loss is divided by: patches that have an object, [`covered_patches`](crate::covered_patches); by their number if `None`.
+    pub patch_divisor: Option<f64>,
     /// Whether the states between layers are wanted.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.

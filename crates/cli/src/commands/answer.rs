@@ -121,8 +121,11 @@ fn questions(args: &AnswerArgs) -> anyhow::Result<Vec<Text>> {
         texts.push(Text { text: question.clone(), pair: context.clone(), place });
     }
     if !data.data.is_empty() {
-        let own = context.is_none();
-        for mut text in data.read(&[], own)? {
+        let (own, mut read) = (context.is_none(), Vec::new());
+        for path in &data.data {
+            data.lines(path, own, &mut read)?;
+        }
+        for mut text in read {
             if !own {
                 text.pair = context.clone();
             }

@@ -152,6 +152,7 @@ fn sums<S: Simd, const R: usize>(s: S, task: Task<'_>, all: Range<usize>, acc: &
     let Task { a, lda, b, block } = task;
     let mut from = 0;
     let k = all.end;
+    assert!(all.start == 0, "rows of B are read from the first");
     let rows: [usize; R] = std::array::from_fn(|r| r * lda);
     assert!(k == 0 || rows[R - 1] + k <= a.len() && (k - 1) * b.ld + block.col + block.cols <= b.data.len());
     while from + VECTORS * S::LANES <= block.cols {

@@ -16,6 +16,7 @@ use crate::{Inputs, ModelError, Outputs, checkpoint::ConfigFile, encoder::labels
 
 use assignment::assign;
 use covered::covered;
+pub use covered::covered_patches;
 use targets::{Target, targets};
 
 /// The weights of costs and losses in `config.json`, with the defaults of the released models.
@@ -73,6 +74,14 @@ impl DetectionConfig {
     }
 }
 
+/// What losses of parts of a batch are divided by: of the whole batch what was found, and pictures.
+#[derive(Clone, Copy)]
+struct Divisors {
+    objects: f64,
+    /// Nothing where this is the whole batch.
+    pictures: Option<f64>,
+}
+
 /// Predictions of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Predictions {
@@ -120,8 +129,8 @@ impl DetectionConfig {
     /// `inner` are the predictions of inner layers, which add their losses; `patches` those of patches, with how many there are down and
     /// across: each learns the object at its place, or that there is none, and the loss is weighted by [`Inputs::patch_loss`].
     ///
-    /// With [`Inputs::loss_divisor`] as the objects and [`Inputs::sample_divisor`] as the pictures of a whole batch, losses of its parts
-    /// add up to that of the whole.
+    /// With [`Inputs::loss_divisor`] as the objects, [`Inputs::patch_divisor`] as the patches that have one and [`Inputs::sample_divisor`] as
+    /// the pictures of a whole batch, losses of its parts add up to that of the whole.
     pub(crate) fn put(
         &self,
         last: Predictions,
@@ -134,14 +143,20 @@ impl DetectionConfig {
         let [batch, _, _] = last.logits.dims("logits")?;
         if let Some(targets) = targets(inputs, batch, self.classes)? {
             let cheapest = |p: &Predictions, i: usize, target: &Target| self.matches(p, i, target);
-            let mut total = self.loss(&last, &targets, cheapest, inputs, "", out, ctx)?;
+            let divisors = |given: Option<f64>, own: usize| Divisors {
+                objects: given.unwrap_or(own as f64),
+                pictures: given.and(inputs.sample_divisor),
+            };
+            let whole = divisors(inputs.loss_divisor, targets.iter().map(|t| t.classes.len()).sum());
+            let mut total = self.loss(&last, &targets, cheapest, whole, "", out, ctx)?;
             for (i, predictions) in inner.iter().enumerate() {
-                let loss = self.loss(predictions, &targets, cheapest, inputs, &format!("_{i}"), out, ctx)?;
+                let loss = self.loss(predictions, &targets, cheapest, whole, &format!("_{i}"), out, ctx)?;
                 total = ops::add(&total, &loss, ctx)?;
             }
             if let Some((predictions, grid)) = patches {
                 let at_place = |_: &Predictions, _: usize, target: &Target| Ok(covered(&target.boxes, grid));
-                let loss = self.loss(&predictions, &targets, at_place, inputs, "_patches", out, ctx)?;
+                let whole = divisors(inputs.patch_divisor, targets.iter().map(|t| covered(&t.boxes, grid).len()).sum());
+                let loss = self.loss(&predictions, &targets, at_place, whole, "_patches", out, ctx)?;
                 total = ops::add(&total, &ops::scale(&loss, inputs.patch_loss, ctx)?, ctx)?;
             }
             out.put("loss", total);
@@ -158,7 +173,7 @@ impl DetectionConfig {
         p: &Predictions,
         targets: &[Target],
         given: impl Fn(&Predictions, usize, &Target) -> OpResult<Vec<(usize, usize)>>,
-        inputs: &Inputs,
+        whole: Divisors,
         end: &str,
         out: &mut Outputs,
         ctx: &mut Ctx<'_>,
@@ -184,10 +199,9 @@ impl DetectionConfig {
                 out.put(format!("match.{i}.target"), column(|pair| pair.1));
             }
         }
-        let objects = inputs.loss_divisor.unwrap_or(counts.iter().sum::<usize>() as f64);
         // The weights of all classes in the whole batch, of which this may be a part.
-        let whole = inputs.loss_divisor.zip(inputs.sample_divisor);
-        let weight = whole.map(|(objects, pictures)| {
+        let objects = whole.objects;
+        let weight = whole.pictures.map(|pictures| {
             let nothing = (pictures * queries as f64 - objects).max(0.0);
             objects + nothing * self.eos_coefficient
         });
@@ -291,8 +305,12 @@ mod tests {
             let mut ctx = Ctx::inference(model.env(Isa::detect(), Precision::F32));
             model.forward(&inputs, &mut ctx).unwrap().need("loss").unwrap().item().unwrap()
         };
+        // Boxes of the first picture and of the last, over two rows of three patches.
+        let [first, second] = [[0.3, 0.4, 0.3, 0.2], [0.7, 0.6, 0.2, 0.5]];
+        let covered = covered_patches(&[first, second], [2, 3]) + covered_patches(&[first], [2, 3]);
         let divided = |mut inputs: Inputs| {
             (inputs.loss_divisor, inputs.sample_divisor) = (Some(3.0), Some(3.0));
+            inputs.patch_divisor = Some(covered as f64);
             inputs
         };
         let whole = loss(&part(0, 3), 0.0);
@@ -300,7 +318,8 @@ mod tests {
             let all = loss(&divided(part(0, 3)), patch_loss);
             let parts: f32 = (0..3).map(|i| loss(&divided(part(i, i + 1)), patch_loss)).sum();
             assert!((all - parts).abs() < 1e-4, "{patch_loss}: {all} and {parts}");
-            // Without patches it is that of the pictures by themselves; with them there is more, by their weight.
+            assert!((all - loss(&part(0, 3), patch_loss)).abs() < 1e-4, "{patch_loss}: {all}");
+            // Without patches it is that of boxes alone; with them there is more, by their weight.
             let added = loss(&divided(part(0, 3)), 2.0 * patch_loss) - all;
             assert!((all - whole - added).abs() < 1e-4 && (added > 0.1) == (patch_loss > 0.0), "{patch_loss}: {added}");
         }

@@ -14,7 +14,7 @@ use bedstone_infer::{
         vision::{Vision, inputs},
     },
 };
-use bedstone_models::{Inputs, Logits, Model};
+use bedstone_models::{Inputs, Logits, Model, covered_patches};
 use bedstone_run::units::Unit;
 use bedstone_tensor::{Ctx, Result as OpResult, Tensor, ops};
 
@@ -36,6 +36,8 @@ pub(crate) struct PictureTraining {
     pub(crate) repeated: (usize, u64),
     /// Weight of the loss of what patches say of their own place.
     pub(crate) patch_loss: f32,
+    /// Patches of a picture, down and across.
+    pub(crate) grid: [usize; 2],
     /// Tokens of a picture, for speed.
     pub(crate) tokens: u64,
 }
@@ -59,7 +61,7 @@ impl Train for PictureTraining {
             Targets::Objects(_) => {
                 let (times, epochs) = self.repeated;
                 let times = if draws.epoch < epochs { times } else { 1 };
-                Box::new(ObjectWork { batch, times, patch_loss: self.patch_loss })
+                Box::new(ObjectWork { batch, times, patch_loss: self.patch_loss, grid: self.grid })
             }
             Targets::Classes(classes) => {
                 let shares = shares(classes, &batch, self.classes(), self.label_smoothing, self.weights.as_deref());
@@ -161,6 +163,7 @@ struct ObjectWork {
     /// the first part of training goes faster so (hybrid matching, [Jia et al. 2022](https://arxiv.org/abs/2207.13080)).
     times: usize,
     patch_loss: f32,
+    grid: [usize; 2],
 }
 
 impl Work for ObjectWork {
@@ -187,7 +190,11 @@ impl Work for ObjectWork {
         inputs.logits = Logits::All;
         inputs.loss_divisor = Some(divisor);
         inputs.sample_divisor = Some(self.samples() as f64);
-        inputs.patch_loss = self.patch_loss;
+        if self.patch_loss > 0.0 {
+            let of = |i: usize| covered_patches(&self.batch.boxes(i).1, self.grid);
+            inputs.patch_loss = self.patch_loss;
+            inputs.patch_divisor = Some((0..self.samples()).map(of).sum::<usize>() as f64);
+        }
         inputs
     }
 }

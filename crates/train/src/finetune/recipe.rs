@@ -263,7 +263,7 @@ impl Wrong for PictureRecipe {
             ),
             (
                 "detect.patch_loss_coefficient",
-                det.patch_loss_coefficient.is_none_or(|x| x >= 0.0),
+                det.patch_loss_coefficient.is_none_or(|x| x >= 0.0 && x.is_finite()),
                 "0 or more, or \"auto\"",
             ),
             ("detect.nms", (0.0..=1.0).contains(&det.nms), "0 to 1"),

@@ -154,7 +154,7 @@ pub(super) fn run(
     let first: (Model, LoadReport, BTreeMap<_, _>) = start(t.seed)?;
     let (image, options) = (size(&first.0)?, options(&first.0)?);
     let processor = options.processor.clone();
-    let patches = |i: usize| (image.size[i] / image.patch[i].max(1)) as u64;
+    let grid = [0, 1].map(|i| image.size[i] / image.patch[i].max(1));
     let mut training = PictureTraining {
         set: train,
         options,
@@ -162,7 +162,8 @@ pub(super) fn run(
         weights: None,
         repeated: (r.detect.repeat, (t.epochs as f64 * r.detect.repeat_share).round() as u64),
         patch_loss: fields.get(PATCH_LOSS_KEY).and_then(Value::as_f64).unwrap_or(0.0) as f32,
-        tokens: patches(0) * patches(1),
+        grid,
+        tokens: (grid[0] * grid[1]) as u64,
     };
     balance(&recipe, &t, &mut training)?;
     let save = |_: &Model, staging: &Path| Ok(processor.save(staging)?);
@@ -277,7 +278,13 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
         }
         (Some(weight), _) => weight,
         (None, _) if BODIES.contains(&model_type) => 1.0,
-        (None, _) => config.get(PATCH_LOSS_KEY).and_then(Value::as_f64).unwrap_or(0.0),
+        (None, "detr") => 0.0,
+        (None, _) => match config.get(PATCH_LOSS_KEY) {
+            None => 0.0,
+            Some(value) => value.as_f64().filter(|x| *x >= 0.0).ok_or_else(|| {
+                bedstone_models::ModelError::from(config.wrong(PATCH_LOSS_KEY, "a number of 0 or more"))
+            })?,
+        },
     };
     if patch_loss > 0.0 || config.get(PATCH_LOSS_KEY).is_some() {
         fields.insert(PATCH_LOSS_KEY.into(), json!(patch_loss));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bedstone_data::shards::{Build, Text, Validation, default_cache_dir};
+use bedstone_infer::tasks::command_of;
 use bedstone_models::Class;
 use bedstone_run::units;
 use bedstone_train::{TrainError, evaluate};
@@ -16,13 +17,8 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let class = model.model.class();
     if class != Class::CausalLm {
         let (name, got) = (args.model.display(), model.model.class_name());
-        let task = match class {
-            Class::SequenceClassification | Class::ImageClassification | Class::DistilledImageClassification => {
-                "classify"
-            }
-            Class::TokenClassification => "tag",
-            Class::QuestionAnswering => "answer",
-            Class::ObjectDetection => "detect",
+        let task = match command_of(class) {
+            command @ ("classify" | "tag" | "answer" | "detect") => command,
             _ => "embed",
         };
         let text = format!(
