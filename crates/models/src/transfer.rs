@@ -93,7 +93,13 @@ fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Opt
     let first = before_patches(to, has, patches(into));
     let kept = before.min(first);
     y[..kept * c].copy_from_slice(&resized[..kept * c]);
-    y[first * c..(first + patches(into)) * c].copy_from_slice(&resized[before * c..]);
+    let behind = (before + patches(into)) * c;
+    y[first * c..(first + patches(into)) * c].copy_from_slice(&resized[before * c..behind]);
+    // A detector's tokens keep theirs, if there are as many.
+    let (old, new) = (&resized[behind..], &mut y[(first + patches(into)) * c..]);
+    if old.len() == new.len() {
+        new.copy_from_slice(old);
+    }
     Ok(Some(Tensor::from_slice(&y, [1, has, c])))
 }
 
@@ -117,11 +123,16 @@ fn resized(
     into: [usize; 2],
 ) -> Result<(usize, Vec<f32>), TensorError> {
     let [_, had, _] = positions.dims("positions")?;
-    // Whatever tokens there are beside the patches stand before them.
-    let before = had - from[0] * from[1];
+    let patches = from[0] * from[1];
+    let before = before_patches(of, had, patches);
     // The same bits on every machine: what a run begins with must not depend on it.
     let env = of.env(Isa::PORTABLE, Precision::F32);
-    let resized = resize_grid(positions, Grid { before, size: from, after: 0 }, into, &mut Ctx::inference(env))?;
+    let resized = resize_grid(
+        positions,
+        Grid { before, size: from, after: had - before - patches },
+        into,
+        &mut Ctx::inference(env),
+    )?;
     Ok((before, resized.f32s().to_vec()))
 }
 
@@ -183,6 +194,18 @@ mod tests {
         assert_eq!(report.unused, ["classifier.weight", "classifier.bias"]);
         let (want, got) = (states(&old, [16, 20], true), states(&new, [16, 20], false));
         // Positions are resized by other instructions here.
+        assert!(want.len() == got.len() && want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_detector_of_another_size_keeps_its_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = tiny("yolos", Class::ObjectDetection, json!({}));
+        save(&old, dir.path()).unwrap();
+        let fields = json!({"image_size": [16, 20]});
+        let (new, report) = transfer(dir.path(), Class::ObjectDetection, fields.as_object().unwrap(), 1).unwrap();
+        assert!(report.fresh.iter().all(|name| name.contains("mid_position")), "{report:?}");
+        let (want, got) = (states(&old, [16, 20], true), states(&new, [16, 20], false));
         assert!(want.len() == got.len() && want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 
