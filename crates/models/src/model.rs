@@ -155,6 +155,13 @@ pub struct ImageInfo {
     pub resizes: bool,
 }
 
+impl ImageInfo {
+    /// Patches down and across.
+    pub fn grid(&self) -> [usize; 2] {
+        [0, 1].map(|i| self.size[i] / self.patch[i].max(1))
+    }
+}
+
 /// A model: its parameters, and what to do with them.
 pub struct Model {
     architecture: &'static Architecture,

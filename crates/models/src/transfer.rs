@@ -111,8 +111,7 @@ pub fn token_grid(n: usize) -> [usize; 2] {
 
 /// Patches down and across of a model of pictures.
 fn grid(model: &Model) -> Option<[usize; 2]> {
-    let image = model.info().image?;
-    Some([image.size[0] / image.patch[0].max(1), image.size[1] / image.patch[1].max(1)])
+    Some(model.info().image?.grid())
 }
 
 /// The positions of `of`, whose patches are `from` down and across, for `into` patches; and how many tokens stand before these.

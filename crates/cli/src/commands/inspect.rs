@@ -100,7 +100,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     }
     match &training {
         Some(c) => {
-            let optimizer = c.files.iter().any(|f| f.name.starts_with("state/") && f.name.ends_with(".safetensors"));
+            let optimizer = c.files.iter().any(|f| f.is_state() && f.name.ends_with(".safetensors"));
             let of = if optimizer { "with the optimizer's state" } else { "finished, without an optimizer's state" };
             rows.push(("training_step", json!(c.step), format!("step {}, {} {of}", c.step, units::bytes(c.bytes()))));
         }

@@ -105,8 +105,8 @@ impl<'m> Encoder<'m> {
         }
         let path = self.model.config().path().parent().unwrap_or(Path::new(".")).to_owned();
         let got = self.model.class_name();
-        let learned = ["classify", "tag", "answer"].into_iter().find(|&of| of == task);
-        let learn = learned.filter(|_| classes.iter().any(|&c| self.model.architecture().class_name(c).is_some()));
+        let learns = classes.iter().any(|&class| self.model.architecture().class_name(class).is_some());
+        let learn = (learns && ["classify", "tag", "answer"].contains(&task)).then_some(task);
         Err(InferError::OtherClass { path, task, got, command: command_of(class), learn })
     }
 }

@@ -82,6 +82,9 @@ struct Divisors {
     pictures: Option<f64>,
 }
 
+/// Numbers of predictions and of the objects that they learn, of one picture.
+type Pairs = Vec<(usize, usize)>;
+
 /// Predictions of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Predictions {
@@ -142,21 +145,22 @@ impl DetectionConfig {
     ) -> OpResult<()> {
         let [batch, _, _] = last.logits.dims("logits")?;
         if let Some(targets) = targets(inputs, batch, self.classes)? {
-            let cheapest = |p: &Predictions, i: usize, target: &Target| self.matches(p, i, target);
             let divisors = |given: Option<f64>, own: usize| Divisors {
                 objects: given.unwrap_or(own as f64),
                 pictures: given.and(inputs.sample_divisor),
             };
             let whole = divisors(inputs.loss_divisor, targets.iter().map(|t| t.classes.len()).sum());
-            let mut total = self.loss(&last, &targets, cheapest, whole, "", out, ctx)?;
+            let pairs = self.matches(&last, &targets)?;
+            let mut total = self.loss(&last, &targets, &pairs, whole, "", out, ctx)?;
             for (i, predictions) in inner.iter().enumerate() {
-                let loss = self.loss(predictions, &targets, cheapest, whole, &format!("_{i}"), out, ctx)?;
+                let pairs = self.matches(predictions, &targets)?;
+                let loss = self.loss(predictions, &targets, &pairs, whole, &format!("_{i}"), out, ctx)?;
                 total = ops::add(&total, &loss, ctx)?;
             }
             if let Some((predictions, grid)) = patches {
-                let at_place = |_: &Predictions, _: usize, target: &Target| Ok(covered(&target.boxes, grid));
-                let whole = divisors(inputs.patch_divisor, targets.iter().map(|t| covered(&t.boxes, grid).len()).sum());
-                let loss = self.loss(&predictions, &targets, at_place, whole, "_patches", out, ctx)?;
+                let pairs: Vec<Pairs> = targets.iter().map(|target| covered(&target.boxes, grid)).collect();
+                let whole = divisors(inputs.patch_divisor, pairs.iter().map(Vec::len).sum());
+                let loss = self.loss(&predictions, &targets, &pairs, whole, "_patches", out, ctx)?;
                 total = ops::add(&total, &ops::scale(&loss, inputs.patch_loss, ctx)?, ctx)?;
             }
             out.put("loss", total);
@@ -166,13 +170,13 @@ impl DetectionConfig {
         Ok(())
     }
 
-    /// The weighted sum of one layer's losses, where `given` says which prediction learns which object; its parts go to `out` with `end`
-    /// behind their names.
+    /// The weighted sum of one layer's losses, where `pairs` of each picture say which prediction learns which object; its parts go to
+    /// `out` with `end` behind their names.
     fn loss(
         &self,
         p: &Predictions,
         targets: &[Target],
-        given: impl Fn(&Predictions, usize, &Target) -> OpResult<Vec<(usize, usize)>>,
+        pairs: &[Pairs],
         whole: Divisors,
         end: &str,
         out: &mut Outputs,
@@ -183,9 +187,8 @@ impl DetectionConfig {
         let mut classes = vec![none; batch * queries];
         let (mut rows, mut wanted) = (Vec::new(), Vec::new());
         let counts: Vec<usize> = targets.iter().map(|t| t.classes.len()).collect();
-        for (i, target) in targets.iter().enumerate() {
-            let pairs = given(p, i, target)?;
-            for &(query, object) in &pairs {
+        for (i, (target, pairs)) in targets.iter().zip(pairs).enumerate() {
+            for &(query, object) in pairs {
                 classes[i * queries + query] = target.classes[object];
                 rows.push((i * queries + query) as i32);
                 wanted.extend(target.boxes[object].map(|x| x as f32));
@@ -231,9 +234,14 @@ impl DetectionConfig {
         Ok(sum)
     }
 
-    /// Which query each object of picture `i` is given to: pairs in the order of queries, of which those are left without an
+    /// Which query each object of each picture is given to: pairs in the order of queries, of which those are left without an
     /// object that fit none, or objects without a query if there are more of them.
-    fn matches(&self, p: &Predictions, i: usize, target: &Target) -> OpResult<Vec<(usize, usize)>> {
+    fn matches(&self, p: &Predictions, targets: &[Target]) -> OpResult<Vec<Pairs>> {
+        targets.iter().enumerate().map(|(i, target)| self.cheapest(p, i, target)).collect()
+    }
+
+    /// The same of picture `i`.
+    fn cheapest(&self, p: &Predictions, i: usize, target: &Target) -> OpResult<Pairs> {
         let [_, queries, width] = p.logits.dims("logits")?;
         let logits = &p.logits.data::<f32>("logits")?[i * queries * width..(i + 1) * queries * width];
         let found = &p.boxes.data::<f32>("pred_boxes")?[i * queries * 4..(i + 1) * queries * 4];

@@ -54,7 +54,7 @@ pub(super) fn begin_at_points(
     let Some([first, second, last]) = layers.as_deref() else { return Ok(()) };
     let tokens = model.config().usize("num_detection_tokens").ok().flatten().unwrap_or(100);
 
-    let grid = model.info().image.map_or([0, 0], |image| [0, 1].map(|i| image.size[i] / image.patch[i].max(1)));
+    let grid = model.info().image.map_or([0, 0], |image| image.grid());
     let points: Vec<[f64; 2]> = points(grid[0] * grid[1], grid).chain(points(tokens, token_grid(tokens))).collect();
     let (pictures, width) =
         ((ENOUGH / points.len()).clamp(PICTURES[0], PICTURES[1]).min(set.len()), model.info().width);

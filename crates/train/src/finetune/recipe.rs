@@ -237,6 +237,9 @@ pub(crate) struct DetectConfig {
     pub(crate) nms: f64,
 }
 
+/// What costs and coefficients of a detector are.
+const WHOLE: &str = "a whole number of 0 or more, as in transformers";
+
 impl Wrong for PictureRecipe {
     fn wrong(&self) -> Option<(&'static str, &'static str)> {
         let (d, det) = (&self.data, &self.detect);
@@ -247,20 +250,12 @@ impl Wrong for PictureRecipe {
             ("detect.queries", (1..=1000).contains(&det.queries), "1 to 1000"),
             ("detect.repeat", (1..=100).contains(&det.repeat), "1 to 100"),
             ("detect.repeat_share", (0.0..=1.0).contains(&det.repeat_share), "0 to 1"),
-            ("detect.class_cost", whole(det.class_cost), "a whole number of 0 or more, as in transformers"),
-            ("detect.bbox_cost", whole(det.bbox_cost), "a whole number of 0 or more, as in transformers"),
-            ("detect.giou_cost", whole(det.giou_cost), "a whole number of 0 or more, as in transformers"),
+            ("detect.class_cost", whole(det.class_cost), WHOLE),
+            ("detect.bbox_cost", whole(det.bbox_cost), WHOLE),
+            ("detect.giou_cost", whole(det.giou_cost), WHOLE),
             ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
-            (
-                "detect.bbox_loss_coefficient",
-                whole(det.bbox_loss_coefficient),
-                "a whole number of 0 or more, as in transformers",
-            ),
-            (
-                "detect.giou_loss_coefficient",
-                whole(det.giou_loss_coefficient),
-                "a whole number of 0 or more, as in transformers",
-            ),
+            ("detect.bbox_loss_coefficient", whole(det.bbox_loss_coefficient), WHOLE),
+            ("detect.giou_loss_coefficient", whole(det.giou_loss_coefficient), WHOLE),
             (
                 "detect.patch_loss_coefficient",
                 det.patch_loss_coefficient.is_none_or(|x| x >= 0.0 && x.is_finite()),

@@ -154,7 +154,7 @@ pub(super) fn run(
     let first: (Model, LoadReport, BTreeMap<_, _>) = start(t.seed)?;
     let (image, options) = (size(&first.0)?, options(&first.0)?);
     let processor = options.processor.clone();
-    let grid = [0, 1].map(|i| image.size[i] / image.patch[i].max(1));
+    let grid = image.grid();
     let mut training = PictureTraining {
         set: train,
         options,
@@ -308,7 +308,7 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
     Ok(fields)
 }
 
-/// A number as `transformers` wants it: whole ones without a point.
+/// A whole number without a point, as `transformers` wants it.
 fn whole(x: f64) -> Value {
-    if x.fract() == 0.0 { (x as i64).into() } else { json!(x) }
+    (x as i64).into()
 }

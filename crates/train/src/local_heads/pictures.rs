@@ -22,7 +22,7 @@ pub(super) fn begin(model: &mut Model, seed: u64) -> Result<bool> {
     };
     let Some(image) = model.info().image else { return Ok(false) };
     let [_, tokens, width] = model.params().get(places).value.dims("positions")?;
-    let [down, across] = [0, 1].map(|i| image.size[i] / image.patch[i].max(1));
+    let [down, across] = image.grid();
     let Some(before) = tokens.checked_sub(down * across) else { return Ok(false) };
     // As long as what is seen of a patch, whose values are half as far from 0 as those of noise: half of what heads see is position.
     let filters = model.params().get(patches).value.f32s();

@@ -140,7 +140,7 @@ impl Open for PictureRecipe {
                 hint: "ViT and ViT-MAE are".into(),
             });
         };
-        let patches = (image.size[0] / image.patch[0].max(1)) * (image.size[1] / image.patch[1].max(1));
+        let patches = image.grid().iter().product::<usize>();
         let guess = match want {
             Want::Classes => Guess::Class { of: sets.train.labels().map_or(0, Labels::len) },
             _ => {

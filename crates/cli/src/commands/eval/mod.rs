@@ -98,7 +98,9 @@ pub(crate) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = args.confusion.as_ref().filter(|path| path.extension().is_none_or(|e| e != "svg")) {
         return Err(Usage(format!("--confusion {}: wanted a name that ends with .svg", path.display())).into());
     }
-    args.confusion.as_ref().map_or(Ok(()), |path| output::place_for("--confusion", path))?;
+    if let Some(path) = &args.confusion {
+        output::place_for("--confusion", path)?;
+    }
     let on = |task: Task| task::run(args, data, task);
     match task {
         TaskArg::Classify => on(Task::Classify),
