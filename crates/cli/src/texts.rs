@@ -1,24 +1,24 @@
 //! Texts that commands work on: from the command line, from lines, from tables and JSON rows.
 
 use std::{
-    fmt::Display,
+    io::Read,
     path::{Path, PathBuf},
 };
 
-use bedstone_data::labelled::{self, Header, TextOptions, Unlabelled, read_texts};
+use bedstone_data::{
+    corpus,
+    labelled::{self, Header, TextOptions, Unlabelled, read_texts},
+};
 use bedstone_infer::InferError;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::{
-    commands::stdin,
-    output::{self, Usage},
-};
+use crate::output::{self, Usage};
 
 /// Where texts come from.
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
-    /// Files of texts, one a line, or .tsv, .csv or .jsonl with one a row; - for the standard input
+    /// Files of texts, one a line, or .tsv, .csv or .jsonl with one a row, plain or as .gz or .zst; - for the standard input
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) data: Vec<PathBuf>,
     /// The column or field that holds the text [default: text, or in tables as finetune finds it]; with it, files of other
@@ -54,7 +54,7 @@ impl DataArgs {
             output::note(format!("note: `{file}` is a text here, not the file of that name"));
         }
         for path in &self.data {
-            match is_table(path) {
+            match is_named(path, &[".tsv", ".csv"]) {
                 true => texts.extend(self.table(path, pairs)?),
                 false => self.lines(path, pairs, &mut texts)?,
             }
@@ -72,7 +72,7 @@ impl DataArgs {
             true => stdin()?,
             false => text_file(path)?,
         };
-        let rows = self.field.is_some() || path.extension().is_some_and(|e| e == "jsonl");
+        let rows = self.field.is_some() || is_named(path, &[".jsonl", ".ndjson"]);
         let before = texts.len();
         for (i, line) in content.lines().enumerate() {
             let place = format!("{name}:{}", i + 1);
@@ -154,26 +154,29 @@ impl DataArgs {
     }
 }
 
-/// Whether a file is a table, by its name.
-fn is_table(path: &Path) -> bool {
+/// Whether the name of a file, which may be compressed, ends so.
+fn is_named(path: &Path, ends: &[&str]) -> bool {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let name = [".gz", ".zst"].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
-    [".tsv", ".csv"].into_iter().any(|end| name.ends_with(end))
+    ends.iter().any(|end| name.ends_with(end))
 }
 
 /// All of a file, which must be text.
 pub(crate) fn text_file(path: &Path) -> anyhow::Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
-    utf8(bytes, path.display())
+    corpus::read_text(path).map_err(told)
 }
 
-/// What was read from a place of some name, as text.
-pub(crate) fn utf8(bytes: Vec<u8>, name: impl Display) -> anyhow::Result<String> {
-    String::from_utf8(bytes).map_err(|e| {
-        let (at, bytes) = (e.utf8_error().valid_up_to(), e.as_bytes());
-        let line = 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
-        anyhow::anyhow!("{name}:{line}: not UTF-8 at byte {at}: 0x{:02x}\nhint: convert it: iconv -f LATIN1 -t UTF-8, if it is Latin-1", bytes[at])
-    })
+/// All of the standard input, which must be text.
+pub(crate) fn stdin() -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|e| anyhow::anyhow!("standard input: {e}"))?;
+    corpus::text_of(&bytes, Path::new("standard input")).map_err(told)
+}
+
+/// An error with what can be done about it.
+fn told(error: corpus::Error) -> anyhow::Error {
+    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    anyhow::anyhow!("{error}{hint}")
 }
 
 /// An error about the text of some number, under the place that it came from.

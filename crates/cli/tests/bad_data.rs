@@ -129,7 +129,7 @@ fn standard_input_that_is_no_text() {
         p.run_with(line, b"ab\xff").failed(
             line,
             1,
-            "standard input:1: not UTF-8 at byte 2: 0xff\nhint: convert it: iconv -f LATIN1 -t UTF-8, if it is Latin-1",
+            "standard input:1: not UTF-8 at byte 2: 0xff\nhint: convert the file to UTF-8: iconv -f LATIN1 -t UTF-8, if it is Latin-1",
         );
     }
     let e = p.run_with("eval run --data -", b"ab\n\xff");

@@ -63,6 +63,15 @@ fn embed() {
     let piped = p.run_with(&format!("embed {model} - --field q --out v.jsonl"), "{\"q\": \"x\"}\n\n{\"q\": \"y\"}\n");
     assert_eq!((piped.code, &piped.stdout[..]), (Some(0), ""), "{}", piped.stderr);
     assert_eq!(p.text("v.jsonl").lines().count(), 2);
+    // What a compressed file holds is said by the name before.
+    let rows = zstd::encode_all(&b"\xef\xbb\xbf{\"text\": \"x\"}\n{\"text\": \"y\"}\n"[..], 0).unwrap();
+    p.write("rows.jsonl.zst", rows);
+    p.done(&format!("embed {model} rows.jsonl.zst --out z.jsonl"));
+    let vectors = |name: &str| {
+        let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["embedding"].clone();
+        p.text(name).lines().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(vectors("z.jsonl"), vectors("v.jsonl"));
     let long = p.done(&format!("embed {model} --text '{}'", "a cat ".repeat(30)));
     assert!(long.stderr.starts_with("note: cut to 24 tokens: 1 of 1 texts: text 1\n"), "{}", long.stderr);
     let plain = p.done(&format!("embed {FIXTURES}/bert --text a --pooling cls"));
@@ -81,10 +90,15 @@ fn embed_wrongly() {
     p.write("latin.txt", b"caf\xe9\n");
     let m = "sentence-embedding";
     fails(&p, "embed", m, "", 2, "no texts: give files, or --text");
-    fails(&p, "embed", m, "no.txt", 1, "no.txt: No such file or directory (os error 2)");
+    fails(&p, "embed", m, "no.txt", 1, "no.txt: no such file or directory");
     fails(&p, "embed", m, "empty.txt", 1, "empty.txt: holds no text");
     fails(&p, "embed", m, "latin.txt", 1, {
-        "latin.txt:1: not UTF-8 at byte 3: 0xe9\nhint: convert it: iconv -f LATIN1 -t UTF-8, if it is Latin-1"
+        "latin.txt:1: not UTF-8 at byte 3: 0xe9\nhint: convert the file to UTF-8: iconv -f LATIN1 -t UTF-8, if it is Latin-1"
+    });
+    p.write("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    fails(&p, "embed", m, "photo.png", 1, {
+        "photo.png:3: a binary file: NUL at byte 8\nhint: a picture, by its name, where a text is wanted: models of pictures take \
+         it, such as ViT or CLIP"
     });
     fails(&p, "embed", m, "rows.jsonl", 1, "rows.jsonl:2: no field `text`\nhint: there are: txt");
     fails(&p, "embed", m, "number.jsonl", 1, "number.jsonl:1: field `text`: got 3, wanted a string");

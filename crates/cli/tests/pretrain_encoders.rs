@@ -24,8 +24,13 @@ fn masked_words_and_next_sentences() {
     assert!(!e.stderr.contains("sample"), "it writes nothing: {}", e.stderr);
     let config = p.text("run/config.json");
     assert!(config.contains("\"BertForPreTraining\""), "{config}");
-    let evaluations: Vec<_> = p.log("run").into_iter().filter(|line| line.get("val_loss").is_some()).collect();
-    assert!(!evaluations.is_empty());
+    let (evaluations, steps): (Vec<_>, Vec<_>) =
+        p.log("run").into_iter().partition(|line| line.get("val_loss").is_some());
+    assert!(!evaluations.is_empty() && steps.len() == 12);
+    for line in &steps {
+        let get = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"));
+        assert!((get("loss") - get("mlm_loss") - get("nsp_loss")).abs() < 1e-4, "{line}");
+    }
     for line in &evaluations {
         let get = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"));
         assert!((get("val_loss") - get("mlm_loss") - get("nsp_loss")).abs() < 1e-4, "{line}");

@@ -102,6 +102,15 @@ fn a_classifier_becomes_a_detector() {
     );
     let scores = e.json()[0]["seeds"][0]["scores"].clone();
     assert!(scores["AP50"].is_number() && scores["AR@1"].is_number(), "{scores}");
+    // What the loss is made of, by the names of transformers.
+    for line in p.log("det").iter().filter(|line| line["loss"].is_number()) {
+        let part = |name: &str| line[name].as_f64().unwrap();
+        let sum = |end: &str| {
+            let [ce, bbox, giou] = ["ce", "bbox", "giou"].map(|name| part(&format!("loss_{name}{end}")));
+            ce + 5.0 * bbox + 2.0 * giou
+        };
+        assert!((part("loss") - sum("") - sum("_patches")).abs() < 1e-4, "{line}");
+    }
     // Each object found by several boxes at first: other weights.
     let e = p.done(
         "finetune vit --task detect --set data.pictures=40 --set data.side=32 --set train.image_size=32 --set detect.queries=30 \

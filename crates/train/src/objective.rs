@@ -3,8 +3,32 @@
 use std::{borrow::Borrow, ops::Range};
 
 use bedstone_data::sampler::{Batch, IGNORE as NONE};
-use bedstone_models::{Inputs, Logits, Model};
+use bedstone_models::{Inputs, Logits, Model, Outputs};
 use bedstone_tensor::{Ctx, IGNORE, Result as OpResult, Tensor};
+
+/// Names and values of what a loss is made of; those of a batch's parts add up to the batch's.
+pub(crate) type LossParts = Vec<(&'static str, f64)>;
+
+/// What is learned from, and what it is made of.
+pub(crate) struct Losses {
+    pub(crate) loss: Tensor,
+    pub(crate) parts: LossParts,
+}
+
+impl From<Tensor> for Losses {
+    fn from(loss: Tensor) -> Self {
+        Losses { loss, parts: LossParts::new() }
+    }
+}
+
+impl Losses {
+    /// What a model's head gives; `names` are those that a log has for its parts, and the model. What there is not is left out.
+    fn of(out: &Outputs, names: &[(&'static str, &str)]) -> OpResult<Self> {
+        let given = names.iter().filter_map(|(name, output)| Some((*name, out.get(output)?)));
+        let parts = given.map(|(name, part)| Ok((name, part.item()?.into()))).collect::<OpResult<_>>()?;
+        Ok(Losses { loss: out.need("loss")?.clone(), parts })
+    }
+}
 
 /// What a model is to learn from one batch.
 pub(crate) trait Work: Send + Sync {
@@ -22,9 +46,14 @@ pub(crate) trait Work: Send + Sync {
         1
     }
 
+    /// What the log calls a part of the loss, and the model.
+    fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// The loss of such inputs: what the model's head gives, where it has one for this.
-    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        Ok(model.forward(inputs, ctx)?.need("loss")?.clone())
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Losses> {
+        Losses::of(&model.forward(inputs, ctx)?, self.parts())
     }
 
     /// Parameters that take no part, by name: they may go without a gradient.
@@ -56,7 +85,7 @@ impl<O: Objective + ?Sized, B: Borrow<Batch> + Send + Sync> Work for Job<'_, O, 
         self.objective.rows_per_sample()
     }
 
-    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Losses> {
         self.objective.loss(model, inputs, ctx)
     }
 
@@ -83,9 +112,14 @@ pub(crate) trait Objective: Send + Sync {
         1
     }
 
+    /// What the log calls a part of the loss, and the model.
+    fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// The loss of such inputs: what the model's head gives, where it has one for this.
-    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        Ok(model.forward(inputs, ctx)?.need("loss")?.clone())
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Losses> {
+        Losses::of(&model.forward(inputs, ctx)?, self.parts())
     }
 
     /// Parameters that take no part, by name: they may go without a gradient.
@@ -129,6 +163,10 @@ impl Objective for MaskedLm {
         inputs.loss_divisor = Some(divisor);
         inputs.sample_divisor = Some(batch.samples.len() as f64);
         inputs
+    }
+
+    fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        &[("mlm_loss", "mlm_loss"), ("nsp_loss", "relation_loss")]
     }
 }
 

@@ -3,12 +3,12 @@
 use bedstone_infer::Runtime;
 use bedstone_kernels::{optim::sum_squares, pool, random};
 use bedstone_models::Model;
-use bedstone_tensor::{Ctx, Env, Grads, Packing, ParamId, Params, Tensor, TensorError, Training};
+use bedstone_tensor::{Ctx, Env, Grads, Packing, ParamId, Params, TensorError, Training};
 
 use crate::{
     Result, TrainError,
     grads::GradTree,
-    objective::Work,
+    objective::{LossParts, Losses, Work},
     optimizer::{AdamW, clip_factor, global_norm},
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Pass<'a> {
 /// Loss and gradients of a batch.
 pub(crate) struct Gradient {
     pub(crate) loss: f64,
+    pub(crate) parts: LossParts,
     pub(crate) grads: Grads,
 }
 
@@ -43,9 +44,9 @@ pub(crate) struct Update {
 }
 
 /// What came out of a step.
-#[derive(Clone, Copy)]
 pub(crate) struct Done {
     pub(crate) loss: f64,
+    pub(crate) parts: LossParts,
     /// Of the gradient, before clipping; 0 where it is not wanted.
     pub(crate) norm: f64,
 }
@@ -63,7 +64,7 @@ impl Pass<'_> {
     }
 
     /// The loss of the samples from `from` on, as a part of the whole batch's, and what was recorded.
-    fn forward<'m>(&self, model: &'m Model, from: usize) -> Result<(Ctx<'m>, Tensor)> {
+    fn forward<'m>(&self, model: &'m Model, from: usize) -> Result<(Ctx<'m>, Losses)> {
         let divisor = self.work.divisor();
         let range = from..(from + self.micro).min(self.work.samples());
         let inputs = self.work.inputs(range, divisor);
@@ -76,23 +77,24 @@ impl Pass<'_> {
             ctx = ctx.recomputing();
         }
         // Everything else the pass kept is on the tape.
-        let loss = self.work.loss(model, &inputs, &mut ctx)?;
-        Ok((ctx, loss))
+        let losses = self.work.loss(model, &inputs, &mut ctx)?;
+        Ok((ctx, losses))
     }
 
     /// Loss and gradients of the whole batch, weighted by labels, by way of its micro-batches.
     pub(crate) fn gradient(&self, model: &Model) -> Result<Gradient> {
         let env = self.env(model);
-        let (mut tree, mut losses) = (GradTree::default(), Vec::new());
+        let (mut tree, mut losses, mut parts) = (GradTree::default(), Vec::new(), Vec::new());
         for from in (0..self.work.samples()).step_by(self.micro.max(1)) {
-            let (ctx, loss) = self.forward(model, from)?;
+            let (ctx, Losses { loss, parts: of_these }) = self.forward(model, from)?;
             losses.push(loss.item()? as f64);
+            parts.push(of_these);
             let grads = ctx.backward(&loss)?;
             self.check_complete(model.params(), |id| grads.param(id).is_some())?;
             tree.push(grads, &env);
         }
         let grads = tree.finish(&env).unwrap_or_else(|| Grads::new(model.params()));
-        Ok(Gradient { loss: pool::tree_sum(&losses), grads })
+        Ok(Gradient { loss: pool::tree_sum(&losses), parts: sum(&parts), grads })
     }
 
     /// One step of `optimizer`. `check` sees loss and norm, before the weights change wherever that can be.
@@ -104,35 +106,35 @@ impl Pass<'_> {
         model: &mut Model,
         optimizer: &mut AdamW,
         update: Update,
-        check: impl FnOnce(Done) -> Result<()>,
+        check: impl FnOnce(&Done) -> Result<()>,
     ) -> Result<Done> {
         let Update { lr, clip, norm } = update;
         let isa = self.runtime.isa;
         if clip > 0.0 || !self.is_one() {
             let (grads, done) = pool::inside(|| {
-                let Gradient { loss, mut grads } = self.gradient(model)?;
+                let Gradient { loss, parts, mut grads } = self.gradient(model)?;
                 for &id in optimizer.low_rank().keys() {
                     if let Some(grad) = grads.param_mut(id) {
                         *grad = optimizer.learned(id, grad.clone(), isa);
                     }
                 }
                 let norm = if norm || clip > 0.0 { global_norm(&grads, &self.env(model)) } else { 0.0 };
-                Ok::<_, TrainError>((grads, Done { loss, norm }))
+                Ok::<_, TrainError>((grads, Done { loss, parts, norm }))
             })?;
-            check(done)?;
+            check(&done)?;
             let factor = clip_factor(done.norm, clip);
             pool::inside(|| optimizer.update(model.params_mut(), &grads, lr as f32, factor, isa));
             return Ok(done);
         }
         let done = pool::inside(|| self.update_as_they_come(model, optimizer, lr, norm))?;
-        check(done)?;
+        check(&done)?;
         Ok(done)
     }
 
     /// A step that updates each parameter as soon as its gradient is whole.
     fn update_as_they_come(&self, model: &mut Model, optimizer: &mut AdamW, lr: f64, norm: bool) -> Result<Done> {
         let isa = self.runtime.isa;
-        let (ctx, loss) = self.forward(model, 0)?;
+        let (ctx, Losses { loss, parts }) = self.forward(model, 0)?;
         let Some(recording) = ctx.into_recording() else {
             return Err(TensorError::Unsupported { op: "backward", what: "nothing was recorded".into() }.into());
         };
@@ -146,12 +148,21 @@ impl Pass<'_> {
             Ok(())
         })?;
         self.check_complete(model.params(), |id| squares[id.index()].is_some())?;
-        Ok(Done { loss: loss.item()? as f64, norm: squares.into_iter().flatten().sum::<f64>().sqrt() })
+        let norm = squares.into_iter().flatten().sum::<f64>().sqrt();
+        Ok(Done { loss: loss.item()? as f64, parts, norm })
     }
 
     fn check_complete(&self, params: &Params, has: impl Fn(ParamId) -> bool) -> Result<()> {
         Ok(params.check_gradients(has, |name| self.work.leaves_out(name))?)
     }
+}
+
+/// The parts of a batch's loss, from those of its micro-batches.
+fn sum(of: &[LossParts]) -> LossParts {
+    let values = |name: &str| -> Vec<f64> {
+        of.iter().flatten().filter(|(part, _)| *part == name).map(|(_, value)| *value).collect()
+    };
+    of.first().into_iter().flatten().map(|(name, _)| (*name, pool::tree_sum(&values(name)))).collect()
 }
 
 #[cfg(test)]
@@ -250,5 +261,12 @@ mod tests {
             .unwrap()
         };
         assert!(grads(1) == grads(3));
+    }
+
+    #[test]
+    fn parts_of_a_loss_add_up() {
+        let parts = |a, b| vec![("a", a), ("b", b)];
+        assert_eq!(sum(&[parts(1.0, 0.5), parts(2.0, 0.25)]), parts(3.0, 0.75));
+        assert_eq!(sum(&[]), []);
     }
 }

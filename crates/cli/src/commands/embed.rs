@@ -38,7 +38,7 @@ use crate::{
 pub(crate) struct EmbedArgs {
     /// A checkpoint or run directory, or a hub id: org/name or org/name@revision
     model: PathBuf,
-    /// Files of texts, one a line, or .tsv, .csv or .jsonl with one a row; - for the standard input. Pictures, or folders of
+    /// Files of texts, one a line, or .tsv, .csv or .jsonl with one a row, plain or as .gz or .zst; - for the standard input. Pictures, or folders of
     /// them
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,

@@ -6,8 +6,8 @@ use bedstone_infer::{EarlyStopping, GenerationConfig};
 use clap::Args;
 use serde_json::json;
 
-use super::{stdin, text_model};
-use crate::{args::RuntimeArgs, output};
+use super::text_model;
+use crate::{args::RuntimeArgs, output, texts::stdin};
 
 /// Continue text with a language model
 #[derive(Debug, Args)]

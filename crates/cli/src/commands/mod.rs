@@ -24,7 +24,7 @@ mod similar;
 mod tag;
 mod tokenizer;
 
-use std::{io::Read, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use bedstone_hub::Want;
 use bedstone_infer::{
@@ -35,7 +35,7 @@ use bedstone_models::LoadReport;
 use bedstone_run::dir::model_folder;
 use clap::{Parser, Subcommand};
 
-use crate::{model::locate, output, texts::utf8};
+use crate::{model::locate, output};
 
 /// Pretrain, adapt and use foundation models on ordinary CPUs.
 #[derive(Debug, Parser)]
@@ -150,11 +150,4 @@ fn unnamed(model: &EncoderModel, labels: &Labels) {
         let path = model.model.config().path();
         output::note(format!("note: {}: no names of classes in `id2label`: they are numbered", path.display()));
     }
-}
-
-/// All of the standard input, which must be text.
-pub(crate) fn stdin() -> anyhow::Result<String> {
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).map_err(|e| anyhow::anyhow!("standard input: {e}"))?;
-    utf8(bytes, "standard input")
 }

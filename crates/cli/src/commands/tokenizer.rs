@@ -12,11 +12,11 @@ use bedstone_train::TrainError;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::stdin;
 use crate::{
     args::{TextArgs, ThreadArgs},
     model::locate,
     output,
+    texts::stdin,
 };
 
 /// Train a tokenizer, or use one

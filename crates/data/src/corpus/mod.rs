@@ -20,6 +20,7 @@ pub(crate) mod text;
 
 pub use error::Error;
 pub use source::{Format, Source};
+pub use text::{read_text, text_of};
 
 use cut::cut;
 use std::{

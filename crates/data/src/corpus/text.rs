@@ -1,7 +1,34 @@
 //! Reading a text file piece by piece.
 
-use super::{Error, cut, source::Source};
+use super::{
+    Error, cut,
+    source::{Compression, Source},
+};
 use std::{io::Read, path::Path};
+
+/// All of the file at `path`, decompressed where its name ends in `.gz` or `.zst`, as text without a byte order mark.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Read`], and those of [`text_of`].
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    if !path.exists() {
+        return Err(Error::Missing { path: path.to_path_buf() });
+    }
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let mut bytes = Vec::new();
+    let read = Compression::of(&name).1.open(path, path)?.read_to_end(&mut bytes);
+    read.map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+    text_of(&bytes, path)
+}
+
+/// All that was read from `path`, as text without a byte order mark.
+///
+/// # Errors
+/// [`Error::Utf8`] and [`Error::Binary`].
+pub fn text_of(bytes: &[u8], path: &Path) -> Result<String, Error> {
+    let text = Place { line: 1, byte: 0 }.check(path, bytes, true)?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
+}
 
 /// A reader of one `.txt`, in pieces that put together are its text.
 ///

@@ -1,7 +1,7 @@
 //! A file of labelled data.
 
 use super::{Error, Place, Unit};
-use crate::corpus::{self, lines::Lines, source::Compression, text};
+use crate::corpus::{self, lines::Lines, source::Compression};
 use std::{
     io::Read,
     path::{Path, PathBuf},
@@ -63,8 +63,7 @@ impl Input {
         let mut bytes = Vec::new();
         let read = self.compression.open(&self.path, &self.path)?.read_to_end(&mut bytes);
         read.map_err(|source| corpus::Error::Read { path: self.path_buf(), source })?;
-        let text = text::Place { line: 1, byte: 0 }.check(&self.path, &bytes, true)?;
-        Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
+        Ok(corpus::text_of(&bytes, &self.path)?)
     }
 
     /// The place of a line, or of a record where lines mean nothing.

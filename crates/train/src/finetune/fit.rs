@@ -77,8 +77,8 @@ pub(crate) struct Evaluated<'a> {
 
 /// What looks after the results while a seed learns.
 pub(crate) trait Keep {
-    /// A step is done; its loss and learning rate.
-    fn stepped(&mut self, step: u64, loss: f64, lr: f64) -> Result<()>;
+    /// A step is done, at this learning rate.
+    fn stepped(&mut self, step: u64, done: &Done, lr: f64) -> Result<()>;
 
     fn evaluated(&mut self, evaluated: Evaluated<'_>) -> Result<()>;
 
@@ -181,7 +181,7 @@ impl Learner {
                 let update = Update { lr, clip: config.clip, norm: false };
                 let step = self.seat.step + 1;
                 let checkpoint = keep.checkpointed();
-                let check = |done: Done| {
+                let check = |done: &Done| {
                     let wrong = [("loss", done.loss), ("norm of the gradient", done.norm)];
                     match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
                         Some((what, value)) => {
@@ -196,7 +196,7 @@ impl Learner {
                 }
                 self.seat.losses.push(done.loss);
                 self.seat.step = step;
-                keep.stepped(step, done.loss, lr)?;
+                keep.stepped(step, &done, lr)?;
                 tokens += train.tokens(&samples);
                 progress.event(&Event::Step(progress::Step {
                     step,

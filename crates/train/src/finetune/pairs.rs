@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     Result, TrainError,
-    objective::{Objective, Work},
+    objective::{Losses, Objective, Work},
 };
 
 /// Pairs, triplets, or pairs with scores.
@@ -240,8 +240,8 @@ impl Objective for PairExamples {
         inputs
     }
 
-    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        loss(self.pooling, self.parts, model, inputs, ctx)
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Losses> {
+        Ok(loss(self.pooling, self.parts, model, inputs, ctx)?.into())
     }
 
     /// Summaries of texts, which vectors of this kind are not.

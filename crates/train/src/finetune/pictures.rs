@@ -22,7 +22,11 @@ use super::{
     examples::{Draws, Evaluate, Scores, TaskReport, Train},
     texts::balanced,
 };
-use crate::{Result, objective::Work, pictures::notes};
+use crate::{
+    Result,
+    objective::{Losses, Work},
+    pictures::notes,
+};
 
 /// Pictures to learn from.
 pub(crate) struct PictureTraining {
@@ -150,9 +154,9 @@ impl<B: Borrow<Batch> + Send + Sync> Work for ClassWork<B> {
         inputs
     }
 
-    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+    fn loss(&self, model: &Model, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Losses> {
         let logits = model.forward(inputs, ctx)?.need("logits")?.to_f32(ctx.isa)?;
-        ops::soft_cross_entropy(&logits, inputs.need("shares")?, inputs.loss_divisor, ctx)
+        Ok(ops::soft_cross_entropy(&logits, inputs.need("shares")?, inputs.loss_divisor, ctx)?.into())
     }
 }
 
@@ -196,6 +200,18 @@ impl Work for ObjectWork {
             inputs.patch_divisor = Some((0..self.samples()).map(of).sum::<usize>() as f64);
         }
         inputs
+    }
+
+    /// As they are, before they are weighted: of the last layer's boxes, and of patches.
+    fn parts(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("loss_ce", "loss_dict.loss_ce"),
+            ("loss_bbox", "loss_dict.loss_bbox"),
+            ("loss_giou", "loss_dict.loss_giou"),
+            ("loss_ce_patches", "loss_dict.loss_ce_patches"),
+            ("loss_bbox_patches", "loss_dict.loss_bbox_patches"),
+            ("loss_giou_patches", "loss_dict.loss_giou_patches"),
+        ]
     }
 }
 

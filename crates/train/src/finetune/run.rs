@@ -16,7 +16,7 @@ use super::{
     recipe::LoraConfig,
     standing::{Best, Kept, Standing},
 };
-use crate::{Result, lora::LowRank};
+use crate::{Result, lora::LowRank, step::Done};
 
 /// The name of runs of this kind.
 pub(super) const NAME: &str = "finetune";
@@ -203,8 +203,12 @@ struct Tuning<'a> {
 }
 
 impl Keep for Tuning<'_> {
-    fn stepped(&mut self, step: u64, loss: f64, lr: f64) -> Result<()> {
-        let line = json!({"seed": self.seed, (field::LOSS): loss, "lr": lr});
+    fn stepped(&mut self, step: u64, done: &Done, lr: f64) -> Result<()> {
+        let mut line = Map::new();
+        line.insert("seed".into(), self.seed.into());
+        line.insert(field::LOSS.into(), json!(done.loss));
+        line.extend(done.parts.iter().map(|(name, part)| ((*name).to_owned(), json!(part))));
+        line.insert("lr".into(), json!(lr));
         Ok(self.log.append(self.standing.before + step, &line)?)
     }
 

@@ -1,6 +1,6 @@
 //! The steps of a run.
 
-use std::{fs, time::Instant};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use bedstone_infer::Runtime;
 use bedstone_kernels::optim::sum_squares;
@@ -57,6 +57,9 @@ pub(super) struct Run {
 #[derive(Serialize)]
 struct StepLine {
     loss: f64,
+    /// What the loss is made of, by name.
+    #[serde(flatten)]
+    parts: BTreeMap<&'static str, f64>,
     lr: f64,
     grad_norm: f64,
     tokens: u64,
@@ -153,7 +156,7 @@ impl Run {
         let lr = schedule.at(step);
         let update = Update { lr, clip: t.clip, norm: true };
         let checkpoint = self.dir.step();
-        let check = |done: Done| {
+        let check = |done: &Done| {
             let wrong = [("loss", done.loss), ("norm of the gradient", done.norm)];
             match wrong.into_iter().find(|(_, value)| !value.is_finite()) {
                 Some((what, value)) => {
@@ -162,7 +165,7 @@ impl Run {
                 None => Ok(()),
             }
         };
-        let Done { loss, norm } = pass.optimize(&mut self.model, &mut self.optimizer, update, check)?;
+        let Done { loss, parts, norm } = pass.optimize(&mut self.model, &mut self.optimizer, update, check)?;
         drop(work);
         if let Some(average) = &mut self.average {
             average.follow(self.model.params());
@@ -185,6 +188,7 @@ impl Run {
         };
         let line = StepLine {
             loss: step.loss,
+            parts: parts.into_iter().collect(),
             lr,
             grad_norm: norm,
             tokens: self.state.tokens,

@@ -48,7 +48,7 @@ fn check(case: &Value) {
     let n = examples.len();
     let work = made.work(Draws { seed: 0, epoch: 0 }, (0..n as u64).collect()).unwrap();
     let mut ctx = Ctx::gradients(model.env(Isa::detect(), Precision::F32));
-    let loss = work.loss(&model, &work.inputs(0..n, n as f64), &mut ctx).unwrap();
+    let loss = work.loss(&model, &work.inputs(0..n, n as f64), &mut ctx).unwrap().loss;
     let close = |got: f64, want: f64, what: &str| {
         assert!((got - want).abs() < 2e-5 * want.abs().max(1.0), "{what}: {got}, want {want}; {}", case["name"]);
     };
