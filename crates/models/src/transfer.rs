@@ -49,7 +49,7 @@ pub fn transfer(
         let wanted = new.params().get(id).value.shape();
         let value = match found {
             Some((_, p)) if p.value.shape() == wanted => Some(p.value.clone()),
-            Some((_, p)) if name.ends_with("position_embeddings") && wanted.len() == 3 => {
+            Some((_, p)) if name.ends_with("position_embeddings") && wanted.len() >= 3 => {
                 positions(&p.value, &old, &new.params().get(id).value, &new).map_err(ModelError::from)?
             }
             _ => None,
@@ -78,29 +78,37 @@ fn body_name<'a>(name: &'a str, architecture: &Architecture) -> &'a str {
     name.strip_prefix(architecture.base_prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name)
 }
 
-/// `old: [1, T, C]` as positions for another grid, with those of tokens that only the new model has from `fresh`; `None` where
+/// `old: [.., T, C]` as positions for another grid, with those of tokens that only the new model has from `fresh`; `None` where
 /// one of both is no model of pictures.
 fn positions(old: &Tensor, of: &Model, fresh: &Tensor, to: &Model) -> Result<Option<Tensor>, TensorError> {
     let (Some(from), Some(into)) = (grid(of), grid(to)) else { return Ok(None) };
-    let ([_, had, c], [_, has, wide]) = (old.dims("positions")?, fresh.dims("positions")?);
+    let each = |x: &Tensor| {
+        let shape = x.shape();
+        let [t, c] = [shape.len() - 2, shape.len() - 1].map(|axis| shape[axis]);
+        x.reshape([shape.numel() / (t * c).max(1), t, c])
+    };
+    let old = each(old)?;
+    let ([sets, had, c], [as_many, has, wide]) = (old.dims("positions")?, each(fresh)?.dims("positions")?);
     let patches = |grid: [usize; 2]| grid[0] * grid[1];
-    if c != wide || had < patches(from) || has < patches(into) {
+    if c != wide || sets != as_many || had < patches(from) || has < patches(into) {
         return Ok(None);
     }
-    let (before, resized) = resized(old, of, from, into)?;
+    let (before, resized) = resized(&old, of, from, into)?;
     let mut y = fresh.f32s().to_vec();
-    // The class token is the first of all; where one model has a second one, it is left out or fresh.
     let first = before_patches(to, has, patches(into));
     let kept = before.min(first);
-    y[..kept * c].copy_from_slice(&resized[..kept * c]);
-    let behind = (before + patches(into)) * c;
-    y[first * c..(first + patches(into)) * c].copy_from_slice(&resized[before * c..behind]);
-    // A detector's tokens keep theirs, if there are as many.
-    let (old, new) = (&resized[behind..], &mut y[(first + patches(into)) * c..]);
-    if old.len() == new.len() {
-        new.copy_from_slice(old);
+    for (old, new) in resized.chunks_exact(resized.len() / sets).zip(y.chunks_exact_mut(has * c)) {
+        // The class token is the first of all; where one model has a second one, it is left out or fresh.
+        new[..kept * c].copy_from_slice(&old[..kept * c]);
+        let behind = (before + patches(into)) * c;
+        new[first * c..(first + patches(into)) * c].copy_from_slice(&old[before * c..behind]);
+        // A detector's tokens keep theirs, if there are as many.
+        let (old, new) = (&old[behind..], &mut new[(first + patches(into)) * c..]);
+        if old.len() == new.len() {
+            new.copy_from_slice(old);
+        }
     }
-    Ok(Some(Tensor::from_slice(&y, [1, has, c])))
+    Ok(Some(Tensor::from_slice(&y, fresh.shape())))
 }
 
 /// Rows and columns of the grid over a picture whose first `n` places are the points that a detector's `n` tokens begin at.
@@ -173,13 +181,15 @@ mod tests {
         Model::random(Model::config_of(architecture, class, &fields), 3).unwrap()
     }
 
-    /// The states of a picture's patches.
-    fn states(model: &Model, side: [usize; 2], interpolate: bool) -> Vec<f32> {
+    /// The states of a picture's tokens before the first block, and behind as many `blocks`.
+    fn states(model: &Model, side: [usize; 2], interpolate: bool, blocks: usize) -> Vec<f32> {
         let x: Vec<f32> = (0..3 * side[0] * side[1]).map(|i| (i * 29 % 23) as f32 / 11.0 - 1.0).collect();
         let mut inputs = Inputs::new("pixel_values", Tensor::from_slice(&x, [1, 3, side[0], side[1]]));
         (inputs.interpolate_pos_encoding, inputs.hidden_states) = (interpolate, true);
         let mut ctx = Ctx::inference(model.env(Isa::detect(), Precision::F32));
-        model.forward(&inputs, &mut ctx).unwrap().get("hidden_states.0").unwrap().f32s().to_vec()
+        let out = model.forward(&inputs, &mut ctx).unwrap();
+        let named = (0..=blocks).filter_map(|i| out.get(&format!("hidden_states.{i}")));
+        named.flat_map(|x| x.f32s().to_vec()).collect()
     }
 
     #[test]
@@ -191,7 +201,7 @@ mod tests {
         let (new, report) = transfer(dir.path(), Class::ImageClassification, fields.as_object().unwrap(), 1).unwrap();
         assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
         assert_eq!(report.unused, ["classifier.weight", "classifier.bias"]);
-        let (want, got) = (states(&old, [16, 20], true), states(&new, [16, 20], false));
+        let (want, got) = (states(&old, [16, 20], true, 2), states(&new, [16, 20], false, 2));
         // Positions are resized by other instructions here.
         assert!(want.len() == got.len() && want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6));
     }
@@ -203,8 +213,9 @@ mod tests {
         save(&old, dir.path()).unwrap();
         let fields = json!({"image_size": [16, 20]});
         let (new, report) = transfer(dir.path(), Class::ObjectDetection, fields.as_object().unwrap(), 1).unwrap();
-        assert!(report.fresh.iter().all(|name| name.contains("mid_position")), "{report:?}");
-        let (want, got) = (states(&old, [16, 20], true), states(&new, [16, 20], false));
+        assert!(report.fresh.is_empty() && report.unused.is_empty(), "{report:?}");
+        // Those between blocks too.
+        let (want, got) = (states(&old, [16, 20], true, 2), states(&new, [16, 20], false, 2));
         assert!(want.len() == got.len() && want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 
@@ -219,7 +230,7 @@ mod tests {
             });
             let (new, report) = transfer(dir.path(), Class::ObjectDetection, fields.as_object().unwrap(), 1).unwrap();
             assert!(report.fresh.iter().all(|n| !n.contains("encoder") && !n.contains("position")), "{report:?}");
-            let (had, has) = (states(&old, [8, 12], false), states(&new, [8, 12], true));
+            let (had, has) = (states(&old, [8, 12], false, 0), states(&new, [8, 12], true, 0));
             let (c, before) = (old.info().width, if kind == "deit" { 2 } else { 1 });
             assert_eq!(had[before * c..], has[c..c + had.len() - before * c], "{kind}");
             assert_eq!(had[..c], has[..c], "{kind}");
