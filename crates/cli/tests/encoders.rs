@@ -98,7 +98,7 @@ fn embed_wrongly() {
     p.write("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
     fails(&p, "embed", m, "photo.png", 1, {
         "photo.png:3: a binary file: NUL at byte 8\nhint: a picture, by its name, where a text is wanted: models of pictures take \
-         it, such as ViT or CLIP"
+         it, such as ViT"
     });
     fails(&p, "embed", m, "rows.jsonl", 1, "rows.jsonl:2: no field `text`\nhint: there are: txt");
     fails(&p, "embed", m, "number.jsonl", 1, "number.jsonl:1: field `text`: got 3, wanted a string");

@@ -137,13 +137,13 @@ fn a_classifier_becomes_a_detector() {
     p.fails(
         "finetune vit --task detect --set detect.class_cost=-1 --out x",
         2,
-        "--set detect.class_cost=-1: `detect.class_cost` is -1, wanted a whole number of 0 or more, as in transformers",
+        "--set detect.class_cost=-1: `detect.class_cost` is -1, wanted a whole number of 0 or more, as in transformers, or \"auto\"",
     );
     p.fails(
         "finetune vit --task detect --set detect.giou_loss_coefficient=0.5 --out x",
         2,
         "--set detect.giou_loss_coefficient=0.5: `detect.giou_loss_coefficient` is 0.5, wanted a whole number of 0 or more, as in \
-         transformers",
+         transformers, or \"auto\"",
     );
     for wrong in ["-1", "inf"] {
         let e = p.run(&format!("finetune vit --task detect --set detect.patch_loss_coefficient={wrong} --out x"));

@@ -120,9 +120,9 @@ impl Comparison {
             row("speed", plan.tokens_per_s, outcome.tokens_per_s(), &speed),
             row("time", plan.seconds, Some(outcome.seconds), &units::duration),
         ];
-        let mut text = format!("{:8}{:>16}{:>16}{:>8}\n", "", "predicted", "measured", "ratio");
+        let mut text = format!("{:8}{:>18}{:>18}{:>8}\n", "", "predicted", "measured", "ratio");
         for [name, predicted, measured, ratio] in rows {
-            let _ = writeln!(text, "{name:8}{predicted:>16}{measured:>16}{ratio:>8}");
+            let _ = writeln!(text, "{name:8}{predicted:>18}{measured:>18}{ratio:>8}");
         }
         if let Some(Aside { waiting, evaluating, saving }) = outcome.aside.filter(|_| outcome.seconds > 0.0) {
             let share = |seconds: f64| 100.0 * seconds / outcome.seconds;

@@ -62,7 +62,7 @@ pub enum TrainError {
         reason: String,
     },
     /// Pictures.
-    #[error("{}{}", .0, hint(.0.hint()))]
+    #[error("{}{}", .0, hint(pictures_hint(.0)))]
     Pictures(Box<bedstone_data::pictures::Error>),
     /// Labelled data.
     #[error("{}{}", .0, hint(labelled_hint(.0)))]
@@ -172,7 +172,7 @@ pub enum TrainError {
     #[error(transparent)]
     Locate(Box<dyn std::error::Error + Send + Sync>),
     /// More memory than there is.
-    #[error("the run needs about {} of memory, {} are available\nhint: lower train.micro_batch, train.context, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
+    #[error("the run needs about {} of memory, {} are available\nhint: lower train.batch or train.micro_batch, the length of texts or the size of pictures, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
     Memory {
         /// Bytes planned.
         needs: u64,
@@ -224,6 +224,24 @@ fn labelled_hint(error: &bedstone_data::labelled::Error) -> Option<String> {
     };
     let set = format!("--set {key}=NAME");
     Some(error.hint().map_or_else(|| set.clone(), |hint| format!("{hint}: {set}")))
+}
+
+/// With the recipe's key for what was not found.
+fn pictures_hint(error: &bedstone_data::pictures::Error) -> Option<String> {
+    use bedstone_data::{
+        labelled::Error::{Header, Unclear},
+        pictures::Error::{Labels, Missing},
+    };
+    match error {
+        Labels(Header { .. } | Unclear { .. }) => {
+            error.hint().map(|hint| format!("{hint}: --set data.picture=NAME --set data.label=NAME"))
+        }
+        Labels(error) => labelled_hint(error),
+        Missing { .. } => {
+            error.hint().map(|hint| format!("{hint}; that of a COCO .json is named by --set data.images=DIR"))
+        }
+        _ => error.hint(),
+    }
 }
 
 fn hint(hint: Option<String>) -> String {

@@ -18,11 +18,7 @@ use bedstone_data::{
 };
 use bedstone_kernels::random;
 use bedstone_models::Model;
-use bedstone_world::{
-    Split, World, class_of,
-    lexicon::{self, Category, Noun},
-};
-use serde::Deserialize;
+use bedstone_world::{Classes, Split, World};
 
 use crate::{Result, TrainError};
 
@@ -57,36 +53,7 @@ pub(crate) fn column(name: &str) -> Option<&str> {
 pub(crate) struct WorldSource {
     pub(crate) pictures: u64,
     pub(crate) side: usize,
-    pub(crate) classes: WorldClasses,
-}
-
-/// What of the World is told apart.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum WorldClasses {
-    /// Kinds of things.
-    #[default]
-    Categories,
-    /// Each thing.
-    Nouns,
-}
-
-impl WorldClasses {
-    /// In the order of [`WorldClasses::of`].
-    fn names(self) -> Vec<String> {
-        match self {
-            WorldClasses::Categories => Category::ALL.iter().map(|c| c.name().to_owned()).collect(),
-            WorldClasses::Nouns => lexicon::nouns().map(|noun| noun.singular.to_owned()).collect(),
-        }
-    }
-
-    /// The number of a thing's class.
-    fn of(self, noun: &Noun) -> usize {
-        match self {
-            WorldClasses::Categories => Category::ALL.iter().position(|c| *c == noun.category).unwrap_or(0),
-            WorldClasses::Nouns => class_of(noun),
-        }
-    }
+    pub(crate) classes: Classes,
 }
 
 /// Pictures to learn from and to measure by.
@@ -155,6 +122,16 @@ pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, wan
     let path = source.path;
     let unlabelled = if want == Want::Classes { Unlabelled::Refused } else { Unlabelled::Allowed };
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let other = |got: &str, wanted: &str| TrainError::Examples {
+        what: path.display().to_string(),
+        got: got.into(),
+        wanted: wanted.into(),
+        hint: "--task detect learns boxes, --task classify the class of a picture".into(),
+    };
+    // Before labels are compared, which say less.
+    if want == Want::Objects && path.exists() && extension != "json" {
+        return Err(other("no boxes", "a COCO .json"));
+    }
     let set = match &extension[..] {
         "json" => {
             let folder = source.images.or(path.parent()).unwrap_or(Path::new("."));
@@ -176,12 +153,7 @@ pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, wan
     let objects = set.records().iter().any(|r| matches!(r.target, Target::Objects(_)));
     if want != Want::Nothing && objects != (want == Want::Objects) {
         let (got, wanted) = if objects { ("boxes", "classes") } else { ("no boxes", "a COCO .json") };
-        return Err(TrainError::Examples {
-            what: path.display().to_string(),
-            got: got.into(),
-            wanted: wanted.into(),
-            hint: "--task detect learns boxes, --task classify the class of a picture".into(),
-        });
+        return Err(other(got, wanted));
     }
     Ok(set)
 }
@@ -239,22 +211,22 @@ fn drawn(source: WorldSource, want: Want, split: Split, count: u64) -> Result<Pi
     if want != Want::Objects {
         let class = move |i| Target::Class(source.classes.of(world.portrayed(split, i)));
         let draw = Arc::new(move |i| picture(world.portrait(split, i, side)));
-        return Ok(PictureSet::drawn(&name, count, labels(names)?, class, draw)?);
+        return Ok(PictureSet::drawn(&name, count, labels(&names)?, class, draw)?);
     }
     let objects = move |i| {
         let things = world.picture(split, i, side).things;
         Target::Objects(things.iter().map(|t| Object::new(source.classes.of(t.noun), t.bounds)).collect())
     };
     let draw = Arc::new(move |i| picture(world.picture(split, i, side)));
-    Ok(PictureSet::drawn(&name, count, labels(names)?, objects, draw)?)
+    Ok(PictureSet::drawn(&name, count, labels(&names)?, objects, draw)?)
 }
 
-fn labels(names: Vec<String>) -> Result<Labels> {
-    Ok(Labels::new(names)?)
+fn labels(names: &[&str]) -> Result<Labels> {
+    Ok(Labels::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?)
 }
 
-/// What a reader let pass, for people.
-pub(crate) fn notes(set: &PictureSet) -> Vec<String> {
+/// What a reader let pass, for people; whether the set is to learn from, or to measure by.
+pub(crate) fn notes(set: &PictureSet, learned: bool) -> Vec<String> {
     let n = set.notes();
     let mut told = Vec::new();
     let mut tell = |count: u64, what: &str| {
@@ -263,13 +235,12 @@ pub(crate) fn notes(set: &PictureSet) -> Vec<String> {
         }
     };
     tell(n.ignored_files, "files are no pictures and left out");
-    tell(n.outside, "boxes reach beyond their picture and are cut off where it ends");
+    let cut = if learned { " and are cut off where it ends" } else { ": they count as they are" };
+    tell(n.outside, &format!("boxes reach beyond their picture{cut}"));
     tell(n.without_objects, "pictures have no objects: there is nothing to find in them");
     if let Some(first) = &n.first_empty {
-        tell(
-            n.empty,
-            &format!("boxes have no size within their picture, the first in {first}: nothing is learned from them"),
-        );
+        let so = if learned { "nothing is learned from them" } else { "nothing can find them" };
+        tell(n.empty, &format!("boxes have no size within their picture, the first in {first}: {so}"));
     }
     told
 }

@@ -10,12 +10,13 @@ use bedstone_kernels::{
 use bedstone_models::Model;
 use bedstone_run::{
     Keep, Plan,
-    plan::{Memory, peak_memory, resident_memory},
+    plan::{Memory, available_memory, peak_memory, resident_memory},
     units::Unit,
 };
 use bedstone_tensor::Precision;
 
 use crate::{
+    Result, TrainError,
     bench::best,
     recipe::{Limits, TrainConfig},
 };
@@ -39,13 +40,46 @@ pub(crate) struct Work<'a> {
     pub(crate) runtime: Runtime,
 }
 
+impl Work<'_> {
+    pub(crate) fn load(&self) -> Load {
+        let t = self.train;
+        Load {
+            batch: t.batch,
+            micro: t.micro_batch(),
+            context: self.context,
+            clip: t.clip > 0.0,
+            recompute: t.gradient_checkpointing,
+            average: t.ema > 0.0,
+            all_learn: true,
+            runtime: self.runtime,
+        }
+    }
+}
+
+/// What the memory of training depends on beside the model.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    /// Samples a step, and those that go through the model at a time.
+    pub(crate) batch: usize,
+    pub(crate) micro: usize,
+    /// Places of a sample.
+    pub(crate) context: usize,
+    pub(crate) clip: bool,
+    pub(crate) recompute: bool,
+    /// Whether there is an average of the weights.
+    pub(crate) average: bool,
+    /// Where only a part does, how much is not asked: the least is told.
+    pub(crate) all_learn: bool,
+    pub(crate) runtime: Runtime,
+}
+
 /// The plan of steps `done..steps`, with `validation` places to evaluate on and so many bytes beside a checkpoint's weights.
 pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, validation: u64) -> Plan {
     let (t, context, runtime) = (work.train, work.context, work.runtime);
     let steps = t.steps.saturating_sub(done);
     let parameters = model.params().numel() as u64;
     let tokens = (t.batch as u64).saturating_mul(context as u64);
-    let memory = memory(model, work);
+    let memory = memory(model, work.load());
     let (flops, speed) =
         (flops_per_token(model, context), speed(model, t.micro_batch().saturating_mul(context), runtime));
     // A third of a step's work is its forward pass, which recomputing does twice.
@@ -72,23 +106,31 @@ pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, valid
     }
 }
 
-/// The memory of the run at its highest, in bytes.
-pub(crate) fn peak_bytes(model: &Model, work: &Work<'_>) -> u64 {
-    sum(&memory(model, work))
+/// An error if a run takes more memory than the machine has left.
+pub(crate) fn check_memory(model: &Model, load: Load) -> Result<()> {
+    let needs = sum(&memory(model, load));
+    match available_memory() {
+        // Where the system does not tell, the run shows.
+        Some(has) if needs > has => Err(TrainError::Memory { needs, has }),
+        _ => Ok(()),
+    }
 }
 
 fn sum(memory: &[Memory]) -> u64 {
     memory.iter().fold(0, |sum: u64, m| sum.saturating_add(m.bytes))
 }
 
-fn memory(model: &Model, work: &Work<'_>) -> Vec<Memory> {
-    let (t, info, micro, runtime) = (work.train, model.info(), work.train.micro_batch(), work.runtime);
+fn memory(model: &Model, load: Load) -> Vec<Memory> {
+    let Load { batch, micro, context, clip, recompute, average, all_learn, runtime } = load;
+    let info = model.info();
     let parameters = model.params().numel() as u64;
-    let tokens = (micro as u64).saturating_mul(work.context as u64);
+    let learned = if all_learn { parameters } else { 0 };
+    let tokens = (micro as u64).saturating_mul(context as u64);
     let largest = model.params().iter().map(|(_, p)| p.value.shape().numel() as u64).max().unwrap_or(0);
-    let gradients = match t.batch.div_ceil(micro) {
+    let gradients = match batch.div_ceil(micro.max(1)) {
+        _ if !all_learn => 0,
         // Each is used as soon as it is whole; the head's waits from the end of the forward pass.
-        1 if t.clip == 0.0 => 8 * largest,
+        1 if !clip => 8 * largest,
         1 => 4 * parameters,
         // One set a level of the tree that adds micro-batches, and one that is being written.
         parts => 4 * parameters * (parts.ilog2() as u64 + 2),
@@ -100,7 +142,7 @@ fn memory(model: &Model, work: &Work<'_>) -> Vec<Memory> {
         Precision::Bf16 | Precision::Int8 => 2,
     };
     let layer = 8 * info.width + operand * info.kept_per_layer.saturating_sub(2 * info.width);
-    let layers = if t.gradient_checkpointing { layer + 4 * info.width * info.layers } else { layer * info.layers };
+    let layers = if recompute { layer + 4 * info.width * info.layers } else { layer * info.layers };
     let kept = tokens.saturating_mul((layers + 16 * info.width) as u64);
     // Logits exist a group of rows at a time.
     let logits = (32 << 20u64).min(tokens.saturating_mul(info.vocab_size as u64)) * operand as u64;
@@ -113,8 +155,8 @@ fn memory(model: &Model, work: &Work<'_>) -> Vec<Memory> {
     [
         ("program and data", program.unwrap_or(PROCESS)),
         ("weights", 4 * parameters),
-        ("optimizer state", 8 * parameters),
-        ("average", if t.ema > 0.0 { 4 * parameters } else { 0 }),
+        ("optimizer state", 8 * learned),
+        ("average", if average { 4 * parameters } else { 0 }),
         ("gradients", gradients),
         ("activations", kept.saturating_add(passing)),
         ("logits", logits),

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::{Question, Split, World, picture::files};
+use crate::{Classes, Question, Split, World, picture::files};
 
 /// What can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +104,19 @@ impl Counts {
     }
 }
 
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// In which form.
+    pub kind: Kind,
+    /// Of pictures and boxes: what is told apart.
+    pub classes: Classes,
+    /// That of the world.
+    pub seed: u64,
+    /// Rows.
+    pub counts: Counts,
+}
+
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportReport {
@@ -151,7 +164,7 @@ pub enum ExportError {
     },
 }
 
-/// Writes `train` and `validation` files of `kind` and a `README.md` into the new directory `out`.
+/// Writes `train` and `validation` files and a `README.md` into the new directory `out`.
 ///
 /// The directory appears whole or not at all: it is written beside its place under a hidden name and renamed. An
 /// empty directory in its place is replaced.
@@ -159,7 +172,8 @@ pub enum ExportError {
 /// # Errors
 ///
 /// [`ExportError`] if `out` holds something, is a file, or cannot be written; nothing is left behind then.
-pub fn export(kind: Kind, seed: u64, counts: Counts, out: &Path) -> Result<ExportReport, ExportError> {
+pub fn export(what: &Export, out: &Path) -> Result<ExportReport, ExportError> {
+    let Export { kind, classes, seed, counts } = *what;
     let name = out.file_name().ok_or_else(|| ExportError::NoName { path: out.to_owned() })?;
     refuse_used(out)?;
     let parent = match out.parent() {
@@ -181,9 +195,9 @@ pub fn export(kind: Kind, seed: u64, counts: Counts, out: &Path) -> Result<Expor
         let folder = staging.path.join(split.name());
         let wrong = io_error(&folder, "cannot write the pictures");
         let bytes = match kind {
-            Kind::Pictures => files::portraits(&world, split, rows, &folder).map_err(wrong)?,
+            Kind::Pictures => files::portraits(&world, split, rows, classes, &folder).map_err(wrong)?,
             Kind::Boxes => {
-                let (boxes, pictures) = files::scenes(&world, split, rows, &folder).map_err(wrong)?;
+                let (boxes, pictures) = files::scenes(&world, split, rows, classes, &folder).map_err(wrong)?;
                 let write = |to: &mut dyn Write| Ok(serde_json::to_writer(to, &boxes)?);
                 pictures + write_file(&staging.path.join(&file_name), write)?
             }
@@ -191,7 +205,7 @@ pub fn export(kind: Kind, seed: u64, counts: Counts, out: &Path) -> Result<Expor
         };
         files.push(ExportedFile { path: out.join(file_name), split, rows, bytes });
     }
-    write_file(&staging.path.join("README.md"), |to| to.write_all(readme(kind, seed, counts).as_bytes()))?;
+    write_file(&staging.path.join("README.md"), |to| to.write_all(readme(what).as_bytes()))?;
     staging.put_in_place(out)?;
     Ok(ExportReport { files })
 }
@@ -281,8 +295,9 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>)
     written.map_err(io_error(path, "cannot write the file"))
 }
 
-fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
-    let (what, format) = match kind {
+fn readme(what: &Export) -> String {
+    let Export { kind, classes, seed, counts } = *what;
+    let (title, format) = match kind {
         Kind::Stories => (
             "Short English stories",
             "JSON lines; every row is one document: `{\"text\": \"…\"}`. UTF-8, ends of lines `\\n`.",
@@ -314,19 +329,32 @@ fn readme(kind: Kind, seed: u64, counts: Counts) -> String {
         ),
         Kind::Pictures => (
             "Pictures of single things",
-            "PNG of 128 by 128 pixels in a folder for each category, which is the class: creature, person, food, vehicle, tool, \
-            thing, plant, building, sky, worn.",
+            match classes {
+                Classes::Categories => {
+                    "PNG of 128 by 128 pixels in a folder for each category, which is the class: creature, person, food, vehicle, \
+                    tool, thing, plant, building, sky, worn."
+                }
+                Classes::Nouns => "PNG of 128 by 128 pixels in a folder for each noun, which is the class.",
+            },
         ),
         Kind::Boxes => (
             "Pictures of scenes with the boxes of all things",
-            "PNG of 128 by 128 pixels in the folders `train` and `validation`; the JSON of each is in the form of COCO, with a category \
-            a noun. What a creature wears belongs to its box.",
+            match classes {
+                Classes::Categories => {
+                    "PNG of 128 by 128 pixels in the folders `train` and `validation`; the JSON of each is in the form of COCO, with ten \
+                    categories. What a creature wears belongs to its box."
+                }
+                Classes::Nouns => {
+                    "PNG of 128 by 128 pixels in the folders `train` and `validation`; the JSON of each is in the form of COCO, with a \
+                    category a noun. What a creature wears belongs to its box."
+                }
+            },
         ),
     };
     let extension = kind.extension();
     let Counts { train, validation } = counts;
     format!(
-        "# {what} from the World of Bedstone\n\n\
+        "# {title} from the World of Bedstone\n\n\
         Made by the generator of `bedstone-world`, kind `{name}`, seed {seed}. The same seed gives the same bytes on every \
         platform.\n\n\
         - `train{dot}{extension}`: {train} rows\n\
@@ -416,7 +444,7 @@ mod tests {
     fn stories_are_one_json_object_a_row() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("new/stories");
-        let report = export(Kind::Stories, 3, COUNTS, &out).unwrap();
+        let report = export(&of(Kind::Stories, 3), &out).unwrap();
         assert_eq!(entries(&out), ["README.md", "train.jsonl", "validation.jsonl"]);
         assert_eq!(entries(out.parent().unwrap()), ["stories"]);
         let world = World::new(3);
@@ -435,17 +463,21 @@ mod tests {
     fn captions_have_two_columns() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("captions");
-        export(Kind::Captions, 0, COUNTS, &out).unwrap();
+        export(&of(Kind::Captions, 0), &out).unwrap();
         let text = fs::read_to_string(out.join("train.tsv")).unwrap();
         assert_eq!(text.lines().count(), 21);
         assert!(text.lines().all(|line| line.split('\t').count() == 2), "{text}");
+    }
+
+    fn of(kind: Kind, seed: u64) -> Export {
+        Export { kind, classes: Classes::Categories, seed, counts: COUNTS }
     }
 
     #[track_caller]
     fn check_rows(kind: Kind, file: &str, want: &str) {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        let report = export(kind, 0, COUNTS, &out).unwrap();
+        let report = export(&of(kind, 0), &out).unwrap();
         assert_eq!((report.files[0].rows, report.files[1].rows), (20, 5));
         let text = fs::read_to_string(out.join(file)).unwrap();
         assert!(text.contains(want), "{text}");
@@ -465,18 +497,31 @@ mod tests {
     fn pictures_in_folders_and_with_boxes() {
         let dir = tempfile::tempdir().unwrap();
         let (pictures, boxes) = (dir.path().join("pictures"), dir.path().join("boxes"));
-        let report = export(Kind::Pictures, 0, COUNTS, &pictures).unwrap();
+        let report = export(&of(Kind::Pictures, 0), &pictures).unwrap();
         assert_eq!(report.files[0].path, pictures.join("train"));
         assert_eq!(entries(&pictures), ["README.md", "train", "validation"]);
         let classes = entries(&pictures.join("train"));
         let files: usize = classes.iter().map(|c| entries(&pictures.join("train").join(c)).len()).sum();
         assert_eq!(files, 20);
         assert!(classes.iter().all(|c| crate::lexicon::Category::ALL.iter().any(|k| k.name() == c)), "{classes:?}");
-        export(Kind::Boxes, 0, COUNTS, &boxes).unwrap();
+        export(&of(Kind::Boxes, 0), &boxes).unwrap();
         assert_eq!(entries(&boxes), ["README.md", "train", "train.json", "validation", "validation.json"]);
         let json: serde_json::Value =
             serde_json::from_slice(&fs::read(boxes.join("validation.json")).unwrap()).unwrap();
         assert_eq!(json["images"].as_array().map(Vec::len), Some(5));
+        assert_eq!(json["categories"].as_array().map(Vec::len), Some(10));
+        let nouns = dir.path().join("nouns");
+        export(&Export { classes: Classes::Nouns, ..of(Kind::Boxes, 0) }, &nouns).unwrap();
+        let named: serde_json::Value =
+            serde_json::from_slice(&fs::read(nouns.join("validation.json")).unwrap()).unwrap();
+        assert_eq!(named["images"], json["images"]);
+        let category = |json: &serde_json::Value, i: usize, field: &str| {
+            let id = json["annotations"][i]["category_id"].as_u64().unwrap();
+            json["categories"][id as usize - 1][field].clone()
+        };
+        for i in 0..json["annotations"].as_array().unwrap().len() {
+            assert_eq!(category(&named, i, "supercategory"), category(&json, i, "name"));
+        }
         let name = json["images"][0]["file_name"].as_str().unwrap();
         assert!(boxes.join(name).is_file() && fs::read_to_string(boxes.join("README.md")).unwrap().contains("CC-BY"));
     }
@@ -484,15 +529,15 @@ mod tests {
     #[test]
     fn an_empty_directory_is_replaced_and_a_used_one_refused() {
         let dir = tempfile::tempdir().unwrap();
-        export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path()).unwrap();
-        let again = export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path());
+        export(&of(Kind::Stories, 0), dir.path().join("a").as_path()).unwrap();
+        let again = export(&of(Kind::Stories, 0), dir.path().join("a").as_path());
         assert!(matches!(again, Err(ExportError::NotEmpty { .. })), "{again:?}");
         fs::create_dir(dir.path().join("b")).unwrap();
-        export(Kind::Stories, 0, COUNTS, dir.path().join("b").as_path()).unwrap();
+        export(&of(Kind::Stories, 0), dir.path().join("b").as_path()).unwrap();
         fs::write(dir.path().join("file"), "kept").unwrap();
-        let file = export(Kind::Stories, 0, COUNTS, dir.path().join("file").as_path());
+        let file = export(&of(Kind::Stories, 0), dir.path().join("file").as_path());
         assert!(matches!(file, Err(ExportError::Io { .. })), "{file:?}");
-        let none = export(Kind::Stories, 0, COUNTS, Path::new(".."));
+        let none = export(&of(Kind::Stories, 0), Path::new(".."));
         assert!(matches!(none, Err(ExportError::NoName { .. })), "{none:?}");
         assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "kept");
         assert_eq!(entries(dir.path()), ["a", "b", "file"]);
@@ -503,7 +548,7 @@ mod tests {
     fn leftovers_are_stepped_over() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(".a.partial-0")).unwrap();
-        export(Kind::Stories, 0, COUNTS, dir.path().join("a").as_path()).unwrap();
+        export(&of(Kind::Stories, 0), dir.path().join("a").as_path()).unwrap();
         assert_eq!(entries(dir.path()), [".a.partial-0", "a"]);
     }
 

@@ -28,9 +28,9 @@ mod scene;
 mod split;
 mod story;
 
-pub use export::{Counts, ExportError, ExportReport, ExportedFile, Kind, UnknownKind, export};
+pub use export::{Counts, Export, ExportError, ExportReport, ExportedFile, Kind, UnknownKind, export};
 pub use labelled::{Answer, CaptionPair, LabelledSentence, Question, StoryQuestions, TaggedSentence};
-pub use picture::{Picture, Thing, class_of};
+pub use picture::{Classes, Picture, Thing, UnknownClasses};
 pub use scene::{Clothing, Object, Placement, Scene};
 pub use split::{Split, held_out};
 pub use story::Story;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use bedstone_run::units;
-use bedstone_world::{Counts, Kind, export};
+use bedstone_world::{Classes, Counts, Export, Kind, export};
 use clap::{Args, Subcommand};
 
 use crate::output;
@@ -28,6 +28,9 @@ struct WorldArgs {
     /// JSON)
     #[arg(long, value_name = "KIND", value_parser = parse_kind, default_value = "stories")]
     kind: Kind,
+    /// What pictures and boxes tell apart: categories (10) or nouns (over 300)
+    #[arg(long, value_name = "WHICH", value_parser = parse_classes)]
+    classes: Option<Classes>,
     /// The directory to write into; missing or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -46,10 +49,19 @@ fn parse_kind(name: &str) -> Result<Kind, String> {
     name.parse().map_err(|e: bedstone_world::UnknownKind| e.to_string())
 }
 
+fn parse_classes(name: &str) -> Result<Classes, String> {
+    name.parse().map_err(|e: bedstone_world::UnknownClasses| e.to_string())
+}
+
 pub(crate) fn run(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let Action::World(args) = &args.action;
     let counts = Counts { train: args.count, validation: args.validation };
-    let report = export(args.kind, args.seed, counts, &args.out)?;
+    if args.classes.is_some() && !matches!(args.kind, Kind::Pictures | Kind::Boxes) {
+        let text = format!("--classes: has no use with --kind {}, but with pictures and boxes", args.kind.name());
+        return Err(output::Usage(text).into());
+    }
+    let what = Export { kind: args.kind, classes: args.classes.unwrap_or_default(), seed: args.seed, counts };
+    let report = export(&what, &args.out)?;
     for file in &report.files {
         output::note(format!(
             "{} rows, {}: {}",

@@ -1,7 +1,7 @@
 //! `bedstone detect`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,7 +9,7 @@ use std::{
 use bedstone_infer::tasks::{
     Labels,
     detected::{Detected, PostProcess},
-    draw::{LabelledBox, draw_boxes},
+    draw::{LabelledBox, drawn},
 };
 use bedstone_run::files::FileError;
 use clap::Args;
@@ -34,10 +34,10 @@ pub(crate) struct DetectArgs {
     /// [default: what the model's config.json says, else 0]
     #[arg(long, value_name = "IOU")]
     nms: Option<f32>,
-    /// A folder for the pictures with boxes and labels drawn on them
+    /// A folder for the pictures with boxes and labels drawn on them, as PNG; small ones are enlarged
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// One JSON object a picture: picture, objects (label, score, box)
+    /// One JSON object a picture: picture, objects (label, score, box), with --out the drawn picture
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -62,39 +62,44 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         Some(nms) => PostProcess::new(args.threshold, nms),
         None => PostProcess::of(model.model.config(), args.threshold)?,
     };
-    if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(FileError::at(out, "make the folder"))?;
-    }
-    let mut taken = BTreeSet::new();
+    let places = match &args.out {
+        Some(out) => places(out, &paths)?,
+        None => BTreeMap::new(),
+    };
     each_group(&paths, |paths, pictures| {
         let found = model.vision().detect(pictures, post)?;
         for ((path, picture), found) in paths.iter().zip(pictures).zip(&found) {
-            tell(args, path, found, &labels)?;
-            if let Some(out) = &args.out {
-                let boxes: Vec<LabelledBox> = found
-                    .iter()
-                    // The likeliest is drawn last, over the others.
-                    .rev()
-                    .map(|d| LabelledBox {
-                        bounds: d.bounds,
-                        label: format!("{} {:.2}", labels.name(d.class), d.score),
-                        class: d.class,
-                    })
-                    .collect();
-                let mut drawn = picture.clone();
-                draw_boxes(&mut drawn, &boxes);
-                drawn.write_png(&free(out, path, &mut taken))?;
+            let place = places.get(path.as_path());
+            tell(args, path, found, &labels, place)?;
+            if let Some(place) = place {
+                // The likeliest is drawn last, over the others.
+                let boxes = found.iter().rev().map(|d| LabelledBox {
+                    bounds: d.bounds,
+                    label: format!("{} {:.2}", labels.name(d.class), d.score),
+                    class: d.class,
+                });
+                drawn(picture, &boxes.collect::<Vec<_>>()).write_png(place)?;
             }
         }
         Ok(())
     })
 }
 
-fn tell(args: &DetectArgs, path: &Path, found: &[Detected], labels: &Labels) -> anyhow::Result<()> {
+fn tell(
+    args: &DetectArgs,
+    path: &Path,
+    found: &[Detected],
+    labels: &Labels,
+    drawn: Option<&PathBuf>,
+) -> anyhow::Result<()> {
     if args.json {
         let object = |d: &Detected| json!({"label": labels.name(d.class), "score": d.score, "box": d.bounds});
         let objects: Vec<_> = found.iter().map(object).collect();
-        return output::line(json!({"picture": path, "objects": objects}));
+        let mut row = json!({"picture": path, "objects": objects});
+        if let Some(drawn) = drawn {
+            row["drawn"] = json!(drawn);
+        }
+        return output::line(row);
     }
     if found.is_empty() {
         output::note(format!("{}: nothing above {}", path.display(), args.threshold));
@@ -107,13 +112,29 @@ fn tell(args: &DetectArgs, path: &Path, found: &[Detected], labels: &Labels) -> 
     Ok(())
 }
 
-/// A name in `out` like that of `path`, which no other picture of this call has.
-fn free(out: &Path, path: &Path, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
-    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = |n: usize| if n == 1 { format!("{stem}.png") } else { format!("{stem}-{n}.png") };
-    let mut n = 1;
-    while !taken.insert(out.join(name(n))) {
-        n += 1;
+/// Where the drawn pictures go: names in `out` like those of the pictures, with a number where another one has it already.
+fn places<'a>(out: &Path, paths: &'a [PathBuf]) -> anyhow::Result<BTreeMap<&'a Path, PathBuf>> {
+    std::fs::create_dir_all(out).map_err(FileError::at(out, "make the folder"))?;
+    let own: BTreeSet<PathBuf> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let (mut places, mut taken) = (BTreeMap::new(), BTreeSet::new());
+    for path in paths.iter().map(PathBuf::as_path) {
+        if places.contains_key(path) {
+            continue;
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let names = std::iter::once(format!("{stem}.png")).chain((2..).map(|n| format!("{stem}-{n}.png")));
+        let mut free = names.map(|name| out.join(name)).filter(|place| !taken.contains(place));
+        let Some(place) = free.next() else { continue };
+        if place.canonicalize().is_ok_and(|place| own.contains(&place)) {
+            let text =
+                format!("--out {}: {} would be drawn over\nhint: name another folder", out.display(), place.display());
+            return Err(output::Usage(text).into());
+        }
+        if place.file_stem() != path.file_stem() {
+            output::note(format!("note: {}: drawn as {}", path.display(), place.display()));
+        }
+        taken.insert(place.clone());
+        places.insert(path, place);
     }
-    out.join(name(n))
+    Ok(places)
 }

@@ -11,6 +11,7 @@ use bedstone_infer::{Runtime, tasks::vision::VisionModel};
 use bedstone_models::Class;
 use bedstone_run::dir::model_folder;
 use bedstone_train::is_vision;
+use walkdir::{DirEntry, WalkDir};
 
 use super::unused;
 use crate::{
@@ -74,7 +75,7 @@ pub(super) fn each_group<'a>(
     Ok(code)
 }
 
-/// The pictures that a command was given, folders taken apart.
+/// The pictures that a command was given, folders taken apart with all below them, hidden files left out.
 pub(super) fn listed(given: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in given {
@@ -83,14 +84,18 @@ pub(super) fn listed(given: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>>
             all.push(path.to_owned());
             continue;
         }
-        let entries = path.read_dir()?.collect::<Result<Vec<_>, _>>()?;
-        let mut found: Vec<PathBuf> =
-            entries.into_iter().map(|e| e.path()).filter(|p| pictures::decode::Format::named(p)).collect();
-        if found.is_empty() {
-            output::note(format!("note: {}: holds no pictures", path.display()));
+        let before = all.len();
+        let hidden = |e: &DirEntry| e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
+        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e))
+        {
+            let entry = entry?;
+            if entry.file_type().is_file() && pictures::decode::Format::named(entry.path()) {
+                all.push(entry.into_path());
+            }
         }
-        found.sort();
-        all.extend(found);
+        if all.len() == before {
+            output::note(format!("note: {}: holds no pictures, nor do folders in it", path.display()));
+        }
     }
     if all.is_empty() {
         return Err(Usage("no pictures: give files or folders of them".into()).into());

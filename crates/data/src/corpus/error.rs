@@ -146,9 +146,10 @@ impl Error {
                 "this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8".into()
             }
             Self::Utf8 { path, .. } | Self::Binary { path, .. } if is_picture(path) => {
-                "a picture, by its name, where a text is wanted: models of pictures take it, such as ViT or CLIP".into()
+                "a picture, by its name, where a text is wanted: models of pictures take it, such as ViT".into()
             }
             Self::Utf8 { .. } => "convert the file to UTF-8: iconv -f LATIN1 -t UTF-8, if it is Latin-1".into(),
+            Self::Binary { .. } => "texts are plain, or compressed as their names say: .gz or .zst".into(),
             Self::NoMatch { .. } => "put the pattern in quotes, or check the folder".into(),
             _ => return None,
         })

@@ -108,6 +108,17 @@ impl Picture {
         out
     }
 
+    /// Each pixel as a square of `times` by `times`.
+    pub fn enlarged(&self, times: usize) -> Self {
+        let mut data = Vec::with_capacity(self.data.len() * times * times);
+        for row in self.data.chunks_exact(self.width * 3) {
+            let wide: Vec<u8> =
+                row.chunks_exact(3).flat_map(|pixel| std::iter::repeat_n(pixel, times).flatten()).copied().collect();
+            (0..times).for_each(|_| data.extend_from_slice(&wide));
+        }
+        Self { width: self.width * times, height: self.height * times, data }
+    }
+
     /// Left and right exchanged.
     pub fn flip_horizontal(&mut self) {
         let width = self.width;

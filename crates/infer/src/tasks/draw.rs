@@ -17,6 +17,18 @@ pub struct LabelledBox {
 /// Pixels of a letter's side, before it is enlarged.
 const LETTER: usize = 8;
 
+/// The least side of a drawn picture: labels would hide what is on a smaller one.
+const SIDE: usize = 384;
+
+/// The picture with boxes and their labels on it, as [`draw_boxes`] puts them; enlarged by a whole number where it is small.
+pub fn drawn(picture: &Picture, boxes: &[LabelledBox]) -> Picture {
+    let times = SIDE.div_ceil(picture.width().min(picture.height()).max(1)).max(1);
+    let mut drawn = picture.enlarged(times);
+    let larger = |one: &LabelledBox| LabelledBox { bounds: one.bounds.map(|edge| edge * times as f32), ..one.clone() };
+    draw_boxes(&mut drawn, &boxes.iter().map(larger).collect::<Vec<_>>());
+    drawn
+}
+
 /// Draws boxes in their order, later ones over earlier ones, and all labels over them, each where it covers no later one if there is
 /// such a place. Lines and letters grow with the picture; what lies outside is left out.
 pub fn draw_boxes(picture: &mut Picture, boxes: &[LabelledBox]) {
@@ -127,6 +139,16 @@ mod tests {
                 assert_eq!(drawn(x, y), inside && edge, "{x} {y}");
             }
         }
+    }
+
+    #[test]
+    fn small_pictures_are_enlarged() {
+        let picture = Picture::filled(128, 200, [7; 3]);
+        let large = drawn(&picture, &[one([10.0, 20.0, 50.0, 60.0], "")]);
+        assert_eq!((large.width(), large.height()), (384, 600));
+        assert_eq!([(30, 60), (149, 179), (31, 61)].map(|(x, y)| large.pixel(x, y) == colour(0)), [true, true, false]);
+        assert_eq!(large.pixel(29, 60), [7; 3]);
+        assert_eq!(drawn(&Picture::filled(500, 400, [7; 3]), &[]).width(), 500);
     }
 
     #[test]

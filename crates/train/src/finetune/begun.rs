@@ -150,6 +150,11 @@ impl Begun {
     }
 }
 
+/// Whether two materials are of the same model, whose hash is the last word.
+fn same_end(one: &str, other: &str) -> bool {
+    one.rsplit(' ').next() == other.rsplit(' ').next()
+}
+
 /// An error if this process would give other bits than the one before.
 pub(super) fn check_bits(
     request: &FinetuneRequest<'_>,
@@ -159,11 +164,15 @@ pub(super) fn check_bits(
 ) -> Result<()> {
     let allowed = matches!(request.start, Start::Resume { allow_different_bits: true });
     let of_machine = "set BEDSTONE_ISA or --precision as before, or accept with --allow-different-bits";
+    // Other data is another run, whatever is allowed.
+    if old.material != new.material {
+        let same_model = same_end(&old.material, &new.material);
+        let what =
+            if same_model { "the data is another than before" } else { "the model or the data is another than before" };
+        let hint = "give the same data and model as before, or fine-tune anew";
+        return Err(TrainError::OtherBits { path: saved.path.clone(), what: what.into(), hint });
+    }
     let (what, old, new, hint) = match () {
-        // Other data is another run, whatever is allowed.
-        () if old.material != new.material => {
-            ("the hash of data and model", &old.material, &new.material, "give the same data and model as before")
-        }
         () if !allowed && old.isa != new.isa => ("instruction set", &old.isa, &new.isa, of_machine),
         () if !allowed && old.precision != new.precision => ("precision", &old.precision, &new.precision, of_machine),
         () => return Ok(()),

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use bedstone_infer::tasks::detected::NMS_KEY;
 use bedstone_models::Model;
 use bedstone_run::units;
+use serde_json::Value;
 
 use super::{FinetuneRequest, Task, standing::Best};
 
@@ -107,12 +109,19 @@ pub(super) fn card(
         true => python_of_adapter(model.class_name(), request.name),
         false => usage.python(request.task, pictures),
     };
+    // `transformers` leaves this to whoever uses the boxes.
+    let nms = model.config().get(NMS_KEY).and_then(Value::as_f64).map(|iou| {
+        format!(
+            " Boxes of one class that overlap by more than {iou} were suppressed (`nms_threshold`), which `bedstone` does by itself; \
+             after `transformers` use `torchvision.ops.batched_nms`."
+        )
+    });
     let step = best.map_or("none yet".to_owned(), |best| best.step.to_string());
     format!(
         "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags: [bedstone]\n---\n\n\
          # {} fine-tuned on {data}\n\n\
          | | |\n|---|---|\n| architecture | {} |\n| parameters | {} |\n| from | `{}` |\n| step of the best evaluation | {} |\n\
-         {scores}\n`recipe.toml` describes the training completely; metrics are those of the evaluation data.\n\n\
+         {scores}\n`recipe.toml` describes the training completely; metrics are those of the evaluation data.{alone}\n\n\
          ```sh\nbedstone {command}\n```\n\n```python\n{}\n```\n",
         model.architecture().model_type,
         model.class_name(),
@@ -120,5 +129,6 @@ pub(super) fn card(
         request.name,
         step,
         python,
+        alone = nms.unwrap_or_default(),
     )
 }

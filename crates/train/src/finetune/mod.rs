@@ -27,6 +27,7 @@ mod answers;
 mod begun;
 mod card;
 mod data;
+mod detector;
 mod examples;
 mod fit;
 mod measure;
@@ -61,7 +62,7 @@ use data::Setup;
 use examples::{Evaluate, Train};
 pub use examples::{Scores, TaskReport};
 pub use measure::{MeasureRequest, measure};
-use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong};
+use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong, check_used};
 use run::learn;
 pub use vision::{PICTURES_RECIPE, measure_pictures};
 
@@ -224,9 +225,7 @@ fn text_run(
     }
     let (t, lora) = (recipe.values.train.clone(), &recipe.values.lora);
     let as_adapter = lora.save == LoraSave::Adapter;
-    if as_adapter && lora.r == 0 {
-        return Err(recipe.without_use("lora.save", "there are factors with lora.r above 0 only").into());
-    }
+    check_used(&recipe, FINETUNE_RECIPE, lora.used())?;
     if as_adapter && request.task == Task::Embed {
         return Err(recipe.without_use("lora.save", "a sentence-transformer is saved whole: \"merged\"").into());
     }

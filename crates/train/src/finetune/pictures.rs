@@ -88,7 +88,7 @@ impl Train for PictureTraining {
     }
 
     fn notes(&self) -> Vec<String> {
-        notes(&self.set)
+        notes(&self.set, true)
     }
 
     fn balance(&mut self) -> bool {
@@ -238,7 +238,7 @@ impl Evaluate for PictureEvaluation {
     }
 
     fn notes(&self) -> Vec<String> {
-        notes(&self.set)
+        notes(&self.set, false)
     }
 }
 
@@ -305,6 +305,7 @@ impl PictureEvaluation {
         let missing = report.per_class.iter().filter(|c| c.ap.is_none()).count();
         let notes = match missing {
             0 => Vec::new(),
+            n if n == names.len() => vec!["there are no objects: AP says nothing".into()],
             n => vec![format!("{n} of {} classes do not occur", names.len())],
         };
         let objects = names.into_iter().zip(report.per_class).collect();

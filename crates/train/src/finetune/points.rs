@@ -172,7 +172,9 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::pictures::{Want, WorldClasses, WorldSource, processor, world};
+    use bedstone_world::Classes;
+
+    use crate::pictures::{Want, WorldSource, processor, world};
 
     /// How far boxes are from those around the tokens' points on average, in shares of the picture.
     fn distance(model: &Model, batch: &Batch) -> f64 {
@@ -196,9 +198,8 @@ mod tests {
         let config = Model::config_of(architecture, Class::ObjectDetection, &fields);
         let mut model = Model::random(config, 3).unwrap();
         let size = model.info().image.unwrap().size;
-        let set = world(WorldSource { pictures: 20, side: 48, classes: WorldClasses::Categories }, Want::Objects)
-            .unwrap()
-            .train;
+        let set =
+            world(WorldSource { pictures: 20, side: 48, classes: Classes::Categories }, Want::Objects).unwrap().train;
         let processor = processor(None, &model, size).unwrap();
         let options = LoaderOptions { seed: 0, augment: Augment::default(), processor, mix: None };
         let batch = gather(&set, &options, 0, &(0..set.len()).collect::<Vec<_>>()).unwrap();

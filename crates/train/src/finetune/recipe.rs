@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, de::Error};
+use bedstone_run::{Layers, Recipe, recipe::empty_is_none};
+use bedstone_world::Classes;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, Error},
+};
 
-use bedstone_run::recipe::empty_is_none;
-
-use crate::{augment::AugmentConfig, pictures::WorldClasses, recipe::PrecisionChoice, schedule};
+use crate::{Result, augment::AugmentConfig, recipe::PrecisionChoice, schedule};
 
 /// A fine-tuning run; `recipes/finetune.toml` says what the keys mean.
 #[derive(Clone, Debug, Deserialize)]
@@ -126,11 +129,15 @@ fn linear() -> schedule::Kind {
 }
 
 /// Nothing for `"auto"`.
-fn auto_or_number<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+fn auto_or_number<'de, D, T>(d: D) -> std::result::Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Value {
-        Number(f64),
+    enum Value<T> {
+        Number(T),
         Word(String),
     }
     match Value::deserialize(d)? {
@@ -162,8 +169,29 @@ impl FitConfig {
             ("train.label_smoothing", (0.0..1.0).contains(&t.label_smoothing), "0 or more and below 1"),
             ("train.drop_path", (0.0..1.0).contains(&t.drop_path), "0 or more and below 1"),
             ("train.ema", (0.0..1.0).contains(&t.ema), "0 or more and below 1"),
+            ("train.image_size", t.image_size <= 8192, "0, or up to 8192"),
             ("train.dropout", t.dropout.is_none_or(|p| (0.0..1.0).contains(&p)), "0 or more and below 1, or \"auto\""),
         ]
+    }
+}
+
+/// A key, whether it means something under the others, and why if not.
+pub(super) type Used = (&'static str, bool, String);
+
+impl LoraConfig {
+    /// Its keys that mean nothing without factors.
+    pub(super) fn used(&self) -> Vec<Used> {
+        let keys = ["lora.alpha", "lora.target_modules", "lora.save"];
+        keys.map(|key| (key, self.r > 0, "there are factors with lora.r above 0 only".into())).into()
+    }
+}
+
+/// An error for the first key that is not as in the built-in recipe, though it means nothing.
+pub(super) fn check_used<R: DeserializeOwned>(recipe: &Recipe<R>, built_in: &str, used: Vec<Used>) -> Result<()> {
+    let plain: Recipe<R> = Recipe::resolve(Layers { built_in, config: None, settings: &[] })?;
+    match used.into_iter().find(|(key, used, _)| !used && recipe.value(key) != plain.value(key)) {
+        Some((key, _, why)) => Err(recipe.without_use(key, why).into()),
+        None => Ok(()),
     }
 }
 
@@ -217,51 +245,56 @@ pub(crate) struct PicturesConfig {
     pub(crate) label: String,
     pub(crate) pictures: u64,
     pub(crate) side: usize,
-    pub(crate) classes: WorldClasses,
+    pub(crate) classes: Classes,
 }
 
 /// `[detect]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct DetectConfig {
-    pub(crate) queries: usize,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) queries: Option<usize>,
     pub(crate) repeat: usize,
     pub(crate) repeat_share: f64,
-    pub(crate) class_cost: f64,
-    pub(crate) bbox_cost: f64,
-    pub(crate) giou_cost: f64,
-    pub(crate) eos_coefficient: f64,
-    pub(crate) bbox_loss_coefficient: f64,
-    pub(crate) giou_loss_coefficient: f64,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) class_cost: Option<f64>,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) bbox_cost: Option<f64>,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) giou_cost: Option<f64>,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) eos_coefficient: Option<f64>,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) bbox_loss_coefficient: Option<f64>,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) giou_loss_coefficient: Option<f64>,
     #[serde(deserialize_with = "auto_or_number")]
     pub(crate) patch_loss_coefficient: Option<f64>,
-    pub(crate) nms: f64,
+    #[serde(deserialize_with = "auto_or_number")]
+    pub(crate) nms: Option<f64>,
 }
 
 /// What costs and coefficients of a detector are.
-const WHOLE: &str = "a whole number of 0 or more, as in transformers";
+const WHOLE: &str = "a whole number of 0 or more, as in transformers, or \"auto\"";
 
 impl Wrong for PictureRecipe {
     fn wrong(&self) -> Option<(&'static str, &'static str)> {
         let (d, det) = (&self.data, &self.detect);
-        let whole = |x: f64| x >= 0.0 && x.fract() == 0.0;
+        let whole = |x: Option<f64>| x.is_none_or(|x| x >= 0.0 && x.fract() == 0.0);
+        let positive = |x: Option<f64>| x.is_none_or(|x| x >= 0.0 && x.is_finite());
         let own = [
             ("data.pictures", d.pictures >= 20, "20 or more"),
             ("data.side", (16..=1024).contains(&d.side), "16 to 1024"),
-            ("detect.queries", (1..=1000).contains(&det.queries), "1 to 1000"),
+            ("detect.queries", det.queries.is_none_or(|n| (1..=1000).contains(&n)), "1 to 1000, or \"auto\""),
             ("detect.repeat", (1..=100).contains(&det.repeat), "1 to 100"),
             ("detect.repeat_share", (0.0..=1.0).contains(&det.repeat_share), "0 to 1"),
             ("detect.class_cost", whole(det.class_cost), WHOLE),
             ("detect.bbox_cost", whole(det.bbox_cost), WHOLE),
             ("detect.giou_cost", whole(det.giou_cost), WHOLE),
-            ("detect.eos_coefficient", det.eos_coefficient >= 0.0, "0 or more"),
+            ("detect.eos_coefficient", positive(det.eos_coefficient), "0 or more, or \"auto\""),
             ("detect.bbox_loss_coefficient", whole(det.bbox_loss_coefficient), WHOLE),
             ("detect.giou_loss_coefficient", whole(det.giou_loss_coefficient), WHOLE),
-            (
-                "detect.patch_loss_coefficient",
-                det.patch_loss_coefficient.is_none_or(|x| x >= 0.0 && x.is_finite()),
-                "0 or more, or \"auto\"",
-            ),
-            ("detect.nms", (0.0..=1.0).contains(&det.nms), "0 to 1"),
+            ("detect.patch_loss_coefficient", positive(det.patch_loss_coefficient), "0 or more, or \"auto\""),
+            ("detect.nms", det.nms.is_none_or(|x| (0.0..=1.0).contains(&x)), "0 to 1, or \"auto\""),
             ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
         ];
         broken(self.train.rules().into_iter().chain(self.augment.rules()).chain(own))

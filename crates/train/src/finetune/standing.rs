@@ -101,7 +101,13 @@ impl Standing {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |reason: String| TrainError::State { path: path.to_owned(), reason };
         let text = fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        serde_json::from_slice(&text).map_err(|e| wrong(format!("not the state of a fine-tuning: {e}")))
+        serde_json::from_slice(&text).map_err(|e| match serde_json::from_slice::<serde_json::Value>(&text) {
+            // What pretraining keeps of its data.
+            Ok(other) if other.get("cursor").is_some() => {
+                wrong("the state of a pretraining, which goes on by `pretrain MODEL --resume`".into())
+            }
+            _ => wrong(format!("not the state of a fine-tuning: {e}")),
+        })
     }
 
     /// The best model's weights, whose seed began as `start` says.

@@ -1,6 +1,9 @@
 //! Fine-tuning models of pictures: from a recipe to examples and a model.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use bedstone_data::{
     labelled::Labels,
@@ -8,45 +11,38 @@ use bedstone_data::{
 };
 use bedstone_infer::{
     Runtime,
-    tasks::{
-        detected::{NMS_KEY, PostProcess},
-        vision::VisionModel,
-    },
+    tasks::{detected::PostProcess, vision::VisionModel},
 };
-use bedstone_models::{Class, LoadReport, Model, checkpoint::ConfigFile, transfer};
+use bedstone_models::{Architecture, Class, LoadReport, Model, ModelError, checkpoint::ConfigFile, transfer};
 use bedstone_run::{Interrupt, Layers, Progress, Recipe, Setting};
 use serde_json::{Map, Value, json};
 
 use super::{
-    FinetuneReport, FinetuneRequest, LoraSave, Prepared, Task, TaskReport,
+    FinetuneReport, FinetuneRequest, Prepared, Task, TaskReport,
     adapt::dropout,
     adapted, balance,
     begun::Begun,
     check,
+    detector::{detector, kept, patch_loss},
     examples::Evaluate,
     pictures::{PictureEvaluation, PictureTraining},
     points::begin_at_points,
-    recipe::{PictureRecipe, PicturesConfig},
+    recipe::{PictureRecipe, PicturesConfig, Used, check_used},
     run::learn,
     texts::named,
 };
 use crate::{
     Result, TrainError,
     pictures::{self, Sets, Source, Want, WorldSource, column, processor},
+    plan::{Load, check_memory},
     precision::resolve,
 };
 
 /// The built-in recipe.
 pub const PICTURES_RECIPE: &str = include_str!("../../../../recipes/finetune_pictures.toml");
 
-/// Kinds whose body a YOLOS has.
-const BODIES: [&str; 3] = ["vit", "deit", "vit_mae"];
-
 /// Kinds whose blocks cannot be left out at random.
 const WITHOUT_DROP_PATH: [&str; 2] = ["detr", "resnet"];
-
-/// The weight of the loss of patches that a detector was trained with, in its `config.json`.
-const PATCH_LOSS_KEY: &str = "patch_loss_coefficient";
 
 /// Keys that mean something for one task alone.
 const OF_ONE_TASK: [(Task, &[&str], &str); 3] = [
@@ -85,9 +81,6 @@ pub(super) fn run(
         return Ok(report);
     }
     let (r, t) = (&recipe.values, recipe.values.train.clone());
-    if r.lora.save == LoraSave::Adapter && r.lora.r == 0 {
-        return Err(recipe.without_use("lora.save", "there are factors with lora.r above 0 only").into());
-    }
     if t.ema > 0.0 && r.lora.r > 0 {
         return Err(recipe.without_use("train.ema", "factors of lora.r have no average").into());
     }
@@ -103,14 +96,7 @@ pub(super) fn run(
             });
         }
     };
-    let plain: Recipe<PictureRecipe> =
-        Recipe::resolve(Layers { built_in: PICTURES_RECIPE, config: None, settings: &[] })?;
-    let others = OF_ONE_TASK.iter().filter(|(task, ..)| *task != request.task);
-    for (task, keys, why) in others {
-        if let Some(key) = keys.iter().find(|key| recipe.value(key) != plain.value(key)) {
-            return Err(recipe.without_use(key, format!("{why}, see --task {}", task.name())).into());
-        }
-    }
+    check_used(&recipe, PICTURES_RECIPE, used(r, request.task))?;
     let mixes = r.augment.mix();
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
     let Sets { train, eval, name } = sets(&r.data, want, t.seed)?;
@@ -123,7 +109,20 @@ pub(super) fn run(
             hint: "`annotations` of COCO hold them: image_id, category_id, bbox".into(),
         });
     }
-    let fields = fields(dir, &recipe, request.task, &train)?;
+    let config = ConfigFile::open(dir).map_err(ModelError::from)?;
+    let kind = Architecture::of_type(&config)?;
+    if class == Class::ImageClassification && kind.model_type != "vit_mae" && kind.class_name(class).is_none() {
+        return Err(TrainError::Examples {
+            what: request.name.to_owned(),
+            got: format!("a model of type {}", kind.model_type),
+            wanted: "one that can tell classes of whole pictures".into(),
+            hint: "ViT, DeiT and DINOv2 can; what is in a picture a detector learns with --task detect".into(),
+        });
+    }
+    let fields = fields(&config, &recipe, request.task, &train)?;
+    if let Some(kept) = kept(&config, &recipe).filter(|_| want == Want::Objects) {
+        progress.note(&format!("detect: as in the model's config.json: {kept}"));
+    }
     let size = |model: &Model| {
         model.info().image.ok_or_else(|| TrainError::Examples {
             what: request.name.to_owned(),
@@ -144,6 +143,18 @@ pub(super) fn run(
             model = Model::random(model.config().clone(), seed)?;
             report = LoadReport { fresh: Vec::new(), ..report };
         }
+        let [down, across] = size(&model)?.grid();
+        let load = Load {
+            batch: t.batch,
+            micro: if t.micro_batch == 0 { t.batch } else { t.micro_batch },
+            context: down * across,
+            clip: t.clip > 0.0,
+            recompute: t.gradient_checkpointing,
+            average: t.ema > 0.0,
+            all_learn: r.lora.r == 0 && t.freeze.is_empty(),
+            runtime,
+        };
+        check_memory(&model, load)?;
         if want == Want::Objects {
             let options = options(&model)?;
             begin_at_points(&mut model, &report, &set, &options, runtime.isa)?;
@@ -152,7 +163,7 @@ pub(super) fn run(
         Ok::<_, TrainError>((model, report, low_rank))
     };
     let first: (Model, LoadReport, BTreeMap<_, _>) = start(t.seed)?;
-    let (image, options) = (size(&first.0)?, options(&first.0)?);
+    let (image, options, post) = (size(&first.0)?, options(&first.0)?, PostProcess::of(first.0.config(), 0.0)?);
     let processor = options.processor.clone();
     let grid = image.grid();
     let mut training = PictureTraining {
@@ -161,7 +172,7 @@ pub(super) fn run(
         label_smoothing: t.label_smoothing,
         weights: None,
         repeated: (r.detect.repeat, (t.epochs as f64 * r.detect.repeat_share).round() as u64),
-        patch_loss: fields.get(PATCH_LOSS_KEY).and_then(Value::as_f64).unwrap_or(0.0) as f32,
+        patch_loss: if want == Want::Objects { patch_loss(first.0.config())? as f32 } else { 0.0 },
         grid,
         tokens: (grid[0] * grid[1]) as u64,
     };
@@ -172,11 +183,7 @@ pub(super) fn run(
         first,
         data_key: [&training.set, &eval].map(|set| set.fingerprint()).concat(),
         train: Box::new(training),
-        eval: Box::new(PictureEvaluation {
-            set: eval,
-            processor: processor.clone(),
-            post: PostProcess::new(0.0, r.detect.nms as f32),
-        }),
+        eval: Box::new(PictureEvaluation { set: eval, processor: processor.clone(), post }),
         fit: t.clone(),
         lora: &r.lora,
         runtime,
@@ -214,14 +221,36 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
     let (picture, label) = (column(&d.picture), column(&d.label));
     let source = Source { path: data, images: d.images.as_deref(), picture, label };
     let set = pictures::read(&source, Part::Test, Some(&labels), want)?;
-    let post = match settings.iter().any(|s| s.key() == "detect.nms") {
-        true => PostProcess::new(0.0, recipe.values.detect.nms as f32),
-        false => PostProcess::of(model.model.config(), 0.0)?,
+    let post = match recipe.values.detect.nms {
+        Some(nms) => PostProcess::new(0.0, nms as f32),
+        None => PostProcess::of(model.model.config(), 0.0)?,
     };
     let evaluation = PictureEvaluation { set, processor: model.processor.clone(), post };
     let report = evaluation.report(&model.model, model.runtime)?;
     let notes = evaluation.notes().into_iter().chain(report.notes.iter().cloned()).collect();
     Ok(TaskReport { examples: evaluation.len(), notes, ..report })
+}
+
+/// Which keys mean something for `task`, and under the others.
+fn used(r: &PictureRecipe, task: Task) -> Vec<Used> {
+    let d = &r.data;
+    let is_table = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ["csv", "tsv", "jsonl"].contains(&&*extension)
+    };
+    let of_tasks = OF_ONE_TASK.iter().flat_map(|(of, keys, why)| {
+        keys.iter().map(move |key| (*key, *of == task, format!("{why}, see --task {}", of.name())))
+    });
+    let world = ["data.pictures", "data.side", "data.classes"]
+        .map(|key| (key, d.train.is_none(), "data.train takes the place of the World's pictures".into()));
+    let tables = [&d.train, &d.eval].into_iter().flatten().any(is_table);
+    let columns =
+        ["data.picture", "data.label"].map(|key| (key, tables, "there is no table (.csv, .tsv, .jsonl)".into()));
+    let others = [
+        ("augment.magnitude", r.augment.rand_augment > 0, "augment.rand_augment is 0".into()),
+        ("detect.repeat_share", r.detect.repeat > 1, "detect.repeat is 1".into()),
+    ];
+    of_tasks.chain(world).chain(columns).chain(others).chain(r.lora.used()).collect()
 }
 
 fn sets(data: &PicturesConfig, want: Want, seed: u64) -> Result<Sets> {
@@ -238,14 +267,18 @@ fn sets(data: &PicturesConfig, want: Want, seed: u64) -> Result<Sets> {
 }
 
 /// The fields of `config.json` that the task needs: names of classes, size, and what a detector has.
-fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &PictureSet) -> Result<Map<String, Value>> {
+fn fields(
+    config: &ConfigFile,
+    recipe: &Recipe<PictureRecipe>,
+    task: Task,
+    train: &PictureSet,
+) -> Result<Map<String, Value>> {
     let r = &recipe.values;
     let mut fields = train.labels().map(|labels: &Labels| named(labels)).unwrap_or_default();
     if r.train.image_size > 0 {
         fields.insert("image_size".into(), r.train.image_size.into());
     }
-    let config = ConfigFile::open(dir).map_err(bedstone_models::ModelError::from)?;
-    let model_type = config.model_type().map_err(bedstone_models::ModelError::from)?;
+    let model_type = config.model_type().map_err(ModelError::from)?;
     if r.train.drop_path > 0.0 {
         if WITHOUT_DROP_PATH.contains(&model_type) {
             return Err(recipe.without_use("train.drop_path", format!("{model_type} has no such blocks")).into());
@@ -258,57 +291,13 @@ fn fields(dir: &Path, recipe: &Recipe<PictureRecipe>, task: Task, train: &Pictur
         }
         fields.extend(dropout(model_type, p));
     }
-    if task == Task::Classify {
-        fields.insert("problem_type".into(), "single_label_classification".into());
-        if model_type == "vit_mae" {
-            fields.insert("model_type".into(), "vit".into());
-        }
+    if task == Task::Detect {
+        fields.extend(detector(config, recipe)?);
         return Ok(fields);
     }
-    let d = &r.detect;
-    fields.insert("class_cost".into(), whole(d.class_cost));
-    fields.insert("bbox_cost".into(), whole(d.bbox_cost));
-    fields.insert("giou_cost".into(), whole(d.giou_cost));
-    fields.insert("eos_coefficient".into(), json!(d.eos_coefficient));
-    fields.insert("bbox_loss_coefficient".into(), whole(d.bbox_loss_coefficient));
-    fields.insert("giou_loss_coefficient".into(), whole(d.giou_loss_coefficient));
-    let patch_loss = match (d.patch_loss_coefficient, model_type) {
-        (Some(weight), "detr") if weight > 0.0 => {
-            return Err(recipe.without_use("detect.patch_loss_coefficient", "patches of a detr say no boxes").into());
-        }
-        (Some(weight), _) => weight,
-        (None, _) if BODIES.contains(&model_type) => 1.0,
-        (None, "detr") => 0.0,
-        (None, _) => match config.get(PATCH_LOSS_KEY) {
-            None => 0.0,
-            Some(value) => value.as_f64().filter(|x| *x >= 0.0).ok_or_else(|| {
-                bedstone_models::ModelError::from(config.wrong(PATCH_LOSS_KEY, "a number of 0 or more"))
-            })?,
-        },
-    };
-    if patch_loss > 0.0 || config.get(PATCH_LOSS_KEY).is_some() {
-        fields.insert(PATCH_LOSS_KEY.into(), json!(patch_loss));
-    }
-    // What the model had before holds no longer.
-    if d.nms > 0.0 || config.get(NMS_KEY).is_some() {
-        fields.insert(NMS_KEY.into(), if d.nms > 0.0 { json!(d.nms) } else { Value::Null });
-    }
-    if BODIES.contains(&model_type) {
-        fields.insert("model_type".into(), "yolos".into());
-        fields.insert("num_detection_tokens".into(), d.queries.into());
-        fields.insert("use_mid_position_embeddings".into(), false.into());
-    }
-    if BODIES.contains(&model_type) || model_type == "yolos" {
-        // Two numbers always, where a ViT may have one.
-        let size = fields.get("image_size").or(config.get("image_size")).cloned().unwrap_or(224.into());
-        if size.is_number() {
-            fields.insert("image_size".into(), json!([size, size]));
-        }
+    fields.insert("problem_type".into(), "single_label_classification".into());
+    if model_type == "vit_mae" {
+        fields.insert("model_type".into(), "vit".into());
     }
     Ok(fields)
-}
-
-/// A whole number without a point, as `transformers` wants it.
-fn whole(x: f64) -> Value {
-    (x as i64).into()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bedstone_data::{labelled::Labels, pictures::LoaderOptions};
 use bedstone_models::{Model, ModelError, checkpoint::ConfigFile, load};
 use bedstone_run::{Interrupt, Progress, Recipe, dir::model_folder};
+use bedstone_world::Classes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -18,7 +19,7 @@ use crate::{
     Result, TrainError,
     augment::AugmentConfig,
     finetune::texts::named,
-    pictures::{Sets, Source, Want, WorldClasses, WorldSource, column, notes, open, processor, world},
+    pictures::{Sets, Source, Want, WorldSource, column, notes, open, processor, world},
     recipe::{Family, Limits, RunRecipe, TrainConfig},
 };
 
@@ -42,7 +43,7 @@ struct DataConfig {
     pictures: u64,
     /// `pretrain vit` alone.
     #[serde(default)]
-    classes: WorldClasses,
+    classes: Classes,
 }
 
 /// `[evaluate]`.
@@ -50,6 +51,13 @@ struct DataConfig {
 struct EvaluateConfig {
     pictures: u64,
     final_pictures: u64,
+}
+
+impl PictureRecipe {
+    /// A number of `[model]`.
+    fn given(&self, key: &str) -> Option<f64> {
+        self.model.get(key)?.as_f64()
+    }
 }
 
 impl RunRecipe for PictureRecipe {
@@ -74,6 +82,16 @@ impl RunRecipe for PictureRecipe {
             ("data.paths", self.data.paths.len() <= 1, "one path: a folder may hold many"),
             ("data.validation", self.data.validation.len() <= 1, "one path"),
             ("data.pictures", self.data.pictures >= 20, "20 or more"),
+            (
+                "model.num_channels",
+                self.given("num_channels").is_none_or(|n| n == 3.0),
+                "3: grey pictures are read as coloured ones",
+            ),
+            (
+                "model.mask_ratio",
+                self.given("mask_ratio").is_none_or(|share| share > 0.0),
+                "above 0: what is hidden is guessed",
+            ),
         ];
         let rules = self.train.rules().into_iter().chain(self.augment.rules()).chain(own);
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, wanted)| (key, wanted))
@@ -111,7 +129,7 @@ impl Open for PictureRecipe {
         let sets = sets(&r.data, want, side(before.as_deref(), r)?, r.train.seed)?;
         let (train, eval) = (sets.train.len(), sets.eval.len());
         progress.note(&format!("data: {train} pictures for training, {eval} for validation"));
-        notes(&sets.train).iter().for_each(|note| progress.note(note));
+        notes(&sets.train, true).iter().for_each(|note| progress.note(note));
         let mut classes = Map::new();
         if want == Want::Classes {
             classes = sets.train.labels().map(named).unwrap_or_default();

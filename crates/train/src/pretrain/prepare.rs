@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use bedstone_data::sampler::Cursor;
 use bedstone_infer::Runtime;
-use bedstone_run::{Checkpoint, Interrupt, Log, Plan, Progress, Recipe, RunDir, plan::available_memory, space};
+use bedstone_run::{Checkpoint, Interrupt, Log, Plan, Progress, Recipe, RunDir, space};
 
 use super::{Request, material::Open, resume::check_bits, run::Run};
 use crate::{
-    Result, TrainError,
+    Result,
     ema::Ema,
     optimizer::{AdamW, AdamWConfig},
-    plan::{Work, peak_bytes, plan},
+    plan::{Work, check_memory, plan},
     precision::resolve,
     state::State,
 };
@@ -34,7 +34,7 @@ impl Run {
         let (mut model, mut material) = R::open(request, &recipe, from, progress, interrupt)?;
         let limits = recipe.values.limits();
         let work = Work { train: &train, limits, context: recipe.values.context(&model), runtime };
-        check_memory(peak_bytes(&model, &work))?;
+        check_memory(&model, work.load())?;
         let t = &train;
         let config = AdamWConfig { beta1: t.beta1, beta2: t.beta2, eps: t.eps, weight_decay: t.weight_decay };
         let mut optimizer = AdamW::new(config, model.params());
@@ -92,14 +92,5 @@ impl Run {
             disk: 0,
             aside: Default::default(),
         })
-    }
-}
-
-/// An error if the run takes more memory than the machine has left.
-fn check_memory(needs: u64) -> Result<()> {
-    match available_memory() {
-        // Where the system does not tell, the run shows.
-        Some(has) if needs > has => Err(TrainError::Memory { needs, has }),
-        _ => Ok(()),
     }
 }

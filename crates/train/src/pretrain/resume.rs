@@ -31,7 +31,7 @@ pub(super) fn of_run<R: RunRecipe>(
             return Err(TrainError::OtherBits {
                 path: dir.path().to_owned(),
                 what: format!("it holds a run of a {got}, not of a {wanted}"),
-                hint: "name the model of that run after `pretrain`, or choose another --out",
+                hint: "name the model of that run after `pretrain`, go on with a fine-tuning by `finetune --resume`, or choose another --out",
             });
         }
         return resolve(request, Some(&saved.path.join(RECIPE)));

@@ -11,9 +11,11 @@ use bedstone_run::{
     files::FileError,
     plan::{self as run_plan, Aside},
     progress, space,
+    units::Unit,
 };
 use bedstone_tensor::Tensor;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{Report, material::Material};
 use crate::{
@@ -62,8 +64,9 @@ struct StepLine {
     parts: BTreeMap<&'static str, f64>,
     lr: f64,
     grad_norm: f64,
-    tokens: u64,
-    tokens_per_s: f64,
+    /// `tokens` so far and `tokens_per_s`, or `pictures` and `pictures_per_s`.
+    #[serde(flatten)]
+    amounts: Map<String, Value>,
     waiting: f64,
 }
 
@@ -186,13 +189,19 @@ impl Run {
             unit: self.material.unit(),
             waiting_fraction: self.material.waited().as_secs_f64() / seconds,
         };
+        let (counted, each) = match step.unit {
+            Unit::Pictures(places) => ("pictures", places.max(1)),
+            Unit::Tokens | Unit::Words => ("tokens", 1),
+        };
+        let mut amounts = Map::new();
+        amounts.insert(counted.into(), self.state.tokens.into());
+        amounts.insert(format!("{counted}_per_s"), json!((step.tokens_per_s / each as f64).round()));
         let line = StepLine {
             loss: step.loss,
             parts: parts.into_iter().collect(),
             lr,
             grad_norm: norm,
-            tokens: self.state.tokens,
-            tokens_per_s: step.tokens_per_s.round(),
+            amounts,
             waiting: (step.waiting_fraction * 1e4).round() / 1e4,
         };
         self.log.append(step.step, &line)?;

@@ -7,17 +7,16 @@ use std::{
 
 use serde_json::json;
 
-use super::class_of;
-use crate::{Split, World, lexicon::nouns};
+use crate::{Classes, Split, World, lexicon::nouns};
 
 /// Pixels of a side.
 pub(crate) const SIDE: usize = 128;
 
-/// Writes [`World::portrait`]s into `folder`, a folder a category; bytes written.
-pub(crate) fn portraits(world: &World, split: Split, rows: u64, folder: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
+/// Writes [`World::portrait`]s into `folder`, a folder a class; bytes written.
+pub(crate) fn portraits(world: &World, split: Split, rows: u64, classes: Classes, folder: &Path) -> io::Result<u64> {
+    let (mut bytes, names) = (0, classes.names());
     for index in 0..rows {
-        let folder = folder.join(world.portrayed(split, index).category.name());
+        let folder = folder.join(names[classes.of(world.portrayed(split, index))]);
         fs::create_dir_all(&folder)?;
         bytes += put(folder.join(format!("{index:06}.png")), &world.portrait(split, index, SIDE))?;
     }
@@ -25,7 +24,13 @@ pub(crate) fn portraits(world: &World, split: Split, rows: u64, folder: &Path) -
 }
 
 /// Writes [`World::picture`]s into `folder`; gives the annotations, and bytes written.
-pub(crate) fn scenes(world: &World, split: Split, rows: u64, folder: &Path) -> io::Result<(serde_json::Value, u64)> {
+pub(crate) fn scenes(
+    world: &World,
+    split: Split,
+    rows: u64,
+    classes: Classes,
+    folder: &Path,
+) -> io::Result<(serde_json::Value, u64)> {
     fs::create_dir_all(folder)?;
     let (mut bytes, mut images, mut annotations) = (0, Vec::new(), Vec::new());
     for index in 0..rows {
@@ -38,13 +43,20 @@ pub(crate) fn scenes(world: &World, split: Split, rows: u64, folder: &Path) -> i
             let [l, t, r, b] = thing.bounds;
             let (w, h) = (r - l, b - t);
             annotations.push(json!({
-                "id": annotations.len() + 1, "image_id": index + 1, "category_id": class_of(thing.noun) + 1,
+                "id": annotations.len() + 1, "image_id": index + 1, "category_id": classes.of(thing.noun) + 1,
                 "bbox": [l, t, w, h], "area": w * h, "iscrowd": 0,
             }));
         }
     }
-    let category = |(i, noun): (usize, &crate::lexicon::Noun)| json!({"id": i + 1, "name": noun.singular, "supercategory": noun.category.name()});
-    let categories: Vec<_> = nouns().enumerate().map(category).collect();
+    let above = |i: usize| match classes {
+        Classes::Categories => None,
+        Classes::Nouns => nouns().nth(i).map(|noun| noun.category.name()),
+    };
+    let category = |(i, name): (usize, &str)| match above(i) {
+        Some(above) => json!({"id": i + 1, "name": name, "supercategory": above}),
+        None => json!({"id": i + 1, "name": name}),
+    };
+    let categories: Vec<_> = classes.names().into_iter().enumerate().map(category).collect();
     Ok((json!({"images": images, "annotations": annotations, "categories": categories}), bytes))
 }
 

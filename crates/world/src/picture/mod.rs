@@ -2,22 +2,25 @@
 //!
 //! ```text
 //! mod.rs       Picture: a scene, or one thing, on its background
+//! classes.rs   what of them is told apart
 //! files.rs     pictures as files
 //! layout.rs    where things stand
 //! paint.rs     sprites on a canvas
 //! sprites.rs   the sprites: Twemoji
 //! ```
 
+mod classes;
 pub(crate) mod files;
 mod layout;
 mod paint;
 mod sprites;
 
+pub use classes::{Classes, UnknownClasses};
 use paint::{Bounds, Canvas, Square, Style};
 
 use crate::{
     Object, Scene, Split, World,
-    lexicon::{BACKGROUNDS, Background, Biome, COLOURS, Category, Noun, WornOn, nouns},
+    lexicon::{BACKGROUNDS, Background, Biome, COLOURS, Category, Noun, WornOn},
     rng::Draws,
 };
 
@@ -185,11 +188,6 @@ fn dressed(at: Square, emoji: &str, place: WornOn) -> (Square, Square, bool) {
         WornOn::Back => (at.part(0.12, 0.06, 0.88), at.part(-0.02, 0.2, 0.56), true),
         WornOn::Limbs => (at.part(0.1, 0.0, 0.8), at.part(0.28, 0.6, 0.4), false),
     }
-}
-
-/// The number of a noun among all.
-pub fn class_of(noun: &Noun) -> usize {
-    nouns().position(|n| n == noun).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -4,15 +4,30 @@ use std::process::ExitCode;
 
 use bedstone_data::shards::{Build, Text, Validation, default_cache_dir};
 use bedstone_infer::tasks::command_of;
-use bedstone_models::Class;
+use bedstone_models::{Architecture, Class, checkpoint::ConfigFile};
 use bedstone_run::units;
 use bedstone_train::{TrainError, evaluate};
 
-use super::{super::text_model, EvalArgs};
+use super::{
+    super::{
+        pictures::{Folder, folder},
+        text_model,
+    },
+    EvalArgs,
+};
 use crate::output;
 
 /// How well a language model predicts a text.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    if let Folder::Pictures(dir) = folder(&args.model)? {
+        let task = match Architecture::of(&ConfigFile::open(&dir)?) {
+            Ok((_, Class::ObjectDetection)) => "detect",
+            _ => "classify",
+        };
+        let name = args.model.display();
+        let text = format!("{name}: a model of pictures is measured by its task\nhint: --task {task}");
+        return Err(output::Usage(text).into());
+    }
     let model = text_model(&args.model, args.runtime.runtime()?)?;
     let class = model.model.class();
     if class != Class::CausalLm {
