@@ -33,7 +33,7 @@ fn a_detector_keeps_its_own_settings() {
     let p = Place::new();
     detector(&p);
     let e = p.done(&format!("finetune det --task detect {FEW} --out on"));
-    let told = "detect: as in the model's config.json: class_cost 2, bbox_cost 5, giou_cost 2, eos_coefficient 0.25, \
+    let told = "detect: as in the model's config.json: 6 boxes, class_cost 2, bbox_cost 5, giou_cost 2, eos_coefficient 0.25, \
                 bbox_loss_coefficient 5, giou_loss_coefficient 2, patch_loss_coefficient 1.0, nms_threshold 0.4";
     assert!(e.stderr.contains(told), "{}", e.stderr);
     assert_eq!(config(&p, "on"), config(&p, "det"));
@@ -51,11 +51,10 @@ fn a_detector_keeps_its_own_settings() {
          gets as many as are wanted",
     );
     p.fails("finetune det --task classify --out x", 1, {
-        "det: got a model of type yolos, wanted one that can tell classes of whole pictures\nhint: ViT, DeiT and DINOv2 can; what is in a \
-         picture a detector learns with --task detect"
+        "det: got a model of type yolos, wanted one that tells classes of whole pictures\nhint: ViT, DeiT, DINOv2 and ResNet do; a detector \
+         learns with --task detect"
     });
-    let e =
-        p.run(&format!("finetune vit --task detect {FEW} --set train.image_size=8192 --set train.batch=512 --out x"));
+    let e = p.run(&format!("finetune vit --task detect {FEW} --set train.image_size=4096 --out x"));
     assert!(e.code == Some(1) && e.error().starts_with("the run needs about "), "{}", e.stderr);
     assert!(!p.path("x").exists());
 }
@@ -79,6 +78,14 @@ fn drawn_pictures() {
     assert_eq!(size, [0, 0, 1, 144, 0, 0, 1, 144]);
     let right = rows[0]["objects"][0]["box"][2].as_f64().unwrap();
     assert!(right <= 40.0, "{right}");
+    // Pictures that were drawn before are no input, nor does a broken link keep the others back.
+    std::os::unix::fs::symlink(p.path("nowhere.png"), p.path("in/link.png")).unwrap();
+    p.run("detect det in --out in/out");
+    let e = p.run("detect det in --out in/out --json");
+    let seen: Vec<Value> = e.json().into_iter().map(|row| row["picture"].clone()).collect();
+    assert_eq!((e.code, seen), (Some(1), vec!["in/a.png".into(), "in/deep/a.png".into()]), "{}", e.stderr);
+    assert!(e.stderr.contains("note: 2 files in the folder of --out are left out"), "{}", e.stderr);
+    assert!(e.stderr.contains("error: in/link.png: cannot be read: "), "{}", e.stderr);
     let before = p.read("in/a.png");
     p.fails("detect det in/a.png --out in", 2, "--out in: in/a.png would be drawn over\nhint: name another folder");
     assert_eq!(p.read("in/a.png"), before);
@@ -138,6 +145,11 @@ fn settings_without_use() {
         (format!("{data} --set augment.magnitude=3"), "augment.rand_augment is 0"),
         (format!("{data} --set lora.alpha=3"), "there are factors with lora.r above 0 only"),
         ("--task detect --set detect.repeat_share=1 --out x".into(), "detect.repeat is 1"),
+        ("--task classify --eval pictures --out x".into(), "there is no data.train: the World has its own"),
+        (
+            "--task detect --set data.images=pictures --out x".into(),
+            "the pictures of a COCO .json are in a folder of their own",
+        ),
     ] {
         let e = p.run(&format!("finetune vit {set}"));
         assert!(e.code == Some(2) && e.stderr.contains(&format!("but has no use here: {why}")), "{set}: {}", e.stderr);
@@ -153,6 +165,15 @@ fn settings_without_use() {
         let e = p.run("finetune vit --task classify --data table.csv --out x");
         assert!(e.error().contains("--set data.picture=NAME"), "{}", e.stderr);
     }
+    for set in ["detect.queries=-1", "detect.nms=true"] {
+        let e = p.run(&format!("finetune vit --task detect --set {set} --out x"));
+        assert!(e.code == Some(2) && e.stderr.contains("wanted a number, or \"auto\""), "{set}: {}", e.stderr);
+    }
+    // A file may serve several runs: such as the recipe of a run of an earlier build, where keys had other values.
+    let old = p.text("det/recipe.toml").replace("queries = 6", "queries = 30").replace("nms = 0.4", "nms = 0.0");
+    p.write("old.toml", old);
+    p.done("finetune vit --task classify --config old.toml --out classes");
+    p.done(&format!("finetune det --task detect --config old.toml {FEW} --out again"));
     // Speed and progress in what the run counts.
     let line = p.log("vit").into_iter().find(|line| line["loss"].is_number()).unwrap();
     assert_eq!(line["pictures"], 8);
@@ -170,7 +191,11 @@ fn going_on_with_another_run() {
         e.stderr
     );
     let e = p.run("pretrain vit --resume --out det");
-    assert!(e.error().contains("go on with a fine-tuning by `finetune --resume`"), "{}", e.stderr);
+    assert!(
+        e.error().contains("it holds a fine-tuning\nhint: go on with it by `bedstone finetune --resume`"),
+        "{}",
+        e.stderr
+    );
     p.done("data world --kind pictures --out pictures --count 60 --validation 20");
     let line = "finetune vit --task classify --data pictures --set train.batch=8 --set train.checkpoint_every=2 --epochs 300 --out part";
     let mut child = p.spawn(&mut p.command(line));

@@ -15,3 +15,4 @@ mod random;
 pub mod sampler;
 pub mod shards;
 pub mod tokenizer;
+pub mod walk;

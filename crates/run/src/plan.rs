@@ -239,16 +239,16 @@ plan
             disk_bytes: Some(260 << 20),
             aside: Some(aside),
         };
-        let want = "               predicted        measured   ratio
-memory           300 MiB         unknown       –
-disk             250 MiB         260 MiB    1.04
-speed       40,000 tok/s    32,000 tok/s    0.80
-time          1 min 42 s       2 min 8 s    1.25
+        let want = "                 predicted          measured   ratio
+memory             300 MiB           unknown       –
+disk               250 MiB           260 MiB    1.04
+speed         40,000 tok/s      32,000 tok/s    0.80
+time            1 min 42 s         2 min 8 s    1.25
 of the time 0.1 % waiting for data, 2.0 % evaluating, 0.8 % writing checkpoints
 ";
         assert_eq!(Comparison { plan: plan(), outcome }.to_string(), want);
         let empty = Comparison { plan: Plan::default(), outcome: Outcome::default() }.to_string();
-        assert!(empty.contains("speed            unknown         unknown       –"), "{empty}");
+        assert!(empty.contains("speed              unknown           unknown       –"), "{empty}");
     }
 
     #[test]

@@ -72,20 +72,23 @@ pub enum Unit {
 impl Unit {
     /// A speed: `12,345 tok/s`, `4.7 pictures/s`.
     pub fn speed(self, tokens_per_s: f64) -> String {
-        let (tokens, name) = match self {
-            Unit::Tokens => (1, "tok/s"),
-            Unit::Words => (1, "words/s"),
-            Unit::Pictures(tokens) => (tokens.max(1), "pictures/s"),
-        };
-        format!("{} {name}", rate(tokens_per_s / tokens as f64))
+        let (name, each) = self.counted();
+        let name = if self == Unit::Tokens { "tok" } else { name };
+        format!("{} {name}/s", rate(tokens_per_s / each as f64))
     }
 
     /// What so many tokens are, and how many of it.
     pub fn amount(self, tokens: u64) -> (&'static str, u64) {
+        let (name, each) = self.counted();
+        (name, tokens / each)
+    }
+
+    /// What is counted, and how many tokens one of it is.
+    pub fn counted(self) -> (&'static str, u64) {
         match self {
-            Unit::Tokens => ("tokens", tokens),
-            Unit::Words => ("words", tokens),
-            Unit::Pictures(each) => ("pictures", tokens / each.max(1)),
+            Unit::Tokens => ("tokens", 1),
+            Unit::Words => ("words", 1),
+            Unit::Pictures(tokens) => ("pictures", tokens.max(1)),
         }
     }
 }

@@ -172,7 +172,7 @@ pub enum TrainError {
     #[error(transparent)]
     Locate(Box<dyn std::error::Error + Send + Sync>),
     /// More memory than there is.
-    #[error("the run needs about {} of memory, {} are available\nhint: lower train.batch or train.micro_batch, the length of texts or the size of pictures, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
+    #[error("the run needs about {} of memory, {} are available\nhint: lower train.micro_batch, train.context of texts, model.image_size (in finetune train.image_size) of pictures, or the size of the model", bedstone_run::units::bytes(*.needs), bedstone_run::units::bytes(*.has))]
     Memory {
         /// Bytes planned.
         needs: u64,
@@ -237,7 +237,7 @@ fn pictures_hint(error: &bedstone_data::pictures::Error) -> Option<String> {
             error.hint().map(|hint| format!("{hint}: --set data.picture=NAME --set data.label=NAME"))
         }
         Labels(error) => labelled_hint(error),
-        Missing { .. } => {
+        Missing { place, .. } if place.contains(".json,") => {
             error.hint().map(|hint| format!("{hint}; that of a COCO .json is named by --set data.images=DIR"))
         }
         _ => error.hint(),

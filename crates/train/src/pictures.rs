@@ -117,11 +117,19 @@ fn is_cifar(path: &Path) -> bool {
     ["data_batch_1.bin", "train.bin"].iter().any(|name| path.join(name).is_file())
 }
 
+/// Extensions of tables of pictures.
+pub(crate) const TABLES: [&str; 3] = ["csv", "tsv", "jsonl"];
+
+/// That of a file, in lower case.
+pub(crate) fn extension(path: &Path) -> String {
+    path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase()
+}
+
 /// A part of a source; `labels` are the classes there are, if they are known.
 pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, want: Want) -> Result<PictureSet> {
     let path = source.path;
     let unlabelled = if want == Want::Classes { Unlabelled::Refused } else { Unlabelled::Allowed };
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let extension = extension(path);
     let other = |got: &str, wanted: &str| TrainError::Examples {
         what: path.display().to_string(),
         got: got.into(),
@@ -137,7 +145,7 @@ pub(crate) fn read(source: &Source<'_>, part: Part, labels: Option<&Labels>, wan
             let folder = source.images.or(path.parent()).unwrap_or(Path::new("."));
             source::coco(path, folder, &CocoOptions { labels: labels.cloned() })?
         }
-        "csv" | "tsv" | "jsonl" => {
+        table if TABLES.contains(&table) => {
             let own = |name: Option<&str>| name.map(str::to_owned);
             let options = TableOptions { picture: own(source.picture), label: own(source.label), unlabelled };
             source::table(path, labels, &options)?
@@ -200,7 +208,8 @@ fn split(set: &PictureSet, seed: u64) -> Result<(PictureSet, PictureSet)> {
     let order = Permutation::new(set.len() as u64, random::key(seed, 0));
     let held = (set.len() / HELD) as u64;
     let (eval, train): (Vec<usize>, Vec<usize>) = (0..set.len()).partition(|&i| order.at(i as u64) < held);
-    Ok((set.subset(&train)?, set.subset(&eval)?))
+    // What was let pass is told of both together.
+    Ok((set.subset(&train)?, set.subset(&eval)?.without_notes()))
 }
 
 fn drawn(source: WorldSource, want: Want, split: Split, count: u64) -> Result<PictureSet> {

@@ -108,7 +108,8 @@ pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, valid
 
 /// An error if a run takes more memory than the machine has left.
 pub(crate) fn check_memory(model: &Model, load: Load) -> Result<()> {
-    let needs = sum(&memory(model, load));
+    // What is there already is not available any more.
+    let needs = sum(&memory(model, load)).saturating_sub(resident_memory().unwrap_or(0));
     match available_memory() {
         // Where the system does not tell, the run shows.
         Some(has) if needs > has => Err(TrainError::Memory { needs, has }),

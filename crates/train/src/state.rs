@@ -52,6 +52,12 @@ impl State {
         Ok(())
     }
 
+    /// Whether what stands in `dir`, if that can be read, is the state of a pretraining: of that alone there is a cursor.
+    pub(crate) fn is_of_pretraining(dir: &Path) -> bool {
+        let state = fs::read(dir.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        state.is_none_or(|state: serde_json::Value| state.get("cursor").is_some())
+    }
+
     /// Reads the state in `dir`.
     pub(crate) fn load(dir: &Path) -> Result<State> {
         let path = dir.join(FILE);

@@ -117,7 +117,7 @@ fn pictures(args: &ClassifyArgs, dir: &Path) -> anyhow::Result<ExitCode> {
     if let Some((flag, _)) = of_texts.into_iter().find(|(_, given)| *given) {
         return Err(output::Usage(format!("{flag}: has no use for a model of pictures")).into());
     }
-    let paths = listed(&args.texts)?;
+    let paths = listed(&args.texts, None)?;
     let model = vision_model(dir, args.runtime.runtime()?)?;
     each_group(&paths, |paths, pictures| {
         let all = model.vision().classify(pictures, args.top.unwrap_or(1) as usize)?;

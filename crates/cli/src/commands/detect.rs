@@ -9,7 +9,7 @@ use std::{
 use bedstone_infer::tasks::{
     Labels,
     detected::{Detected, PostProcess},
-    draw::{LabelledBox, drawn},
+    draw::{LabelledBox, with_boxes},
 };
 use bedstone_run::files::FileError;
 use clap::Args;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     if let Some(nms) = args.nms.filter(|nms| !(0.0..=1.0).contains(nms)) {
         return Err(output::Usage(format!("--nms {nms}: wanted 0 to 1")).into());
     }
-    let paths = listed(&args.pictures)?;
+    let paths = listed(&args.pictures, args.out.as_deref())?;
     let Folder::Pictures(dir) = folder(&args.model)? else {
         anyhow::bail!("{}: is no model of pictures\nhint: YOLOS and DETR find objects", args.model.display());
     };
@@ -70,7 +70,6 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         let found = model.vision().detect(pictures, post)?;
         for ((path, picture), found) in paths.iter().zip(pictures).zip(&found) {
             let place = places.get(path.as_path());
-            tell(args, path, found, &labels, place)?;
             if let Some(place) = place {
                 // The likeliest is drawn last, over the others.
                 let boxes = found.iter().rev().map(|d| LabelledBox {
@@ -78,8 +77,12 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
                     label: format!("{} {:.2}", labels.name(d.class), d.score),
                     class: d.class,
                 });
-                drawn(picture, &boxes.collect::<Vec<_>>()).write_png(place)?;
+                with_boxes(picture, &boxes.collect::<Vec<_>>()).write_png(place)?;
+                if place.file_stem() != path.file_stem() {
+                    output::note(format!("note: {}: drawn as {}", path.display(), place.display()));
+                }
             }
+            tell(args, path, found, &labels, place)?;
         }
         Ok(())
     })
@@ -90,14 +93,14 @@ fn tell(
     path: &Path,
     found: &[Detected],
     labels: &Labels,
-    drawn: Option<&PathBuf>,
+    place: Option<&PathBuf>,
 ) -> anyhow::Result<()> {
     if args.json {
         let object = |d: &Detected| json!({"label": labels.name(d.class), "score": d.score, "box": d.bounds});
         let objects: Vec<_> = found.iter().map(object).collect();
         let mut row = json!({"picture": path, "objects": objects});
-        if let Some(drawn) = drawn {
-            row["drawn"] = json!(drawn);
+        if let Some(place) = place {
+            row["drawn"] = json!(place);
         }
         return output::line(row);
     }
@@ -129,9 +132,6 @@ fn places<'a>(out: &Path, paths: &'a [PathBuf]) -> anyhow::Result<BTreeMap<&'a P
             let text =
                 format!("--out {}: {} would be drawn over\nhint: name another folder", out.display(), place.display());
             return Err(output::Usage(text).into());
-        }
-        if place.file_stem() != path.file_stem() {
-            output::note(format!("note: {}: drawn as {}", path.display(), place.display()));
         }
         taken.insert(place.clone());
         places.insert(path, place);

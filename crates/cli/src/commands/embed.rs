@@ -183,7 +183,7 @@ fn pictures(args: &EmbedArgs, dir: &Path, format: Format) -> anyhow::Result<Exit
             return Err(Usage("--pooling: wanted cls or mean for a model of pictures".into()).into());
         }
     };
-    let paths = listed(&args.files)?;
+    let paths = listed(&args.files, None)?;
     let model = vision_body(dir, args.runtime.runtime()?)?;
     let kind = model.model.architecture().model_type;
     if pooling != PicturePooling::Auto && ["detr", "resnet"].contains(&kind) {

@@ -5,13 +5,15 @@ use std::{
     process::ExitCode,
 };
 
-use bedstone_data::pictures::{self, Picture};
+use bedstone_data::{
+    pictures::{self, Picture, decode::Format},
+    walk::{Unread, files_below},
+};
 use bedstone_hub::Want;
 use bedstone_infer::{Runtime, tasks::vision::VisionModel};
 use bedstone_models::Class;
 use bedstone_run::dir::model_folder;
 use bedstone_train::is_vision;
-use walkdir::{DirEntry, WalkDir};
 
 use super::unused;
 use crate::{
@@ -75,9 +77,13 @@ pub(super) fn each_group<'a>(
     Ok(code)
 }
 
-/// The pictures that a command was given, folders taken apart with all below them, hidden files left out.
-pub(super) fn listed(given: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
+/// The pictures that a command was given, folders taken apart with all below them, without hidden files and those in `out`, where
+/// its own pictures go.
+pub(super) fn listed(given: &[impl AsRef<Path>], out: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+    let out = out.and_then(|out| out.canonicalize().ok());
+    let inside =
+        |file: &Path| out.as_ref().is_some_and(|out| file.canonicalize().is_ok_and(|file| file.starts_with(out)));
+    let (mut all, mut own) = (Vec::new(), 0);
     for path in given {
         let path = path.as_ref();
         if !path.is_dir() {
@@ -85,17 +91,22 @@ pub(super) fn listed(given: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>>
             continue;
         }
         let before = all.len();
-        let hidden = |e: &DirEntry| e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
-        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e))
-        {
-            let entry = entry?;
-            if entry.file_type().is_file() && pictures::decode::Format::named(entry.path()) {
-                all.push(entry.into_path());
+        for file in files_below(path) {
+            match file {
+                Ok(file) if inside(&file) => own += 1,
+                Ok(file) if Format::named(&file) => all.push(file),
+                Ok(_) => {}
+                // Reading it will say what is wrong.
+                Err(Unread { path, .. }) if Format::named(&path) => all.push(path),
+                Err(Unread { path, source }) => output::note(format!("note: {}: left out: {source}", path.display())),
             }
         }
         if all.len() == before {
             output::note(format!("note: {}: holds no pictures, nor do folders in it", path.display()));
         }
+    }
+    if own > 0 {
+        output::note(format!("note: {own} files in the folder of --out are left out"));
     }
     if all.is_empty() {
         return Err(Usage("no pictures: give files or folders of them".into()).into());

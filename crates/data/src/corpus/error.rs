@@ -1,9 +1,7 @@
 //! What can go wrong with a corpus.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use crate::pictures::decode::Format;
+use std::{io, path::PathBuf};
 
 /// A corpus that cannot be found or read; every variant names the file, and where it can the line and byte.
 #[derive(Debug, thiserror::Error)]
@@ -145,20 +143,15 @@ impl Error {
             Self::Utf8 { byte: 0, got: 0xff | 0xfe, .. } => {
                 "this looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8".into()
             }
-            Self::Utf8 { path, .. } | Self::Binary { path, .. } if is_picture(path) => {
+            Self::Utf8 { path, .. } | Self::Binary { path, .. } if Format::named(path) => {
                 "a picture, by its name, where a text is wanted: models of pictures take it, such as ViT".into()
             }
             Self::Utf8 { .. } => "convert the file to UTF-8: iconv -f LATIN1 -t UTF-8, if it is Latin-1".into(),
-            Self::Binary { .. } => "texts are plain, or compressed as their names say: .gz or .zst".into(),
+            Self::Binary { .. } => "texts are UTF-8 (from UTF-16: iconv -f UTF-16 -t UTF-8), plain or compressed as their names say: .gz or .zst".into(),
             Self::NoMatch { .. } => "put the pattern in quotes, or check the folder".into(),
             _ => return None,
         })
     }
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    ["png", "jpg", "jpeg", "webp", "gif", "bmp"].contains(&&*extension)
 }
 
 fn list(fields: &[String]) -> String {

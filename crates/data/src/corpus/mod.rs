@@ -3,7 +3,7 @@
 //! ```text
 //! mod.rs     Corpus: its sources, its documents
 //! source.rs  finding files, decompressing them
-//! text.rs    a .txt in pieces
+//! text.rs    a text, whole or in pieces
 //! lines.rs   a file line by line
 //! jsonl.rs   a field of JSON rows
 //! cut.rs     where a long text may be cut

@@ -1,13 +1,13 @@
 //! Finding the files of a corpus.
 
 use super::Error;
+use crate::walk::{Unread, files_below};
 use globset::GlobBuilder;
 use std::{
     fs::{self, File},
     io::{self, BufReader, Read},
     path::{Component, Path, PathBuf},
 };
-use walkdir::WalkDir;
 
 /// How documents lie in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,19 +149,7 @@ fn matching(path: &Path, pattern: &str) -> Result<Vec<Source>, Error> {
     if sources.is_empty() { Err(Error::NoMatch { pattern: pattern.to_string() }) } else { Ok(sources) }
 }
 
-/// All files below `folder`, sorted by path, without hidden files and folders; links are followed.
+/// All files below `folder`, as [`files_below`] finds them.
 fn walk(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
-    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
-    let mut files = Vec::new();
-    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name())) {
-        let entry = entry.map_err(|e| Error::Read {
-            path: e.path().unwrap_or(folder).to_path_buf(),
-            source: e.into_io_error().unwrap_or_else(|| io::Error::other("a link leads back into itself")),
-        })?;
-        if entry.file_type().is_file() {
-            files.push(entry.into_path());
-        }
-    }
-    Ok(files)
+    files_below(folder).map(|file| file.map_err(|Unread { path, source }| Error::Read { path, source })).collect()
 }

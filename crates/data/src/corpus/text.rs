@@ -1,4 +1,4 @@
-//! Reading a text file piece by piece.
+//! Reading a text file, whole or piece by piece.
 
 use super::{
     Error, cut,
@@ -14,7 +14,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     if !path.exists() {
         return Err(Error::Missing { path: path.to_path_buf() });
     }
-    let name = path.to_string_lossy().to_ascii_lowercase();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let mut bytes = Vec::new();
     let read = Compression::of(&name).1.open(path, path)?.read_to_end(&mut bytes);
     read.map_err(|source| Error::Read { path: path.to_path_buf(), source })?;

@@ -3,7 +3,6 @@
 use super::{Error, Place, Unit};
 use crate::corpus::{self, lines::Lines, source::Compression};
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -60,10 +59,7 @@ impl Input {
 
     /// The whole text, without a byte order mark.
     pub(super) fn text(&self) -> Result<String, Error> {
-        let mut bytes = Vec::new();
-        let read = self.compression.open(&self.path, &self.path)?.read_to_end(&mut bytes);
-        read.map_err(|source| corpus::Error::Read { path: self.path_buf(), source })?;
-        Ok(corpus::text_of(&bytes, &self.path)?)
+        Ok(corpus::read_text(&self.path)?)
     }
 
     /// The place of a line, or of a record where lines mean nothing.

@@ -108,8 +108,11 @@ impl Picture {
         out
     }
 
-    /// Each pixel as a square of `times` by `times`.
+    /// Each pixel as a square of `times` by `times`; 0 is taken for 1.
     pub fn enlarged(&self, times: usize) -> Self {
+        if times <= 1 {
+            return self.clone();
+        }
         let mut data = Vec::with_capacity(self.data.len() * times * times);
         for row in self.data.chunks_exact(self.width * 3) {
             let wide: Vec<u8> =

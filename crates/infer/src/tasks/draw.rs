@@ -17,12 +17,14 @@ pub struct LabelledBox {
 /// Pixels of a letter's side, before it is enlarged.
 const LETTER: usize = 8;
 
-/// The least side of a drawn picture: labels would hide what is on a smaller one.
-const SIDE: usize = 384;
+/// The shorter side that a drawn picture should have, since labels would hide what is on a smaller one; and the most that the longer side
+/// is enlarged to.
+const SIDES: [usize; 2] = [384, 4096];
 
 /// The picture with boxes and their labels on it, as [`draw_boxes`] puts them; enlarged by a whole number where it is small.
-pub fn drawn(picture: &Picture, boxes: &[LabelledBox]) -> Picture {
-    let times = SIDE.div_ceil(picture.width().min(picture.height()).max(1)).max(1);
+pub fn with_boxes(picture: &Picture, boxes: &[LabelledBox]) -> Picture {
+    let [short, long] = [picture.width().min(picture.height()), picture.width().max(picture.height())];
+    let times = SIDES[0].div_ceil(short.max(1)).min(SIDES[1] / long.max(1)).max(1);
     let mut drawn = picture.enlarged(times);
     let larger = |one: &LabelledBox| LabelledBox { bounds: one.bounds.map(|edge| edge * times as f32), ..one.clone() };
     draw_boxes(&mut drawn, &boxes.iter().map(larger).collect::<Vec<_>>());
@@ -144,11 +146,13 @@ mod tests {
     #[test]
     fn small_pictures_are_enlarged() {
         let picture = Picture::filled(128, 200, [7; 3]);
-        let large = drawn(&picture, &[one([10.0, 20.0, 50.0, 60.0], "")]);
+        let large = with_boxes(&picture, &[one([10.0, 20.0, 50.0, 60.0], "")]);
         assert_eq!((large.width(), large.height()), (384, 600));
         assert_eq!([(30, 60), (149, 179), (31, 61)].map(|(x, y)| large.pixel(x, y) == colour(0)), [true, true, false]);
         assert_eq!(large.pixel(29, 60), [7; 3]);
-        assert_eq!(drawn(&Picture::filled(500, 400, [7; 3]), &[]).width(), 500);
+        for (width, height, want) in [(500, 400, 500), (1, 5000, 1), (2, 1000, 8)] {
+            assert_eq!(with_boxes(&Picture::filled(width, height, [7; 3]), &[]).width(), want);
+        }
     }
 
     #[test]

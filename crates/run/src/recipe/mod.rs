@@ -110,6 +110,22 @@ impl<T> Recipe<T> {
         merge::leaves(&self.document).into_iter().find(|(name, _)| name == key).map(|(_, item)| merge::text(item))
     }
 
+    /// An error for the first of these keys, each with the reason why it means nothing under the others, that a setting gave: a file may
+    /// serve several runs, what is said for this one must matter to it.
+    ///
+    /// # Errors
+    /// As [`Recipe::without_use`].
+    pub fn refuse<W: fmt::Display>(
+        &self,
+        without_use: impl IntoIterator<Item = (&'static str, W)>,
+    ) -> Result<(), RecipeError> {
+        let said = |key: &str| matches!(self.origin(key), Origin::Setting(_));
+        match without_use.into_iter().find(|(key, _)| said(key)) {
+            Some((key, why)) => Err(self.without_use(key, why)),
+            None => Ok(()),
+        }
+    }
+
     /// The error for a key that means nothing under the others, with the reason.
     pub fn without_use(&self, key: &str, why: impl fmt::Display) -> RecipeError {
         WrongValue {

@@ -44,12 +44,17 @@ pub(super) fn hash_of_files<'a>(files: impl IntoIterator<Item = &'a PathBuf>) ->
 
 /// The hash of data, which is given, and of the checkpoint that is fine-tuned.
 pub(super) fn material(data: &str, model: &Path) -> Result<String> {
+    Ok(format!("{data} {}", hash_of_model(model)?))
+}
+
+/// The hashes of the weights of a checkpoint.
+fn hash_of_model(model: &Path) -> Result<String> {
     let dir = model_folder(model)?;
     let is_weights = |path: &PathBuf| path.extension().is_some_and(|e| e == "safetensors" || e == "bin");
     let entries = dir.read_dir().map_err(FileError::at(&dir, "look at it"))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_weights).collect();
     files.sort();
-    Ok(format!("{data} {}", hash_of_files(&files)?))
+    hash_of_files(&files)
 }
 
 /// The model, as it was called, and the task of the run in `out`, or of the newest one.
@@ -150,11 +155,6 @@ impl Begun {
     }
 }
 
-/// Whether two materials are of the same model, whose hash is the last word.
-fn same_end(one: &str, other: &str) -> bool {
-    one.rsplit(' ').next() == other.rsplit(' ').next()
-}
-
 /// An error if this process would give other bits than the one before.
 pub(super) fn check_bits(
     request: &FinetuneRequest<'_>,
@@ -166,9 +166,11 @@ pub(super) fn check_bits(
     let of_machine = "set BEDSTONE_ISA or --precision as before, or accept with --allow-different-bits";
     // Other data is another run, whatever is allowed.
     if old.material != new.material {
-        let same_model = same_end(&old.material, &new.material);
-        let what =
-            if same_model { "the data is another than before" } else { "the model or the data is another than before" };
+        let model = hash_of_model(request.model)?;
+        let what = match old.material.ends_with(&format!(" {model}")) {
+            true => "the data is another than before",
+            false => "the model, or the data, is another than before",
+        };
         let hint = "give the same data and model as before, or fine-tune anew";
         return Err(TrainError::OtherBits { path: saved.path.clone(), what: what.into(), hint });
     }

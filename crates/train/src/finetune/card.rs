@@ -110,7 +110,7 @@ pub(super) fn card(
         false => usage.python(request.task, pictures),
     };
     // `transformers` leaves this to whoever uses the boxes.
-    let nms = model.config().get(NMS_KEY).and_then(Value::as_f64).map(|iou| {
+    let nms = model.config().get(NMS_KEY).and_then(Value::as_f64).filter(|iou| *iou > 0.0).map(|iou| {
         format!(
             " Boxes of one class that overlap by more than {iou} were suppressed (`nms_threshold`), which `bedstone` does by itself; \
              after `transformers` use `torchvision.ops.batched_nms`."

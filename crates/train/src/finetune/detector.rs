@@ -9,7 +9,7 @@ use super::recipe::{DetectConfig, PictureRecipe};
 use crate::Result;
 
 /// Kinds whose body a YOLOS has.
-const BODIES: [&str; 3] = ["vit", "deit", "vit_mae"];
+pub(super) const BECOMES_YOLOS: [&str; 3] = ["vit", "deit", "vit_mae"];
 
 /// The weight of the loss of patches that a detector was trained with.
 pub(super) const PATCH_LOSS_KEY: &str = "patch_loss_coefficient";
@@ -38,7 +38,7 @@ fn costs(d: &DetectConfig) -> [Cost; 6] {
 pub(super) fn detector(config: &ConfigFile, recipe: &Recipe<PictureRecipe>) -> Result<Map<String, Value>> {
     let d = &recipe.values.detect;
     let model_type = config.model_type().map_err(bedstone_models::ModelError::from)?;
-    let becomes = BODIES.contains(&model_type);
+    let becomes = BECOMES_YOLOS.contains(&model_type);
     let mut fields = Map::new();
     for (key, given, usual) in costs(d) {
         if let Some(x) = given.or(becomes.then_some(usual)) {
@@ -65,13 +65,9 @@ pub(super) fn detector(config: &ConfigFile, recipe: &Recipe<PictureRecipe>) -> R
         fields.insert("model_type".into(), "yolos".into());
         fields.insert("num_detection_tokens".into(), d.queries.unwrap_or(QUERIES).into());
         fields.insert("use_mid_position_embeddings".into(), false.into());
-    } else if let Some(queries) = d.queries {
-        let key = if model_type == "yolos" { "num_detection_tokens" } else { "num_queries" };
-        let has = config.usize(key).map_err(bedstone_models::ModelError::from)?.unwrap_or(100);
-        if has != queries {
-            let why = format!("the model has {has} boxes; a ViT that becomes a detector gets as many as are wanted");
-            return Err(recipe.without_use("detect.queries", why).into());
-        }
+    } else if let Some(has) = boxes(config).filter(|has| d.queries.is_some_and(|queries| queries != *has)) {
+        let why = format!("the model has {has} boxes; a ViT that becomes a detector gets as many as are wanted");
+        recipe.refuse([("detect.queries", why)])?;
     }
     if becomes || model_type == "yolos" {
         // Two numbers always, where a ViT may have one.
@@ -82,6 +78,16 @@ pub(super) fn detector(config: &ConfigFile, recipe: &Recipe<PictureRecipe>) -> R
         }
     }
     Ok(fields)
+}
+
+/// How many boxes a detector has.
+fn boxes(config: &ConfigFile) -> Option<usize> {
+    let key = match config.model_type() {
+        Ok("yolos") => "num_detection_tokens",
+        Ok("detr") => "num_queries",
+        _ => return None,
+    };
+    config.usize(key).ok().map(|has| has.unwrap_or(100))
 }
 
 /// The weight of the loss of patches of a model with this `config`, which `detector` made; a detr has none.
@@ -101,8 +107,8 @@ pub(super) fn kept(config: &ConfigFile, recipe: &Recipe<PictureRecipe>) -> Optio
     let more = [(PATCH_LOSS_KEY, d.patch_loss_coefficient), (NMS_KEY, d.nms)];
     let all = costs(d).into_iter().map(|(key, given, _)| (key, given)).chain(more);
     let own = all.filter(|(_, given)| given.is_none()).filter_map(|(key, _)| Some((key, config.get(key)?)));
-    let told: Vec<String> = own.filter(|(_, x)| x.is_number()).map(|(key, x)| format!("{key} {x}")).collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    let told = own.filter(|(_, x)| x.is_number()).map(|(key, x)| format!(", {key} {x}"));
+    boxes(config).map(|boxes| format!("{boxes} boxes{}", told.collect::<String>()))
 }
 
 /// A whole number without a point, as `transformers` wants it.

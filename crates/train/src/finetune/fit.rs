@@ -172,7 +172,7 @@ impl Learner {
                 let pass = Pass {
                     runtime,
                     work: &*work,
-                    micro: if config.micro_batch == 0 { config.batch } else { config.micro_batch },
+                    micro: config.micro(),
                     recompute: config.gradient_checkpointing,
                     seed,
                     step: self.seat.step,

@@ -9,6 +9,7 @@
 //! tags.rs      tags of words
 //! answers.rs   answers to questions
 //! pairs.rs     vectors of texts
+//! detector.rs  what a detector that learns has in its config.json
 //! vision.rs    pictures: from a recipe to examples and a model
 //! pictures.rs  classes of pictures and objects in them
 //! points.rs    boxes that begin where a detector's tokens stand
@@ -62,7 +63,7 @@ use data::Setup;
 use examples::{Evaluate, Train};
 pub use examples::{Scores, TaskReport};
 pub use measure::{MeasureRequest, measure};
-use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong, check_used};
+use recipe::{ClassWeights, FinetuneRecipe, FitConfig, LoraConfig, LoraSave, Wrong, without_use};
 use run::learn;
 pub use vision::{PICTURES_RECIPE, measure_pictures};
 
@@ -225,7 +226,7 @@ fn text_run(
     }
     let (t, lora) = (recipe.values.train.clone(), &recipe.values.lora);
     let as_adapter = lora.save == LoraSave::Adapter;
-    check_used(&recipe, FINETUNE_RECIPE, lora.used())?;
+    recipe.refuse(without_use(lora.used()))?;
     if as_adapter && request.task == Task::Embed {
         return Err(recipe.without_use("lora.save", "a sentence-transformer is saved whole: \"merged\"").into());
     }

@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-use bedstone_run::{Layers, Recipe, recipe::empty_is_none};
+use bedstone_run::recipe::empty_is_none;
 use bedstone_world::Classes;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, Error},
-};
+use serde::{Deserialize, de::Error};
 
-use crate::{Result, augment::AugmentConfig, recipe::PrecisionChoice, schedule};
+use crate::{augment::AugmentConfig, recipe::PrecisionChoice, schedule};
 
 /// A fine-tuning run; `recipes/finetune.toml` says what the keys mean.
 #[derive(Clone, Debug, Deserialize)]
@@ -129,13 +126,13 @@ fn linear() -> schedule::Kind {
 }
 
 /// Nothing for `"auto"`.
-fn auto_or_number<'de, D, T>(d: D) -> std::result::Result<Option<T>, D::Error>
+fn auto_or_number<'de, D, T>(d: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Deserialize<'de>,
 {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "wanted a number, or \"auto\"")]
     enum Value<T> {
         Number(T),
         Word(String),
@@ -151,6 +148,11 @@ where
 type Rule = (&'static str, bool, &'static str);
 
 impl FitConfig {
+    /// Examples that go through the model at a time.
+    pub(crate) fn micro(&self) -> usize {
+        if self.micro_batch == 0 { self.batch } else { self.micro_batch.min(self.batch) }
+    }
+
     fn rules(&self) -> Vec<Rule> {
         let t = self;
         vec![
@@ -179,20 +181,23 @@ impl FitConfig {
 pub(super) type Used = (&'static str, bool, String);
 
 impl LoraConfig {
-    /// Its keys that mean nothing without factors.
-    pub(super) fn used(&self) -> Vec<Used> {
-        let keys = ["lora.alpha", "lora.target_modules", "lora.save"];
-        keys.map(|key| (key, self.r > 0, "there are factors with lora.r above 0 only".into())).into()
+    /// Its keys, which mean nothing without factors.
+    pub(super) fn used(&self) -> [Used; 2] {
+        let keys = ["lora.alpha", "lora.target_modules"];
+        keys.map(|key| (key, self.r > 0, "there are factors with lora.r above 0 only".into()))
+    }
+
+    fn rules(&self) -> [Rule; 2] {
+        [
+            ("lora.alpha", self.alpha > 0.0 && self.alpha.is_finite(), "above 0"),
+            ("lora.save", self.r > 0 || self.save == LoraSave::Merged, "\"merged\" where lora.r is 0"),
+        ]
     }
 }
 
-/// An error for the first key that is not as in the built-in recipe, though it means nothing.
-pub(super) fn check_used<R: DeserializeOwned>(recipe: &Recipe<R>, built_in: &str, used: Vec<Used>) -> Result<()> {
-    let plain: Recipe<R> = Recipe::resolve(Layers { built_in, config: None, settings: &[] })?;
-    match used.into_iter().find(|(key, used, _)| !used && recipe.value(key) != plain.value(key)) {
-        Some((key, _, why)) => Err(recipe.without_use(key, why).into()),
-        None => Ok(()),
-    }
+/// Those that mean nothing, with the reason.
+pub(super) fn without_use(used: impl IntoIterator<Item = Used>) -> impl Iterator<Item = (&'static str, String)> {
+    used.into_iter().filter(|(_, used, _)| !used).map(|(key, _, why)| (key, why))
 }
 
 /// The first rule that does not hold: its key, and what the value should be.
@@ -209,14 +214,13 @@ pub(crate) trait Wrong {
 impl Wrong for FinetuneRecipe {
     fn wrong(&self) -> Option<(&'static str, &'static str)> {
         let own = [
-            ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
             ("data.sentences", self.data.sentences >= 20, "20 or more"),
             ("data.score_scale", self.data.score_scale > 0.0 && self.data.score_scale.is_finite(), "above 0"),
             ("data.n_best_size", self.data.n_best_size > 0, "1 or more"),
             ("data.max_answer_length", self.data.max_answer_length > 0, "1 or more"),
             ("data.null_threshold", !self.data.null_threshold.is_nan(), "a number"),
         ];
-        broken(self.train.rules().into_iter().chain(own))
+        broken(self.train.rules().into_iter().chain(self.lora.rules()).chain(own))
     }
 }
 
@@ -295,8 +299,7 @@ impl Wrong for PictureRecipe {
             ("detect.giou_loss_coefficient", whole(det.giou_loss_coefficient), WHOLE),
             ("detect.patch_loss_coefficient", positive(det.patch_loss_coefficient), "0 or more, or \"auto\""),
             ("detect.nms", det.nms.is_none_or(|x| (0.0..=1.0).contains(&x)), "0 to 1, or \"auto\""),
-            ("lora.alpha", self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "above 0"),
         ];
-        broken(self.train.rules().into_iter().chain(self.augment.rules()).chain(own))
+        broken(self.train.rules().into_iter().chain(self.augment.rules()).chain(self.lora.rules()).chain(own))
     }
 }

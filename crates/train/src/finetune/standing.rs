@@ -1,6 +1,10 @@
 //! How far a fine-tuning has come, and what it needs to go on from there.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use bedstone_models::{Model, checkpoint::WeightFiles};
 use bedstone_run::files::FileError;
@@ -158,7 +162,8 @@ fn learned<'a>(end: &str, params: &'a Params, low_rank: &'a BTreeMap<ParamId, Lo
     trained.map(named).collect()
 }
 
-/// Reads what `learned` has named into a model that began in the same way.
+/// Reads what `learned` has named into a model that began in the same way. What there is of others is an error: they learned before, and
+/// would be left as they began.
 fn read(
     files: &WeightFiles,
     dir: &Path,
@@ -167,6 +172,13 @@ fn read(
     low_rank: &mut BTreeMap<ParamId, LowRank>,
     isa: Isa,
 ) -> Result<()> {
+    let learns: BTreeSet<String> =
+        model.params().iter().filter(|(_, p)| p.trainable).map(|(_, p)| format!("{}.{end}", p.name)).collect();
+    let dot_end = format!(".{end}");
+    if let Some(other) = files.names().find(|name| name.ends_with(&dot_end) && !learns.contains(*name)) {
+        let reason = format!("tensor `{other}` is of a parameter that does not learn in this build: fine-tune anew");
+        return Err(TrainError::State { path: dir.to_owned(), reason });
+    }
     for (id, p) in model.params_mut().iter_mut().filter(|(_, p)| p.trainable) {
         let name = format!("{}.{end}", p.name);
         match low_rank.get_mut(&id) {

@@ -1,6 +1,7 @@
 //! Fine-tuning models of pictures: from a recipe to examples and a model.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -23,11 +24,11 @@ use super::{
     adapted, balance,
     begun::Begun,
     check,
-    detector::{detector, kept, patch_loss},
+    detector::{BECOMES_YOLOS, detector, kept, patch_loss},
     examples::Evaluate,
     pictures::{PictureEvaluation, PictureTraining},
     points::begin_at_points,
-    recipe::{PictureRecipe, PicturesConfig, Used, check_used},
+    recipe::{PictureRecipe, PicturesConfig, Used, without_use},
     run::learn,
     texts::named,
 };
@@ -96,7 +97,7 @@ pub(super) fn run(
             });
         }
     };
-    check_used(&recipe, PICTURES_RECIPE, used(r, request.task))?;
+    recipe.refuse(without_use(used(r, request.task)))?;
     let mixes = r.augment.mix();
     let runtime = Runtime { isa: request.isa, precision: resolve(t.precision, request.isa, &recipe)? };
     let Sets { train, eval, name } = sets(&r.data, want, t.seed)?;
@@ -111,12 +112,21 @@ pub(super) fn run(
     }
     let config = ConfigFile::open(dir).map_err(ModelError::from)?;
     let kind = Architecture::of_type(&config)?;
-    if class == Class::ImageClassification && kind.model_type != "vit_mae" && kind.class_name(class).is_none() {
+    if !BECOMES_YOLOS.contains(&kind.model_type) && kind.with_head(class).is_none() {
+        let (wanted, hint) = match request.task {
+            Task::Detect => {
+                ("a detector, or what becomes one", "YOLOS and DETR are, ViT, DeiT and masked autoencoders do")
+            }
+            _ => (
+                "one that tells classes of whole pictures",
+                "ViT, DeiT, DINOv2 and ResNet do; a detector learns with --task detect",
+            ),
+        };
         return Err(TrainError::Examples {
             what: request.name.to_owned(),
             got: format!("a model of type {}", kind.model_type),
-            wanted: "one that can tell classes of whole pictures".into(),
-            hint: "ViT, DeiT and DINOv2 can; what is in a picture a detector learns with --task detect".into(),
+            wanted: wanted.into(),
+            hint: hint.into(),
         });
     }
     let fields = fields(&config, &recipe, request.task, &train)?;
@@ -137,6 +147,7 @@ pub(super) fn run(
         Ok::<_, TrainError>(LoaderOptions { seed: t.seed, augment, processor, mix: mixes })
     };
     let set = train.clone();
+    let checked = Cell::new(false);
     let start = |seed| {
         let (mut model, mut report) = transfer(dir, class, &fields, seed)?;
         if t.random_weights {
@@ -145,16 +156,19 @@ pub(super) fn run(
         }
         let [down, across] = size(&model)?.grid();
         let load = Load {
-            batch: t.batch,
-            micro: if t.micro_batch == 0 { t.batch } else { t.micro_batch },
-            context: down * across,
+            batch: t.batch.min(set.len()),
+            micro: t.micro().min(set.len()),
+            context: model.info().max_length.unwrap_or(down * across),
             clip: t.clip > 0.0,
             recompute: t.gradient_checkpointing,
             average: t.ema > 0.0,
             all_learn: r.lora.r == 0 && t.freeze.is_empty(),
             runtime,
         };
-        check_memory(&model, load)?;
+        // The models of later seeds take the place of the first.
+        if !checked.replace(true) {
+            check_memory(&model, load)?;
+        }
         if want == Want::Objects {
             let options = options(&model)?;
             begin_at_points(&mut model, &report, &set, &options, runtime.isa)?;
@@ -234,19 +248,23 @@ pub fn measure_pictures(model: &VisionModel, task: Task, data: &Path, settings: 
 /// Which keys mean something for `task`, and under the others.
 fn used(r: &PictureRecipe, task: Task) -> Vec<Used> {
     let d = &r.data;
-    let is_table = |path: &PathBuf| {
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        ["csv", "tsv", "jsonl"].contains(&&*extension)
+    let is = |path: &Option<PathBuf>, extensions: &[&str]| {
+        path.as_ref().is_some_and(|path| extensions.contains(&&*pictures::extension(path)))
     };
     let of_tasks = OF_ONE_TASK.iter().flat_map(|(of, keys, why)| {
         keys.iter().map(move |key| (*key, *of == task, format!("{why}, see --task {}", of.name())))
     });
     let world = ["data.pictures", "data.side", "data.classes"]
         .map(|key| (key, d.train.is_none(), "data.train takes the place of the World's pictures".into()));
-    let tables = [&d.train, &d.eval].into_iter().flatten().any(is_table);
+    let (train, eval) = (&d.train, d.train.as_ref().and(d.eval.clone()));
+    let tables = is(train, &pictures::TABLES) || is(&eval, &pictures::TABLES);
     let columns =
         ["data.picture", "data.label"].map(|key| (key, tables, "there is no table (.csv, .tsv, .jsonl)".into()));
+    let coco = "the pictures of a COCO .json are in a folder of their own, others are not";
     let others = [
+        ("data.eval", d.train.is_some(), "there is no data.train: the World has its own".into()),
+        ("data.images", is(train, &["json"]), coco.into()),
+        ("data.eval_images", is(&eval, &["json"]), coco.into()),
         ("augment.magnitude", r.augment.rand_augment > 0, "augment.rand_augment is 0".into()),
         ("detect.repeat_share", r.detect.repeat > 1, "detect.repeat is 1".into()),
     ];

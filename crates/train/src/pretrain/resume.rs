@@ -6,7 +6,6 @@ use bedstone_models::checkpoint::ConfigFile;
 use bedstone_run::{
     Checkpoint, Layers, Progress, Recipe, RunDir, Start,
     begin::{RECIPE, changed},
-    recipe::Origin,
 };
 
 use super::Request;
@@ -24,6 +23,13 @@ pub(super) fn of_run<R: RunRecipe>(
     progress: &mut dyn Progress,
 ) -> Result<Recipe<R>> {
     if let Some(saved) = saved {
+        if !State::is_of_pretraining(&saved.state()) {
+            return Err(TrainError::OtherBits {
+                path: dir.path().to_owned(),
+                what: "it holds a fine-tuning".into(),
+                hint: "go on with it by `bedstone finetune --resume`, or choose another --out",
+            });
+        }
         let config = ConfigFile::open(&saved.path).map_err(bedstone_models::ModelError::from)?;
         let got = config.model_type().map_err(bedstone_models::ModelError::from)?;
         let wanted = request.family.model_type();
@@ -31,7 +37,7 @@ pub(super) fn of_run<R: RunRecipe>(
             return Err(TrainError::OtherBits {
                 path: dir.path().to_owned(),
                 what: format!("it holds a run of a {got}, not of a {wanted}"),
-                hint: "name the model of that run after `pretrain`, go on with a fine-tuning by `finetune --resume`, or choose another --out",
+                hint: "name the model of that run after `pretrain`, or choose another --out",
             });
         }
         return resolve(request, Some(&saved.path.join(RECIPE)));
@@ -52,11 +58,7 @@ pub(super) fn resolve<R: RunRecipe>(request: &Request<'_>, own: Option<&Path>) -
     if let Some((key, wanted)) = recipe.values.wrong() {
         return Err(recipe.invalid(key, wanted).into());
     }
-    // A file may serve several runs; what is said for this one must matter to it.
-    let said = |key: &str| matches!(recipe.origin(key), Origin::Setting(_));
-    if let Some((key, why)) = recipe.values.without_use().into_iter().find(|(key, _)| said(key)) {
-        return Err(recipe.without_use(key, why).into());
-    }
+    recipe.refuse(recipe.values.without_use())?;
     Ok(recipe)
 }
 

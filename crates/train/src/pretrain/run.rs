@@ -11,7 +11,6 @@ use bedstone_run::{
     files::FileError,
     plan::{self as run_plan, Aside},
     progress, space,
-    units::Unit,
 };
 use bedstone_tensor::Tensor;
 use serde::Serialize;
@@ -189,13 +188,10 @@ impl Run {
             unit: self.material.unit(),
             waiting_fraction: self.material.waited().as_secs_f64() / seconds,
         };
-        let (counted, each) = match step.unit {
-            Unit::Pictures(places) => ("pictures", places.max(1)),
-            Unit::Tokens | Unit::Words => ("tokens", 1),
-        };
+        let (counted, each) = step.unit.counted();
         let mut amounts = Map::new();
         amounts.insert(counted.into(), self.state.tokens.into());
-        amounts.insert(format!("{counted}_per_s"), json!((step.tokens_per_s / each as f64).round()));
+        amounts.insert(format!("{counted}_per_s"), json!((step.tokens_per_s / each as f64 * 100.0).round() / 100.0));
         let line = StepLine {
             loss: step.loss,
             parts: parts.into_iter().collect(),

@@ -20,12 +20,13 @@ use crate::output;
 /// How well a language model predicts a text.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<ExitCode> {
     if let Folder::Pictures(dir) = folder(&args.model)? {
-        let task = match Architecture::of(&ConfigFile::open(&dir)?) {
-            Ok((_, Class::ObjectDetection)) => "detect",
-            _ => "classify",
+        let hint = match Architecture::of(&ConfigFile::open(&dir)?) {
+            Ok((_, Class::ObjectDetection)) => "--task detect",
+            Ok((_, Class::ImageClassification | Class::DistilledImageClassification)) => "--task classify",
+            _ => "it has none yet: `bedstone finetune` gives it one",
         };
         let name = args.model.display();
-        let text = format!("{name}: a model of pictures is measured by its task\nhint: --task {task}");
+        let text = format!("{name}: a model of pictures is measured by its task\nhint: {hint}");
         return Err(output::Usage(text).into());
     }
     let model = text_model(&args.model, args.runtime.runtime()?)?;

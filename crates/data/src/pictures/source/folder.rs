@@ -4,9 +4,9 @@ use super::{At, Named, Notes, PictureSet, Record, Target};
 use crate::{
     labelled::{Labels, Place, Unit, Unlabelled},
     pictures::{Error, decode::Format},
+    walk::{Unread, files_below},
 };
-use std::{io, path::Path};
-use walkdir::WalkDir;
+use std::path::Path;
 
 /// The pictures below `path`: in folders whose names are the classes (as ImageNet has them), or all in `path` itself,
 /// without labels. Sorted by path; hidden files and folders are left out, links are followed.
@@ -20,21 +20,12 @@ use walkdir::WalkDir;
 /// unknown class or of a single one.
 pub fn folder(path: &Path, labels: Option<&Labels>, unlabelled: Unlabelled) -> Result<PictureSet, Error> {
     let (mut named, mut notes) = (Named { records: Vec::new() }, Notes::default());
-    let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
-    let entries = WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
-    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name())) {
-        let entry = entry.map_err(|e| Error::Read {
-            path: e.path().unwrap_or(path).to_path_buf(),
-            source: e.into_io_error().unwrap_or_else(|| io::Error::other("a link leads back into itself")),
-        })?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        if !Format::named(entry.path()) {
+    for file in files_below(path) {
+        let file = file.map_err(|Unread { path, source }| Error::Read { path, source })?;
+        if !Format::named(&file) {
             notes.ignored_files += 1;
             continue;
         }
-        let file = entry.into_path();
         let inner = file.strip_prefix(path).unwrap_or(&file);
         let class = match inner.components().count() {
             0 | 1 => None,

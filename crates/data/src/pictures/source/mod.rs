@@ -103,9 +103,9 @@ pub struct PictureSet {
 pub struct Notes {
     /// Files in folders of pictures that are no pictures.
     pub ignored_files: u64,
-    /// Boxes that reach beyond their picture; they are cut off where the picture ends.
+    /// Boxes that reach beyond their picture; training cuts them off where the picture ends.
     pub outside: u64,
-    /// Boxes of no width or height, or wholly outside: nothing is learned from them.
+    /// Boxes of no width or height, or wholly outside: training learns nothing from them.
     pub empty: u64,
     /// The first of them.
     pub first_empty: Option<String>,
@@ -175,6 +175,11 @@ impl PictureSet {
     pub fn subset(&self, numbers: &[usize]) -> Result<Self, Error> {
         let records = numbers.iter().map(|&number| self.records[number].clone()).collect();
         Self::new(records, self.labels.clone(), self.notes.clone())
+    }
+
+    /// The same without what its reader let pass.
+    pub fn without_notes(self) -> Self {
+        Self { notes: Notes::default(), ..self }
     }
 
     /// The same with other names of its classes, of which there may be more.
