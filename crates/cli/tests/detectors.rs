@@ -86,6 +86,11 @@ fn drawn_pictures() {
     assert_eq!((e.code, seen), (Some(1), vec!["in/a.png".into(), "in/deep/a.png".into()]), "{}", e.stderr);
     assert!(e.stderr.contains("note: 2 files in the folder of --out are left out"), "{}", e.stderr);
     assert!(e.stderr.contains("error: in/link.png: cannot be read: "), "{}", e.stderr);
+    // Folders above the pictures, and that of the pictures themselves, hold what was asked for.
+    assert_eq!(p.done("detect det in/deep --out . --json").json()[0]["drawn"], "./a.png");
+    p.fails("detect det in/deep --out in/deep", 2, {
+        "--out in/deep: in/deep/a.png would be drawn over\nhint: name another folder"
+    });
     let before = p.read("in/a.png");
     p.fails("detect det in/a.png --out in", 2, "--out in: in/a.png would be drawn over\nhint: name another folder");
     assert_eq!(p.read("in/a.png"), before);

@@ -30,7 +30,8 @@ pub(crate) struct State {
     pub(crate) best: Option<f64>,
 }
 
-const FILE: &str = "trainer.json";
+/// Where a run keeps how far it has come, beside its numbers.
+pub(crate) const FILE: &str = "trainer.json";
 
 impl State {
     /// Writes state and moments into `dir`, which is made, and the weights that learn where the model has their average.
@@ -52,10 +53,10 @@ impl State {
         Ok(())
     }
 
-    /// Whether what stands in `dir`, if that can be read, is the state of a pretraining: of that alone there is a cursor.
-    pub(crate) fn is_of_pretraining(dir: &Path) -> bool {
-        let state = fs::read(dir.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        state.is_none_or(|state: serde_json::Value| state.get("cursor").is_some())
+    /// Whether a `trainer.json` is of a pretraining, which alone has a cursor; nothing where it cannot be read.
+    pub(crate) fn is_of_pretraining(path: &Path) -> Option<bool> {
+        let state: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        Some(state.get("cursor").is_some())
     }
 
     /// Reads the state in `dir`.

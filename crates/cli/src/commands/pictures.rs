@@ -77,12 +77,11 @@ pub(super) fn each_group<'a>(
     Ok(code)
 }
 
-/// The pictures that a command was given, folders taken apart with all below them, without hidden files and those in `out`, where
-/// its own pictures go.
+/// The pictures that a command was given, folders taken apart with all below them, without hidden files and those that lie in `out`
+/// if that is a folder below, since its own pictures go there.
 pub(super) fn listed(given: &[impl AsRef<Path>], out: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     let out = out.and_then(|out| out.canonicalize().ok());
-    let inside =
-        |file: &Path| out.as_ref().is_some_and(|out| file.canonicalize().is_ok_and(|file| file.starts_with(out)));
+    let is_out = |folder: &Path| out.as_ref().is_some_and(|out| folder.canonicalize().is_ok_and(|it| it == *out));
     let (mut all, mut own) = (Vec::new(), 0);
     for path in given {
         let path = path.as_ref();
@@ -90,10 +89,10 @@ pub(super) fn listed(given: &[impl AsRef<Path>], out: Option<&Path>) -> anyhow::
             all.push(path.to_owned());
             continue;
         }
-        let before = all.len();
+        let (before, below) = (all.len(), !is_out(path));
         for file in files_below(path) {
             match file {
-                Ok(file) if inside(&file) => own += 1,
+                Ok(file) if below && file.parent().is_some_and(is_out) => own += 1,
                 Ok(file) if Format::named(&file) => all.push(file),
                 Ok(_) => {}
                 // Reading it will say what is wrong.

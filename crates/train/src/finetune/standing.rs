@@ -21,7 +21,7 @@ use crate::{
     Result, TrainError,
     ema::Ema,
     lora::LowRank,
-    state::{Named, State, copy, moments, write_tensors},
+    state::{FILE, Named, State, copy, moments, write_tensors},
 };
 
 /// How far a run has come; with every checkpoint as JSON, the numbers beside it.
@@ -61,7 +61,6 @@ pub(super) struct Kept {
     pub(super) low_rank: BTreeMap<ParamId, LowRank>,
 }
 
-const FILE: &str = "trainer.json";
 /// Ends of tensors' names: the weights that learn, those of the best model, averages.
 const LEARNING: &str = "w";
 const BEST: &str = "best";
@@ -105,11 +104,8 @@ impl Standing {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |reason: String| TrainError::State { path: path.to_owned(), reason };
         let text = fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        serde_json::from_slice(&text).map_err(|e| match serde_json::from_slice::<serde_json::Value>(&text) {
-            // What pretraining keeps of its data.
-            Ok(other) if other.get("cursor").is_some() => {
-                wrong("the state of a pretraining, which goes on by `pretrain MODEL --resume`".into())
-            }
+        serde_json::from_slice(&text).map_err(|e| match State::is_of_pretraining(path) {
+            Some(true) => wrong("the state of a pretraining, which goes on by `pretrain MODEL --resume`".into()),
             _ => wrong(format!("not the state of a fine-tuning: {e}")),
         })
     }

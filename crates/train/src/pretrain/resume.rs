@@ -12,7 +12,7 @@ use super::Request;
 use crate::{
     Result, TrainError,
     recipe::{FREE_KEYS, RunRecipe},
-    state::State,
+    state::{FILE, State},
 };
 
 /// The recipe of the run in `dir`: that of its checkpoint, or what it was begun with, under the request's settings.
@@ -23,7 +23,7 @@ pub(super) fn of_run<R: RunRecipe>(
     progress: &mut dyn Progress,
 ) -> Result<Recipe<R>> {
     if let Some(saved) = saved {
-        if !State::is_of_pretraining(&saved.state()) {
+        if State::is_of_pretraining(&saved.state().join(FILE)) == Some(false) {
             return Err(TrainError::OtherBits {
                 path: dir.path().to_owned(),
                 what: "it holds a fine-tuning".into(),
