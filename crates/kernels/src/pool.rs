@@ -39,7 +39,8 @@ pub fn for_each(n: usize, task: impl Fn(usize) + Send + Sync) {
     match n {
         0 => {}
         1 => task(0),
-        _ => (0..n).into_par_iter().for_each(task),
+        // One by one: of several in a row, none could go to a thread that has nothing left to do.
+        _ => (0..n).into_par_iter().with_max_len(1).for_each(task),
     }
 }
 
@@ -48,7 +49,7 @@ pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, task: impl Fn(usize, &mut 
     if y.len() <= SMALL.min(chunk) || y.len() <= chunk {
         y.chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part));
     } else {
-        y.par_chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part));
+        y.par_chunks_mut(chunk).enumerate().with_max_len(1).for_each(|(i, part)| task(i, part));
     }
 }
 

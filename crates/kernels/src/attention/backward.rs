@@ -1,13 +1,18 @@
 //! The backward pass: scores are computed again, block by block.
 
-use super::{Attention, BK, BQ, Heads, Layout, Transposed, product::Product, scores::padding};
+use super::{
+    Attention, BK, BQ, Heads, Layout, Panels, gather, gathered, keys_at,
+    product::Product,
+    rows_at,
+    scores::{exponentials, padding},
+};
 use crate::{
     isa::Isa,
     mem::Buf,
     out::Out,
     pool, profile,
     random::drop_row,
-    simd::{dot, each, each2, math, simd_fn},
+    simd::{dot, each, each2, simd_fn},
 };
 
 /// Gradients that [`attention_backward`] writes. Queries, keys and values may lie in one tensor or in three.
@@ -55,16 +60,16 @@ pub fn attention_backward(
         out,
         lse,
         q,
-        k,
-        keys: &Transposed::new(isa, &k, a),
-        values: &Transposed::new(isa, &v, a),
+        key_rows: &Panels::gathered(isa, &k, a),
+        keys: &Panels::transposed(isa, &k, a),
+        values: &Panels::transposed(isa, &v, a),
     };
     // The heads of a group share the gradients of their keys, and all sequences share the bias: each sum is one task's,
     // in a fixed order.
     let sequences = if task.dbias.is_some() { 1 } else { a.b };
     pool::for_each(sequences * a.kv_heads, |unit| {
         let (b, kv) = (unit / a.kv_heads, unit % a.kv_heads);
-        let mut scratch = Buf::for_overwrite(2 * BQ * BK);
+        let mut scratch = Buf::for_overwrite(2 * BQ * BK + 2 * gathered(BQ, a.d));
         for b in if task.dbias.is_some() { 0..a.b } else { b..b + 1 } {
             let padding = padding(a, b);
             key_head(isa, &task, b, kv, padding.as_deref(), &mut scratch);
@@ -141,9 +146,9 @@ struct Task<'a> {
     out: &'a [f32],
     lse: &'a [f32],
     q: Heads<'a>,
-    k: Heads<'a>,
-    keys: &'a Transposed,
-    values: &'a Transposed,
+    key_rows: &'a Panels,
+    keys: &'a Panels,
+    values: &'a Panels,
 }
 
 simd_fn! {
@@ -159,9 +164,10 @@ simd_fn! {
                 task.dkv.row(dv_start + t * task.v_layout.token, 0, d).fill(0.0);
             }
         }
-        let (probabilities, slopes) = scratch.split_at_mut(BQ * BK);
+        let (probabilities, scratch) = scratch.split_at_mut(BQ * BK);
+        let (slopes, scratch) = scratch.split_at_mut(BQ * BK);
+        let (query_rows, dout_rows) = scratch.split_at_mut(gathered(BQ, d));
         let mut cap = [0.0; BK];
-        let k_start = task.k.layout().start(b, kv, d);
         for h in kv * a.group()..(kv + 1) * a.group() {
             let q_start = task.q.layout().start(b, h, d);
             let dq_start = task.q_layout.start(b, h, d);
@@ -170,6 +176,8 @@ simd_fn! {
                 let queries = &task.q.data[q_start + q0 * task.q.token..];
                 let at = (b * a.tq + q0) * width + h * d;
                 let (dout, out) = (&task.dout[at..], &task.out[at..]);
+                gather::<S>(query_rows, queries, task.q.token, rows, d);
+                gather::<S>(dout_rows, dout, width, rows, d);
                 let mut delta = [0.0; BQ];
                 for r in 0..rows {
                     delta[r] = dot(s, &dout[r * width..r * width + d], &out[r * width..r * width + d]);
@@ -181,10 +189,10 @@ simd_fn! {
                     let columns = n.next_multiple_of(S::LANES);
                     let products = Product {
                         m: rows, n: columns, k: d, a: queries, a_row: task.q.token, a_col: 1,
-                        b: &task.keys.of(unit)[k0..], ldb: task.keys.padded, accumulate: false,
+                        b: keys_at::<S>(task.keys.of(unit), d, k0), accumulate: false,
                     };
                     let slope_products = Product {
-                        a: dout, a_row: width, b: &task.values.of(unit)[k0..], ..products
+                        a: dout, a_row: width, b: keys_at::<S>(task.values.of(unit), d, k0), ..products
                     };
                     // SAFETY: the scratch is this task's.
                     unsafe {
@@ -195,15 +203,14 @@ simd_fn! {
                         let p = &mut probabilities[r * BK..r * BK + columns];
                         let dp = &mut slopes[r * BK..r * BK + columns];
                         let i = q0 + r;
-                        a.score(s, p, h, i, k0, padding);
+                        let factor = a.score(s, p, h, i, k0, padding);
                         // The derivative of the cap needs the scores, which the probabilities are about to replace.
                         if let Some(c) = a.softcap {
                             for (f, &x) in cap.iter_mut().zip(p.iter()) {
                                 *f = if x == f32::NEG_INFINITY { 0.0 } else { 1.0 - (x / c) * (x / c) };
                             }
                         }
-                        let lse = s.splat(task.lse[(b * a.heads + h) * a.tq + i]);
-                        each!(s, p, |x| math::exp(s, s.sub(x, lse)));
+                        exponentials(s, p, factor, task.lse[(b * a.heads + h) * a.tq + i]);
                         if let Some(dropout) = a.dropout {
                             drop_row(dropout, b as u32, (h * a.tq + i) as u32, k0, &mut dp[..n]);
                         }
@@ -224,13 +231,13 @@ simd_fn! {
                         }
                     }
                     let dv = Product {
-                        m: n, n: d, k: rows, a: probabilities, a_row: 1, a_col: BK, b: dout, ldb: width,
+                        m: n, n: d, k: rows, a: probabilities, a_row: 1, a_col: BK, b: rows_at::<S>(dout_rows, rows, 0),
                         accumulate: true,
                     };
-                    let dk = Product { a: slopes, b: queries, ldb: task.q.token, ..dv };
+                    let dk = Product { a: slopes, b: rows_at::<S>(query_rows, rows, 0), ..dv };
                     let dq = Product {
                         m: rows, n: d, k: n, a: slopes, a_row: BK, a_col: 1,
-                        b: &task.k.data[k_start + k0 * task.k.token..], ldb: task.k.token, accumulate: true,
+                        b: rows_at::<S>(task.key_rows.of(unit), a.tk, k0), accumulate: true,
                     };
                     // SAFETY: as for the zeros above.
                     unsafe {

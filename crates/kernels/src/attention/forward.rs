@@ -1,13 +1,19 @@
 //! The forward pass.
 
-use super::{Attention, BK, BQ, Heads, Transposed, padded, product::Product, scores::padding, transpose};
+use super::{
+    Attention, BK, BQ, Heads, Panels, keys_at, padded,
+    product::{Product, Right},
+    rows_at,
+    scores::{exponentials, padding},
+    transpose,
+};
 use crate::{
     isa::Isa,
     mem::Buf,
     out::Out,
     pool, profile,
     random::drop_row,
-    simd::{dot, each, each2, math, simd_fn},
+    simd::{dot, each, each2, simd_fn},
 };
 
 /// Up to this many queries a sequence, products of single rows beat preparing the keys for blocks.
@@ -44,8 +50,8 @@ pub fn attention(
         return;
     }
     let blocks = a.tq.div_ceil(BQ);
-    // Keys that a single task reads are transposed by that task.
-    let shared = (blocks > 1 || a.group() > 1).then(|| Transposed::new(isa, &k, a));
+    // Keys that a single task reads are transposed by that task, and values that it reads need no panels.
+    let shared = (blocks > 1 || a.group() > 1).then(|| (Panels::transposed(isa, &k, a), Panels::gathered(isa, &v, a)));
     let own = if shared.is_some() { 0 } else { padded(a) * a.d };
     pool::for_each(a.b * a.heads * blocks, |task| {
         let (unit, q0) = (task / blocks, task % blocks * BQ);
@@ -53,14 +59,15 @@ pub fn attention(
         let padding = padding(a, b);
         let mut scratch = Buf::for_overwrite(own + BQ * BK + BQ * a.d);
         let (own, scratch) = scratch.split_at_mut(own);
-        let keys = match &shared {
-            Some(keys) => keys.of(b * a.kv_heads + h / a.group()),
+        let kv = b * a.kv_heads + h / a.group();
+        let (keys, values) = match &shared {
+            Some((keys, values)) => (keys.of(kv), Some(values.of(kv))),
             None => {
                 transpose(isa, own, &k, a, b, h);
-                own
+                (&*own, None)
             }
         };
-        query_block(isa, a, unit, q0, padding.as_deref(), scratch, out, lse, q, keys, v);
+        query_block(isa, a, unit, q0, padding.as_deref(), scratch, out, lse, q, keys, values, v);
     });
 }
 
@@ -68,10 +75,9 @@ simd_fn! {
     /// Queries `q0..` of one head of one sequence.
     fn query_block(
         s, a: &Attention<'_>, unit: usize, q0: usize, padding: Option<&[f32]>, scratch: &mut [f32], out: Out<'_>,
-        lse: Out<'_>, q: Heads<'_>, keys: &[f32], v: Heads<'_>,
+        lse: Out<'_>, q: Heads<'_>, keys: &[f32], values: Option<&[f32]>, v: Heads<'_>,
     ) {
         let (b, h) = (unit / a.heads, unit % a.heads);
-        let padded = padded(a);
         let kv = h / a.group();
         let rows = BQ.min(a.tq - q0);
         let (scores, sums) = scratch.split_at_mut(BQ * BK);
@@ -84,19 +90,25 @@ simd_fn! {
             // Whole vectors: what stands behind the last key is masked as what a query does not see.
             let columns = n.next_multiple_of(S::LANES);
             let products = Product {
-                m: rows, n: columns, k: a.d, a: queries, a_row: q.token, a_col: 1, b: &keys[k0..], ldb: padded,
+                m: rows, n: columns, k: a.d, a: queries, a_row: q.token, a_col: 1, b: keys_at::<S>(keys, a.d, k0),
                 accumulate: false,
             };
             // SAFETY: the scratch is this task's.
             unsafe { products.run(s, &Out::new(scores, 1), 0, BK) };
-            for r in 0..rows {
+            // The largest of all rows first: the exponentials of one row then need not wait for the end of the one before.
+            let (mut factor, mut next) = (1.0, top);
+            for (r, next) in next[..rows].iter_mut().enumerate() {
                 let x = &mut scores[r * BK..r * BK + columns];
-                a.score(s, x, h, q0 + r, k0, padding);
-                let mut highest = s.splat(top[r]);
+                factor = a.score(s, x, h, q0 + r, k0, padding);
+                let mut highest = s.splat(f32::NEG_INFINITY);
                 for i in (0..columns).step_by(S::LANES) {
                     highest = s.max(s.load(&x[i..]), highest);
                 }
-                let new = s.max_lane(highest);
+                *next = next.max(s.max_lane(highest) * factor);
+            }
+            for r in 0..rows {
+                let x = &mut scores[r * BK..r * BK + columns];
+                let new = next[r];
                 if new == f32::NEG_INFINITY {
                     // A score that is not a number is never the largest, and must not look like a key that is not seen.
                     if x.iter().any(|x| x.is_nan()) {
@@ -105,10 +117,12 @@ simd_fn! {
                     x.fill(0.0);
                     continue;
                 }
-                let shrink = if top[r] == f32::NEG_INFINITY { 0.0 } else { (top[r] - new).exp() };
-                let m = s.splat(new);
-                each!(s, x, |x| math::exp(s, s.sub(x, m)));
-                total[r] = total[r] * shrink + crate::simd::sum(s, x);
+                let shrink = match top[r] {
+                    top if top == new => 1.0,
+                    f32::NEG_INFINITY => 0.0,
+                    top => (top - new).exp(),
+                };
+                total[r] = total[r] * shrink + exponentials(s, x, factor, new);
                 top[r] = new;
                 if shrink != 1.0 {
                     let f = s.splat(shrink);
@@ -118,10 +132,11 @@ simd_fn! {
                     drop_row(dropout, b as u32, (h * a.tq + q0 + r) as u32, k0, &mut x[..n]);
                 }
             }
-            let values = Product {
-                m: rows, n: a.d, k: n, a: scores, a_row: BK, a_col: 1,
-                b: &v.data[v_start + k0 * v.token..], ldb: v.token, accumulate: true,
+            let right = match values {
+                Some(values) => rows_at::<S>(values, a.tk, k0),
+                None => Right::rows::<S>(&v.data[v_start + k0 * v.token..], v.token),
             };
+            let values = Product { m: rows, n: a.d, k: n, a: scores, a_row: BK, a_col: 1, b: right, accumulate: true };
             // SAFETY: as above.
             unsafe { values.run(s, &Out::new(sums, 1), 0, a.d) };
         }
@@ -159,7 +174,7 @@ simd_fn! {
             for (j, x) in keys.clone().zip(x.iter_mut()) {
                 *x = dot(s, query, &k.data[k_start + j * k.token..][..a.d]);
             }
-            a.score(s, x, h, i, keys.start, padding);
+            let factor = a.score(s, x, h, i, keys.start, padding);
             let top = x.iter().fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m });
             // SAFETY: the output of a query's head is one task's, and so is its sum.
             let (y, lse) = unsafe {
@@ -174,9 +189,8 @@ simd_fn! {
                 }
                 continue;
             }
-            let m = s.splat(top);
-            each!(s, x, |x| math::exp(s, s.sub(x, m)));
-            let total = crate::simd::sum(s, x);
+            let top = top * factor;
+            let total = exponentials(s, x, factor, top);
             for (j, &p) in keys.zip(x.iter()) {
                 let p = s.splat(p / total);
                 each2!(s, y, &v.data[v_start + j * v.token..][..a.d], |y, v| s.fma(p, v, y));

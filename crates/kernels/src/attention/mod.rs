@@ -18,7 +18,16 @@ pub use forward::attention;
 #[cfg(target_arch = "x86_64")]
 pub use half::{attention_half, attention_half_backward};
 
-use crate::{isa::Isa, mem::Buf, out::Out, pool, random::Dropout, simd::simd_fn};
+use product::Right;
+
+use crate::{
+    isa::Isa,
+    mem::Buf,
+    out::Out,
+    pool,
+    random::Dropout,
+    simd::{Simd, simd_fn},
+};
 
 /// Shape and options of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -145,26 +154,33 @@ impl Attention<'_> {
     }
 }
 
-/// Keys (or values) of every sequence and head, transposed: `[b, kv_heads, d, padded]`, zeros beyond `tk`.
-struct Transposed {
+/// Keys or values of every sequence and head as right operands, in panels as wide as the register tile.
+struct Panels {
     data: Buf<f32>,
-    /// Columns: `tk` rounded up so that blocks need no partial vectors.
-    padded: usize,
+    /// Numbers of a head.
     each: usize,
 }
 
-impl Transposed {
-    fn new(isa: Isa, x: &Heads<'_>, a: &Attention<'_>) -> Self {
-        let padded = padded(a);
-        let each = padded * a.d;
-        let mut data = Buf::for_overwrite(a.b * a.kv_heads * each);
+impl Panels {
+    /// For products with all keys: transposed, `[b, kv_heads, padded / width, d, width]`, zeros beyond `tk`.
+    fn transposed(isa: Isa, x: &Heads<'_>, a: &Attention<'_>) -> Self {
+        Self::new(padded(a) * a.d, a, |to, b, h| transpose(isa, to, x, a, b, h))
+    }
+
+    /// For sums over keys: `[b, kv_heads, d / width, tk, width]`, `d` rounded up and zeros beyond it.
+    fn gathered(isa: Isa, x: &Heads<'_>, a: &Attention<'_>) -> Self {
+        Self::new(gathered(a.tk, a.d), a, |to, b, h| gather_head(isa, to, x, a, b, h))
+    }
+
+    fn new(each: usize, a: &Attention<'_>, fill: impl Fn(&mut [f32], usize, usize) + Sync) -> Self {
+        let units = a.b * a.kv_heads;
+        let mut data = Buf::for_overwrite(units * each);
         let out = Out::new(&mut data, 1);
-        pool::for_each(a.b * a.kv_heads, |unit| {
-            let (b, h) = (unit / a.kv_heads, unit % a.kv_heads);
+        pool::for_each(units, |unit| {
             // SAFETY: each unit is one task's.
-            transpose(isa, unsafe { out.row(unit * each, 0, each) }, x, a, b, h);
+            fill(unsafe { out.row(unit * each, 0, each) }, unit / a.kv_heads, unit % a.kv_heads);
         });
-        Transposed { data, padded, each }
+        Panels { data, each }
     }
 
     fn of(&self, unit: usize) -> &[f32] {
@@ -172,29 +188,67 @@ impl Transposed {
     }
 }
 
-/// Columns of transposed keys.
+/// Columns of transposed keys: whole panels on every instruction set.
 fn padded(a: &Attention<'_>) -> usize {
     a.tk.next_multiple_of(32)
 }
 
+/// Numbers that [`gather`] writes at most: whole panels on every instruction set.
+fn gathered(rows: usize, columns: usize) -> usize {
+    rows * columns.next_multiple_of(32)
+}
+
+/// The keys from `k0` on, a multiple of [`BK`], in panels that [`transpose`] wrote.
+#[inline(always)]
+fn keys_at<S: Simd>(panels: &[f32], d: usize, k0: usize) -> Right<'_> {
+    Right { data: &panels[k0 * d..], row: Right::width::<S>(), panel: d * Right::width::<S>() }
+}
+
+/// The rows from `row` on in panels of `rows` rows that [`gather`] wrote.
+#[inline(always)]
+fn rows_at<S: Simd>(panels: &[f32], rows: usize, row: usize) -> Right<'_> {
+    let width = Right::width::<S>();
+    Right { data: &panels[row * width..], row: width, panel: rows * width }
+}
+
 simd_fn! {
-    /// `to: [d, padded]` from the keys (or values) of head `h` of sequence `b`, zeros beyond `tk`.
+    /// `to: [padded / width, d, width]` from the keys (or values) of head `h` of sequence `b`, zeros beyond `tk`.
     fn transpose(s, to: &mut [f32], x: &Heads<'_>, a: &Attention<'_>, b: usize, h: usize) {
-        let (padded, start) = (padded(a), x.layout().start(b, h, a.d));
+        let (width, start) = (Right::width::<S>(), x.layout().start(b, h, a.d));
         let squares = a.d / 8 * 8;
-        for t0 in (0..padded).step_by(8) {
+        for t0 in (0..padded(a)).step_by(8) {
             let have = a.tk.saturating_sub(t0).min(8);
             let from = if have == 8 { squares } else { 0 };
+            let to = &mut to[t0 / width * width * a.d + t0 % width..];
             for i in (0..from).step_by(8) {
-                s.transpose_8x8(&mut to[i * padded + t0..], padded, &x.data[start + t0 * x.token + i..], x.token);
+                s.transpose_8x8(&mut to[i * width..], width, &x.data[start + t0 * x.token + i..], x.token);
             }
             for i in from..a.d {
-                let to = &mut to[i * padded + t0..i * padded + t0 + 8];
-                for (j, y) in to.iter_mut().enumerate() {
+                for (j, y) in to[i * width..i * width + 8].iter_mut().enumerate() {
                     *y = if j < have { x.data[start + (t0 + j) * x.token + i] } else { 0.0 };
                 }
             }
         }
+    }
+}
+
+/// `to: [columns / width, rows, width]` from rows of `x` that begin `token` apart, zeros beyond the columns.
+#[inline(always)]
+fn gather<S: Simd>(to: &mut [f32], x: &[f32], token: usize, rows: usize, columns: usize) {
+    let width = Right::width::<S>();
+    for (panel, from) in to.chunks_exact_mut(rows * width).zip((0..columns).step_by(width)) {
+        let n = width.min(columns - from);
+        for (r, to) in panel.chunks_exact_mut(width).enumerate() {
+            to[..n].copy_from_slice(&x[r * token + from..][..n]);
+            to[n..].fill(0.0);
+        }
+    }
+}
+
+simd_fn! {
+    /// The rows of head `h` of sequence `b`, as [`gather`] lays them.
+    fn gather_head(_s, to: &mut [f32], x: &Heads<'_>, a: &Attention<'_>, b: usize, h: usize) {
+        gather::<S>(to, &x.data[x.layout().start(b, h, a.d)..], x.token, a.tk, a.d);
     }
 }
 

@@ -1,5 +1,7 @@
 //! From products of queries and keys to masked scores: what forward and backward pass have in common.
 
+use std::f32::consts::LOG2_E;
+
 use super::{Attention, BK};
 use crate::simd::{Simd, each, math};
 
@@ -11,11 +13,23 @@ pub(super) fn padding(a: &Attention<'_>, b: usize) -> Option<Vec<f32>> {
 
 impl Attention<'_> {
     /// Turns the products of query `i` of head `h` with keys `k0..k0 + x.len()` into scores, -infinity where the query
-    /// does not see the key.
+    /// does not see the key, but for a positive factor, which it returns.
     #[inline(always)]
-    pub(super) fn score<S: Simd>(&self, s: S, x: &mut [f32], h: usize, i: usize, k0: usize, padding: Option<&[f32]>) {
-        let scale = s.splat(self.scale);
-        each!(s, x, |x| s.mul(x, scale));
+    pub(super) fn score<S: Simd>(
+        &self,
+        s: S,
+        x: &mut [f32],
+        h: usize,
+        i: usize,
+        k0: usize,
+        padding: Option<&[f32]>,
+    ) -> f32 {
+        // A factor alone needs no pass of its own: it becomes part of the exponential's.
+        let alone = self.bias.is_none() && self.softcap.is_none() && self.scale > 0.0;
+        if !alone {
+            let scale = s.splat(self.scale);
+            each!(s, x, |x| s.mul(x, scale));
+        }
         if let Some(bias) = self.bias {
             let at = (h * self.tq + i) * self.tk + k0;
             for (x, b) in x.iter_mut().zip(&bias[at..]) {
@@ -35,6 +49,7 @@ impl Attention<'_> {
         let n = x.len();
         x[..from.saturating_sub(k0).min(n)].fill(f32::NEG_INFINITY);
         x[to.saturating_sub(k0).min(n)..].fill(f32::NEG_INFINITY);
+        if alone { self.scale } else { 1.0 }
     }
 
     /// The blocks of keys that cover `keys`: start and length.
@@ -43,4 +58,24 @@ impl Attention<'_> {
         let first = keys.start / BK * BK;
         (first..keys.end).step_by(BK).map(move |k0| (k0, BK.min(keys.end - k0)))
     }
+}
+
+/// `e^(factor · x - m)` in place of each `x`; returns their sum.
+#[inline(always)]
+pub(super) fn exponentials<S: Simd>(s: S, x: &mut [f32], factor: f32, m: f32) -> f32 {
+    let (factor, m) = (s.splat(factor * LOG2_E), s.splat(-m * LOG2_E));
+    let (mut sum, whole) = (s.zero(), x.len() / S::LANES * S::LANES);
+    let (x, rest) = x.split_at_mut(whole);
+    for x in x.chunks_exact_mut(S::LANES) {
+        let y = math::exp2(s, s.fma(s.load(x), factor, m));
+        s.store(x, y);
+        sum = s.add(sum, y);
+    }
+    if !rest.is_empty() {
+        let y = math::exp2(s, s.fma(s.load_part(rest), factor, m));
+        s.store_part(rest, y);
+        // Read again, with zeros behind the end.
+        sum = s.add(sum, s.load_part(rest));
+    }
+    s.sum(sum)
 }

@@ -23,6 +23,20 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.select_lt(high, x, s.splat(f32::INFINITY), y)
 }
 
+/// `2^x` for `x` below 127; 0 below -126.5. Half the instructions of [`exp`], for the probabilities of a softmax.
+#[inline(always)]
+pub(crate) fn exp2<S: Simd>(s: S, x: S::V) -> S::V {
+    // Adding it leaves no bits for a fraction, and 127 more than the integer in the last ones: the exponent of its power, which
+    // is 0 for -127 and makes that power 0.
+    let shift = s.splat(12_582_912.0 + 127.0);
+    let x = s.max(s.splat(-127.0), x);
+    let shifted = s.add(x, shift);
+    let rest = s.sub(x, s.sub(shifted, shift));
+    // Fitted to the smallest relative error on [-1/2, 1/2] among those that are 1 at 0: 1e-7 in exact arithmetic.
+    const P: [f32; 6] = [1.0, 0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
+    s.mul(polynomial(s, rest, P), s.last_as_exponent(shifted))
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
@@ -86,6 +100,7 @@ mod tests {
                 let v = s.splat(*x);
                 let v = match f {
                     "exp" => super::exp(s, v),
+                    "exp2" => super::exp2(s, v),
                     "tanh" => super::tanh(s, v),
                     "erf" => super::erf(s, v),
                     _ => super::sigmoid(s, v),
@@ -106,7 +121,7 @@ mod tests {
             apply(isa, f, &mut y, &x);
             for (&x, &y) in x.iter().zip(&y) {
                 let w = want(x as f64);
-                let scale = if f == "exp" || f == "sigmoid" { w.abs() } else { 1.0 };
+                let scale = if ["exp", "exp2", "sigmoid"].contains(&f) { w.abs() } else { 1.0 };
                 assert!((y as f64 - w).abs() <= tolerance * scale, "{isa} {f}({x}) = {y}, want {w}");
             }
         }
@@ -115,6 +130,8 @@ mod tests {
     #[test]
     fn functions_match_double_precision() {
         check("exp", 87.0, 4e-7, f64::exp);
+        check("exp2", 0.5, 2e-7, f64::exp2);
+        check("exp2", 126.0, 2e-7, f64::exp2);
         check("sigmoid", 20.0, 5e-7, |x| 1.0 / (1.0 + (-x).exp()));
         check("tanh", 0.5, 2e-7, f64::tanh);
         check("tanh", 12.0, 3e-7, f64::tanh);

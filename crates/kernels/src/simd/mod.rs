@@ -79,6 +79,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `x · 2^n` for integers `n`, given as f32, where `x` and the result are normal numbers; what is not a number stays none if
     /// both are none.
     fn mul_exp2(self, x: Self::V, n: Self::V) -> Self::V;
+    /// The number whose sign and exponent are the last nine bits of `x`, with nothing behind them.
+    fn last_as_exponent(self, x: Self::V) -> Self::V;
     /// Lane by lane: `a < b ? yes : no`.
     fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// The sum of the lanes, in a fixed order.

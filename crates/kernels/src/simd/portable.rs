@@ -144,6 +144,10 @@ impl Simd for Portable {
         zip(x, n, |x, n| f32::from_bits(x.to_bits().wrapping_add(((n as i32) << 23) as u32)))
     }
     #[inline(always)]
+    fn last_as_exponent(self, x: V) -> V {
+        map(x, |x| f32::from_bits(x.to_bits() << 23))
+    }
+    #[inline(always)]
     fn select_lt(self, a: V, b: V, yes: V, no: V) -> V {
         std::array::from_fn(|i| if a[i] < b[i] { yes[i] } else { no[i] })
     }

@@ -147,6 +147,10 @@ impl Simd for Avx512 {
         })
     }
     #[inline(always)]
+    fn last_as_exponent(self, x: __m512) -> __m512 {
+        proven!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(x))))
+    }
+    #[inline(always)]
     fn select_lt(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         proven!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
     }
@@ -394,6 +398,10 @@ impl Simd for Avx2 {
             let n = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n));
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), n))
         })
+    }
+    #[inline(always)]
+    fn last_as_exponent(self, x: __m256) -> __m256 {
+        proven!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x))))
     }
     #[inline(always)]
     fn select_lt(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
