@@ -8,6 +8,7 @@ use crate::{
 
 struct Case {
     shape: [usize; 6],
+    scale: f32,
     causal: bool,
     window: Option<usize>,
     softcap: Option<f32>,
@@ -97,7 +98,7 @@ fn check(case: Case) {
         tq,
         tk,
         d,
-        scale: 0.4,
+        scale: case.scale,
         causal: case.causal,
         window: case.window,
         softcap: case.softcap,
@@ -157,7 +158,7 @@ fn check(case: Case) {
 }
 
 fn plain(shape: [usize; 6]) -> Case {
-    Case { shape, causal: false, window: None, softcap: None, mask: false, bias: false, dropout: false }
+    Case { shape, scale: 0.4, causal: false, window: None, softcap: None, mask: false, bias: false, dropout: false }
 }
 
 #[test]
@@ -171,6 +172,51 @@ fn odd_shapes() {
 fn causal_over_several_blocks() {
     check(Case { causal: true, ..plain([1, 2, 1, 150, 150, 20]) });
     check(Case { causal: true, ..plain([2, 2, 2, 70, 140, 8]) });
+}
+
+#[test]
+fn several_blocks_of_heads_of_any_width() {
+    for d in [5, 16, 40, 48] {
+        check(plain([1, 2, 2, 70, 140, d]));
+    }
+}
+
+#[test]
+fn any_scale() {
+    // One that is not positive cannot be left to the exponential: the largest product is not the largest score then.
+    for scale in [-0.4, 0.0] {
+        check(Case { scale, causal: true, mask: true, ..plain([2, 2, 1, 10, 10, 8]) });
+        check(Case { scale, causal: true, ..plain([1, 2, 1, 2, 9, 8]) });
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let (n, t, d) = (1, 70, 8);
+    let a = Attention {
+        b: 1,
+        heads: n,
+        kv_heads: n,
+        tq: t,
+        tk: t,
+        d,
+        scale: 0.4,
+        causal: true,
+        window: None,
+        softcap: None,
+        mask: None,
+        bias: None,
+        dropout: None,
+    };
+    let (mut k, q) = (numbers(t * d, 1), numbers(t * d, 2));
+    k[66 * d] = f32::NAN;
+    for isa in Isa::available() {
+        let mut out = vec![0.0; t * d];
+        attention(isa, &a, &mut out, None, heads(&q, t, d), heads(&k, t, d), heads(&q, t, d));
+        for (i, row) in out.chunks_exact(d).enumerate() {
+            assert!(row.iter().all(|x| x.is_nan() == (i >= 66)), "{isa} {i}: {row:?}");
+        }
+    }
 }
 
 #[test]
