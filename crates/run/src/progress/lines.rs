@@ -37,10 +37,10 @@ impl<W: Write + Send> Lines<W> {
 
     fn step(&mut self, step: &Step) {
         let now = Instant::now();
+        let left = self.left.at(step.step, step.of, now.duration_since(self.start));
         let due = self.shown.is_none_or(|shown| now.duration_since(shown) >= self.every);
         if due || step.step >= step.of {
             self.shown = Some(now);
-            let left = self.left.at(step.step, step.of, now.duration_since(self.start));
             self.line(&step_line(step, left));
         }
     }

@@ -80,19 +80,30 @@ impl LossMeaning {
 /// How long the rest will take, from what was done since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TimeLeft {
-    done_before: u64,
+    /// The steps that were done at a time on the clock.
+    since: Option<(u64, Duration)>,
+    last: u64,
 }
 
 impl TimeLeft {
-    /// For a run of which `done_before` steps were done before the clock started.
+    /// For a run of which `done_before` steps were done when the clock started.
+    ///
+    /// By default it is not known when steps began, and the first one says it; so does one that is not behind the one before
+    /// it, as where another seed begins.
     pub fn new(done_before: u64) -> Self {
-        Self { done_before }
+        Self { since: Some((done_before, Duration::ZERO)), last: done_before }
     }
 
-    /// After `step` of `of` steps at `elapsed` on the clock; `None` before the first step.
-    pub fn at(&self, step: u64, of: u64, elapsed: Duration) -> Option<f64> {
-        let done = step.checked_sub(self.done_before).filter(|&done| done > 0)?;
-        Some(elapsed.as_secs_f64() / done as f64 * of.saturating_sub(step) as f64)
+    /// After `step` of `of` steps at `elapsed` on the clock; `None` before a step was timed.
+    pub fn at(&mut self, step: u64, of: u64, elapsed: Duration) -> Option<f64> {
+        let since = self.since.filter(|_| step > self.last);
+        self.last = step;
+        let Some((first, began)) = since else {
+            self.since = Some((step, elapsed));
+            return None;
+        };
+        let each = elapsed.saturating_sub(began).as_secs_f64() / (step - first) as f64;
+        Some(each * of.saturating_sub(step) as f64)
     }
 }
 
@@ -197,18 +208,26 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_left(before: u64, step: u64, of: u64, elapsed: u64, want: Option<f64>) {
-        assert_eq!(TimeLeft::new(before).at(step, of, Duration::from_secs(elapsed)), want);
+    fn check_left(mut left: TimeLeft, steps: &[(u64, u64)], want: Option<f64>) {
+        let mut last = None;
+        for &(step, elapsed) in steps {
+            last = left.at(step, 100, Duration::from_secs(elapsed));
+        }
+        assert_eq!(last, want);
     }
 
     #[test]
     fn time_left() {
-        check_left(0, 0, 100, 5, None);
-        check_left(0, 10, 100, 5, Some(45.0));
-        check_left(50, 60, 100, 5, Some(20.0));
-        check_left(50, 50, 100, 5, None);
-        check_left(50, 40, 100, 5, None);
-        check_left(0, 100, 100, 5, Some(0.0));
-        check_left(0, 110, 100, 5, Some(0.0));
+        check_left(TimeLeft::new(0), &[(10, 5)], Some(45.0));
+        check_left(TimeLeft::new(50), &[(60, 5)], Some(20.0));
+        check_left(TimeLeft::new(50), &[(50, 5)], None);
+        check_left(TimeLeft::new(0), &[(100, 5)], Some(0.0));
+        check_left(TimeLeft::new(0), &[(110, 5)], Some(0.0));
+        // What happened before the first step does not count, nor do the steps of a process before.
+        check_left(TimeLeft::default(), &[(60, 100)], None);
+        check_left(TimeLeft::default(), &[(60, 100), (61, 101), (70, 105)], Some(15.0));
+        // Another seed.
+        check_left(TimeLeft::default(), &[(1, 10), (100, 109), (1, 119)], None);
+        check_left(TimeLeft::default(), &[(1, 10), (100, 109), (1, 119), (51, 169)], Some(49.0));
     }
 }
