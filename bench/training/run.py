@@ -1,7 +1,7 @@
 """Training throughput beside PyTorch, and Candle and Burn if given, in turn: A B A B, a fresh process each time.
 
     python run.py BEDSTONE PYTHON [--candle PATH] [--burn PATH] [--models gpt-6m gpt-17m gpt-163m] [--rounds 5]
-                  [--out rows.jsonl] [--no-compile]
+                  [--out rows.jsonl] [--no-compile] [--precisions bf16 f32]
 
 BEDSTONE is the binary, PYTHON an interpreter with torch; --candle and --burn are the binaries built from the folders of
 those names, which train in f32 only. Raw rows go to --out, one JSON object a line; the table goes to
@@ -26,6 +26,7 @@ def variants(args, model):
         ("torch f32", torch + ["f32"] + theirs),
     ]
     rows += [(f"{peer} f32", [path, "f32"] + theirs) for peer in ("candle", "burn") if (path := getattr(args, peer))]
+    rows = [(n, c) for n, c in rows if n.split()[1] in args.precisions]
     return [(n, c) for n, c in rows if not (args.no_compile and "compiled" in n)]
 
 
@@ -48,6 +49,7 @@ def main():
     a.add_argument("--threads", type=int, default=os.cpu_count())
     a.add_argument("--out", default="rows.jsonl")
     a.add_argument("--no-compile", action="store_true")
+    a.add_argument("--precisions", nargs="+", choices=["bf16", "f32"], default=["bf16", "f32"])
     args = a.parse_args()
     rows = []
     with open(args.out, "a") as out:
