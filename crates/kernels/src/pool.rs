@@ -49,7 +49,7 @@ pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, task: impl Fn(usize, &mut 
     if y.len() <= SMALL.min(chunk) || y.len() <= chunk {
         y.chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part));
     } else {
-        y.par_chunks_mut(chunk).enumerate().with_max_len(1).for_each(|(i, part)| task(i, part));
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part));
     }
 }
 
@@ -89,6 +89,23 @@ pub fn tree_add_rows(parts: &mut [f32], width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_task_waits_behind_another_on_a_busy_thread() {
+        use std::{sync::mpsc::channel, time::Duration};
+        let (sender, done) = channel();
+        let done = std::sync::Mutex::new(done);
+        with_threads(2, || {
+            for_each(40, |i| match i {
+                // As if its thread were slow: it ends when all others are done.
+                0 => (1..40).for_each(|_| {
+                    done.lock().unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
+                }),
+                _ => sender.send(()).unwrap(),
+            });
+        })
+        .unwrap();
+    }
 
     #[test]
     fn trees_sum_everything() {

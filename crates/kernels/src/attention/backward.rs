@@ -120,8 +120,8 @@ pub(super) fn places<'a, T>(
 fn disjoint(a: &Attention<'_>, q: Layout, k: Layout, v: Layout, together: bool) {
     let (q_width, kv_width) = (a.heads * a.d, a.kv_heads * a.d);
     let rows = |what: &str, l: Layout, t: usize, width: usize| {
-        let fits =
-            (t <= 1 || l.first + width <= l.token) && (a.b <= 1 || (t - 1) * l.token + l.first + width <= l.batch);
+        let fits = (t <= 1 || l.first + width <= l.token)
+            && (a.b <= 1 || t.saturating_sub(1) * l.token + l.first + width <= l.batch);
         assert!(t == 0 || fits, "gradients of {what} overlap: {l:?}");
     };
     rows("queries", q, a.tq, q_width);

@@ -21,8 +21,8 @@ const FEW: usize = 4;
 
 /// `out: [b, tq, heads · d]` (overwritten) from queries, keys and values.
 ///
-/// `lse: [b, heads, tq]` receives the logarithm of each softmax' sum, which the gradient needs; infinity where a query
-/// sees no key, whose output is 0.
+/// `lse: [b, heads, tq]` receives the logarithm to base 2 of each softmax' sum, which the gradient needs; infinity where a
+/// query sees no key, whose output is 0.
 pub fn attention(
     isa: Isa,
     a: &Attention<'_>,
@@ -120,7 +120,7 @@ simd_fn! {
                 let shrink = match top[r] {
                     top if top == new => 1.0,
                     f32::NEG_INFINITY => 0.0,
-                    top => (top - new).exp(),
+                    top => (top - new).exp2(),
                 };
                 total[r] = total[r] * shrink + exponentials(s, x, factor, new);
                 top[r] = new;
@@ -148,7 +148,7 @@ simd_fn! {
             let inverse = if total[r] > 0.0 { 1.0 / total[r] } else { 0.0 };
             let f = s.splat(inverse);
             each2!(s, y, &sums[r * a.d..(r + 1) * a.d], |_y, x| s.mul(x, f));
-            lse[0] = if total[r] > 0.0 { top[r] + total[r].ln() } else { f32::INFINITY };
+            lse[0] = if total[r] > 0.0 { top[r] + total[r].log2() } else { f32::INFINITY };
             // What is not a number must not look like a query without keys.
             if total[r].is_nan() {
                 y.fill(f32::NAN);
@@ -195,7 +195,7 @@ simd_fn! {
                 let p = s.splat(p / total);
                 each2!(s, y, &v.data[v_start + j * v.token..][..a.d], |y, v| s.fma(p, v, y));
             }
-            lse[0] = top + total.ln();
+            lse[0] = top + total.log2();
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct Attention<'a> {
     pub softcap: Option<f32>,
     /// `[b, tk]`: 0 for keys that nobody sees (padding).
     pub mask: Option<&'a [u8]>,
-    /// `[heads, tq, tk]`, added to the scores of every sequence.
+    /// `[heads, tq, tk]`, added to the scores of every sequence; -infinity hides a key.
     pub bias: Option<&'a [f32]>,
     /// Of the probabilities; rows of the mask are `head · tq + query`.
     pub dropout: Option<Dropout>,
@@ -167,7 +167,7 @@ impl Panels {
         Self::new(padded(a) * a.d, a, |to, b, h| transpose(isa, to, x, a, b, h))
     }
 
-    /// For sums over keys: `[b, kv_heads, d / width, tk, width]`, `d` rounded up and zeros beyond it.
+    /// For sums over keys: `[b, kv_heads, d / width, tk, width]`, `d` rounded up; nobody reads what lies beyond it.
     fn gathered(isa: Isa, x: &Heads<'_>, a: &Attention<'_>) -> Self {
         Self::new(gathered(a.tk, a.d), a, |to, b, h| gather_head(isa, to, x, a, b, h))
     }
@@ -176,7 +176,8 @@ impl Panels {
         let units = a.b * a.kv_heads;
         let mut data = Buf::for_overwrite(units * each);
         let out = Out::new(&mut data, 1);
-        pool::for_each(units, |unit| {
+        // Without keys there is nothing to lay out.
+        pool::for_each(if each == 0 { 0 } else { units }, |unit| {
             // SAFETY: each unit is one task's.
             fill(unsafe { out.row(unit * each, 0, each) }, unit / a.kv_heads, unit % a.kv_heads);
         });
@@ -193,7 +194,7 @@ fn padded(a: &Attention<'_>) -> usize {
     a.tk.next_multiple_of(32)
 }
 
-/// Numbers that [`gather`] writes at most: whole panels on every instruction set.
+/// Room for [`gather`]: whole panels on every instruction set.
 fn gathered(rows: usize, columns: usize) -> usize {
     rows * columns.next_multiple_of(32)
 }
@@ -232,7 +233,7 @@ simd_fn! {
     }
 }
 
-/// `to: [columns / width, rows, width]` from rows of `x` that begin `token` apart, zeros beyond the columns.
+/// `to: [columns / width, rows, width]` from rows of `x` that begin `token` apart; what lies beyond the columns stays.
 #[inline(always)]
 fn gather<S: Simd>(to: &mut [f32], x: &[f32], token: usize, rows: usize, columns: usize) {
     let width = Right::width::<S>();
@@ -240,7 +241,6 @@ fn gather<S: Simd>(to: &mut [f32], x: &[f32], token: usize, rows: usize, columns
         let n = width.min(columns - from);
         for (r, to) in panel.chunks_exact_mut(width).enumerate() {
             to[..n].copy_from_slice(&x[r * token + from..][..n]);
-            to[n..].fill(0.0);
         }
     }
 }

@@ -60,8 +60,8 @@ impl Product<'_> {
         }
         assert!(self.k == 0 || self.a.len() > (self.m - 1) * self.a_row + (self.k - 1) * self.a_col);
         // The last column of the last row lies furthest, since panels do not overlap.
-        assert!(self.k == 0 || self.b.data.len() > (self.k - 1) * self.b.row + self.b.column::<S>(self.n - 1));
         assert!(self.b.panel >= Right::width::<S>(), "panels {} apart", self.b.panel);
+        assert!(self.k == 0 || self.b.data.len() > (self.k - 1) * self.b.row + self.b.column::<S>(self.n - 1));
         assert!(self.a_col == 1 || self.a_col == BK, "columns {} apart", self.a_col);
         // All rows past one panel, which then stays in the nearest cache.
         let mut j = 0;

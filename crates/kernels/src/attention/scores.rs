@@ -13,7 +13,7 @@ pub(super) fn padding(a: &Attention<'_>, b: usize) -> Option<Vec<f32>> {
 
 impl Attention<'_> {
     /// Turns the products of query `i` of head `h` with keys `k0..k0 + x.len()` into scores, -infinity where the query
-    /// does not see the key, but for a positive factor, which it returns.
+    /// does not see the key, and returns the positive factor that makes powers of two of them.
     #[inline(always)]
     pub(super) fn score<S: Simd>(
         &self,
@@ -24,7 +24,7 @@ impl Attention<'_> {
         k0: usize,
         padding: Option<&[f32]>,
     ) -> f32 {
-        // A factor alone needs no pass of its own: it becomes part of the exponential's.
+        // A scale alone needs no pass of its own.
         let alone = self.bias.is_none() && self.softcap.is_none() && self.scale > 0.0;
         if !alone {
             let scale = s.splat(self.scale);
@@ -49,7 +49,7 @@ impl Attention<'_> {
         let n = x.len();
         x[..from.saturating_sub(k0).min(n)].fill(f32::NEG_INFINITY);
         x[to.saturating_sub(k0).min(n)..].fill(f32::NEG_INFINITY);
-        if alone { self.scale } else { 1.0 }
+        LOG2_E * if alone { self.scale } else { 1.0 }
     }
 
     /// The blocks of keys that cover `keys`: start and length.
@@ -60,19 +60,21 @@ impl Attention<'_> {
     }
 }
 
-/// `e^(factor · x - m)` in place of each `x`; returns their sum.
+/// `2^(factor · x - top)` in place of each `x`; returns their sum.
+///
+/// Where `top` is the product of `factor` and an `x`, that one becomes 1, however large it is: its product is rounded as `top` was.
 #[inline(always)]
-pub(super) fn exponentials<S: Simd>(s: S, x: &mut [f32], factor: f32, m: f32) -> f32 {
-    let (factor, m) = (s.splat(factor * LOG2_E), s.splat(-m * LOG2_E));
+pub(super) fn exponentials<S: Simd>(s: S, x: &mut [f32], factor: f32, top: f32) -> f32 {
+    let (factor, top) = (s.splat(factor), s.splat(top));
     let (mut sum, whole) = (s.zero(), x.len() / S::LANES * S::LANES);
     let (x, rest) = x.split_at_mut(whole);
     for x in x.chunks_exact_mut(S::LANES) {
-        let y = math::exp2(s, s.fma(s.load(x), factor, m));
+        let y = math::exp2(s, s.sub(s.mul(s.load(x), factor), top));
         s.store(x, y);
         sum = s.add(sum, y);
     }
     if !rest.is_empty() {
-        let y = math::exp2(s, s.fma(s.load_part(rest), factor, m));
+        let y = math::exp2(s, s.sub(s.mul(s.load_part(rest), factor), top));
         s.store_part(rest, y);
         // Read again, with zeros behind the end.
         sum = s.add(sum, s.load_part(rest));

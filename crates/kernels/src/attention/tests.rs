@@ -176,7 +176,7 @@ fn causal_over_several_blocks() {
 
 #[test]
 fn several_blocks_of_heads_of_any_width() {
-    for d in [5, 16, 40, 48] {
+    for d in [5, 13, 16, 40, 48] {
         check(plain([1, 2, 2, 70, 140, d]));
     }
 }
@@ -190,14 +190,13 @@ fn any_scale() {
     }
 }
 
-#[test]
-fn what_is_no_number_stays_none() {
-    let (n, t, d) = (1, 70, 8);
-    let a = Attention {
+/// One head without anything else, of `tq` queries.
+fn alone(tq: usize, t: usize, d: usize) -> Attention<'static> {
+    Attention {
         b: 1,
-        heads: n,
-        kv_heads: n,
-        tq: t,
+        heads: 1,
+        kv_heads: 1,
+        tq,
         tk: t,
         d,
         scale: 0.4,
@@ -207,16 +206,55 @@ fn what_is_no_number_stays_none() {
         mask: None,
         bias: None,
         dropout: None,
-    };
-    let (mut k, q) = (numbers(t * d, 1), numbers(t * d, 2));
-    k[66 * d] = f32::NAN;
-    for isa in Isa::available() {
-        let mut out = vec![0.0; t * d];
-        attention(isa, &a, &mut out, None, heads(&q, t, d), heads(&k, t, d), heads(&q, t, d));
-        for (i, row) in out.chunks_exact(d).enumerate() {
-            assert!(row.iter().all(|x| x.is_nan() == (i >= 66)), "{isa} {i}: {row:?}");
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let (t, d) = (70, 8);
+    for (tq, bad, value) in
+        [(70, 0, f32::NAN), (70, 66, f32::NAN), (70, 66, f32::INFINITY), (3, 0, f32::NAN), (3, 68, f32::NAN)]
+    {
+        let (a, q) = (alone(tq, t, d), vec![1.0; tq * d]);
+        let (mut k, v) = (numbers(t * d, 1), numbers(t * d, 2));
+        // The first query of all sees the first key alone.
+        k[bad * d] = value;
+        for isa in Isa::available() {
+            let mut out = vec![0.0; tq * d];
+            attention(isa, &a, &mut out, None, heads(&q, tq, d), heads(&k, t, d), heads(&v, t, d));
+            for (i, row) in out.chunks_exact(d).enumerate() {
+                let sees = i + t - tq >= bad;
+                assert!(row.iter().all(|x| x.is_nan() == sees), "{isa} {bad} of {tq}, {i}: {row:?}");
+            }
         }
     }
+}
+
+#[test]
+fn scores_of_any_size_have_probabilities() {
+    for size in [1.0, 1e4, 43166.0, 1e8, 1e15] {
+        for tq in [2, 70] {
+            let (t, d) = (70, 8);
+            let a = alone(tq, t, d);
+            let (q, v) = (vec![size; tq * d], numbers(t * d, 2));
+            // One key is much nearer than all others, and seen by every query.
+            let mut k: Vec<f32> = numbers(t * d, 1).iter().map(|x| -size * (1.0 + x.abs())).collect();
+            k[..d].fill(size * 1000.0);
+            for isa in Isa::available() {
+                let mut out = vec![0.0; tq * d];
+                attention(isa, &a, &mut out, None, heads(&q, tq, d), heads(&k, t, d), heads(&v, t, d));
+                for row in out.chunks_exact(d) {
+                    assert_eq!(row, &v[..d], "{isa} {size} {tq}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_to_see() {
+    check(plain([1, 2, 1, 5, 0, 8]));
+    check(plain([2, 2, 2, 70, 0, 8]));
 }
 
 #[test]

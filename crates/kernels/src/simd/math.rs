@@ -1,4 +1,4 @@
-//! Elementary functions of a vector: relative errors below 4e-7 (exp, sigmoid), absolute below 3e-7 (tanh, erf).
+//! Elementary functions of a vector: relative errors below 4e-7 (exp, exp2, sigmoid), absolute below 3e-7 (tanh, erf).
 //!
 //! What is not a number stays none: `max` and `min` give their second operand then, and so does every comparison here.
 
@@ -23,11 +23,12 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.select_lt(high, x, s.splat(f32::INFINITY), y)
 }
 
-/// `2^x` for `x` below 127; 0 below -126.5. Half the instructions of [`exp`], for the probabilities of a softmax.
+/// `2^x` for `x` up to 127, no number that means anything above; 0 below -126.5. Half the instructions of [`exp`], for the
+/// probabilities of a softmax.
 #[inline(always)]
 pub(crate) fn exp2<S: Simd>(s: S, x: S::V) -> S::V {
-    // Adding it leaves no bits for a fraction, and 127 more than the integer in the last ones: the exponent of its power, which
-    // is 0 for -127 and makes that power 0.
+    // The sum has no bits for a fraction: its last ones are 127 plus the integer, which is the exponent of 2^integer. For
+    // -127 that is 0, and so is the power.
     let shift = s.splat(12_582_912.0 + 127.0);
     let x = s.max(s.splat(-127.0), x);
     let shifted = s.add(x, shift);
@@ -151,12 +152,17 @@ mod tests {
             }
             let x = [f32::NEG_INFINITY, -200.0, 0.0, 200.0, f32::INFINITY, f32::NAN];
             let mut y = [0.0; 6];
-            for f in ["exp", "tanh", "erf", "sigmoid"] {
+            for f in ["exp", "exp2", "tanh", "erf", "sigmoid"] {
                 apply(isa, f, &mut y, &x);
                 assert!(y[5].is_nan(), "{isa} {f}");
             }
             apply(isa, "exp", &mut y, &x);
             assert_eq!(y[..5], [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY], "{isa}");
+            // What a softmax rests on.
+            let (x, mut z) = ([f32::NEG_INFINITY, -200.0, -126.6, 0.0, 1.0, 127.0], [0.5; 6]);
+            apply(isa, "exp2", &mut z, &x);
+            assert_eq!(z, [0.0, 0.0, 0.0, 1.0, 2.0, f32::exp2(127.0)], "{isa}");
+            let x = [f32::NEG_INFINITY, -200.0, 0.0, 200.0, f32::INFINITY, f32::NAN];
             apply(isa, "tanh", &mut y, &x);
             assert_eq!(y[..5], [-1.0, -1.0, 0.0, 1.0, 1.0], "{isa}");
             apply(isa, "erf", &mut y, &x);
