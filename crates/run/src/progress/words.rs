@@ -77,19 +77,20 @@ impl LossMeaning {
     }
 }
 
-/// How long the rest will take, from what was done since the start.
+/// How long the rest will take, from the steps that were timed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TimeLeft {
     /// The steps that were done at a time on the clock.
     since: Option<(u64, Duration)>,
+    /// The step that was told last.
     last: u64,
 }
 
 impl TimeLeft {
     /// For a run of which `done_before` steps were done when the clock started.
     ///
-    /// By default it is not known when steps began, and the first one says it; so does one that is not behind the one before
-    /// it, as where another seed begins.
+    /// By default it is not known when steps began, and the first one says it; so does one that does not come after the one
+    /// before, as where another seed begins.
     pub fn new(done_before: u64) -> Self {
         Self { since: Some((done_before, Duration::ZERO)), last: done_before }
     }
