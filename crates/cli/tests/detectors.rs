@@ -93,6 +93,12 @@ fn drawn_pictures() {
     });
     let before = p.read("in/a.png");
     p.fails("detect det in/a.png --out in", 2, "--out in: in/a.png would be drawn over\nhint: name another folder");
+    // By a way that only the new folder opens.
+    p.fails("detect det in/a.png --out new/../in", 2, {
+        "--out new/../in: new/../in/a.png would be drawn over\nhint: name another folder"
+    });
+    assert_ne!(p.run("detect nothing in/a.png --out unmade").code, Some(0));
+    assert!(!p.path("unmade").exists());
     assert_eq!(p.read("in/a.png"), before);
 }
 

@@ -22,6 +22,9 @@ use bedstone_world::{Classes, Split, World};
 
 use crate::{Result, TrainError};
 
+/// Batches that are made ahead in pretraining.
+pub(crate) const AHEAD: usize = 2;
+
 /// What of pictures is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {

@@ -18,6 +18,7 @@ use bedstone_tensor::Precision;
 use crate::{
     Result, TrainError,
     bench::best,
+    pictures::AHEAD,
     recipe::{Limits, TrainConfig},
 };
 
@@ -46,6 +47,8 @@ impl Work<'_> {
         Load {
             batch: t.batch,
             micro: t.micro_batch(),
+            // Those that wait, one that is being made, and one that is learned from.
+            batches: AHEAD + 2,
             context: self.context,
             clip: t.clip > 0.0,
             recompute: t.gradient_checkpointing,
@@ -62,6 +65,8 @@ pub(crate) struct Load {
     /// Samples a step, and those that go through the model at a time.
     pub(crate) batch: usize,
     pub(crate) micro: usize,
+    /// Batches that are there at a time.
+    pub(crate) batches: usize,
     /// Places of a sample.
     pub(crate) context: usize,
     pub(crate) clip: bool,
@@ -122,7 +127,7 @@ fn sum(memory: &[Memory]) -> u64 {
 }
 
 fn memory(model: &Model, load: Load) -> Vec<Memory> {
-    let Load { batch, micro, context, clip, recompute, average, all_learn, runtime } = load;
+    let Load { batch, micro, batches, context, clip, recompute, average, all_learn, runtime } = load;
     let info = model.info();
     let parameters = model.params().numel() as u64;
     let learned = if all_learn { parameters } else { 0 };
@@ -151,6 +156,10 @@ fn memory(model: &Model, load: Load) -> Vec<Memory> {
     let head = (info.vocab_size * info.width) as u64;
     let packed = if runtime.precision == Precision::Bf16 { 4 * head } else { 0 };
     let passing = tokens.saturating_mul(32 * info.width as u64);
+    // Those that a model takes at a time exist twice more: as a tensor, and by patches.
+    let picture = info.image.map_or(0, |image| 4 * image.channels as u64 * (image.size[0] * image.size[1]) as u64);
+    let pictures =
+        (batches as u64).saturating_mul(batch as u64).saturating_add(2 * micro as u64).saturating_mul(picture);
     let buffers = usage();
     let program = resident_memory().map(|now| now.saturating_sub((buffers.live + buffers.recycled) as u64));
     [
@@ -159,6 +168,7 @@ fn memory(model: &Model, load: Load) -> Vec<Memory> {
         ("optimizer state", 8 * learned),
         ("average", if average { 4 * parameters } else { 0 }),
         ("gradients", gradients),
+        ("pictures", pictures),
         ("activations", kept.saturating_add(passing)),
         ("logits", logits),
         ("packed weights", packed),

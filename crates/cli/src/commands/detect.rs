@@ -53,6 +53,10 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         return Err(output::Usage(format!("--nms {nms}: wanted 0 to 1")).into());
     }
     let paths = listed(&args.pictures, args.out.as_deref())?;
+    // Before the model is opened, which takes longer and may fail: that leaves no folder behind.
+    if let Some(out) = &args.out {
+        places(out, &paths)?;
+    }
     let Folder::Pictures(dir) = folder(&args.model)? else {
         anyhow::bail!("{}: is no model of pictures\nhint: YOLOS and DETR find objects", args.model.display());
     };
@@ -63,7 +67,11 @@ pub(crate) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
         None => PostProcess::of(model.model.config(), args.threshold)?,
     };
     let places = match &args.out {
-        Some(out) => places(out, &paths)?,
+        Some(out) => {
+            std::fs::create_dir_all(out).map_err(FileError::at(out, "make the folder"))?;
+            // Once more: a way through a folder that was not there is known now.
+            places(out, &paths)?
+        }
         None => BTreeMap::new(),
     };
     each_group(&paths, |paths, pictures| {
@@ -117,7 +125,6 @@ fn tell(
 
 /// Where the drawn pictures go: names in `out` like those of the pictures, with a number where another one has it already.
 fn places<'a>(out: &Path, paths: &'a [PathBuf]) -> anyhow::Result<BTreeMap<&'a Path, PathBuf>> {
-    std::fs::create_dir_all(out).map_err(FileError::at(out, "make the folder"))?;
     let own: BTreeSet<PathBuf> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let (mut places, mut taken) = (BTreeMap::new(), BTreeSet::new());
     for path in paths.iter().map(PathBuf::as_path) {

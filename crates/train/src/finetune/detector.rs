@@ -34,7 +34,7 @@ fn costs(d: &DetectConfig) -> [Cost; 6] {
     ]
 }
 
-/// The fields that make a detector of the model with this `config`.
+/// The fields that make a detector of the model with this `config`, beside its size.
 pub(super) fn detector(config: &ConfigFile, recipe: &Recipe<PictureRecipe>) -> Result<Map<String, Value>> {
     let d = &recipe.values.detect;
     let model_type = config.model_type().map_err(bedstone_models::ModelError::from)?;
@@ -68,14 +68,6 @@ pub(super) fn detector(config: &ConfigFile, recipe: &Recipe<PictureRecipe>) -> R
     } else if let Some(has) = boxes(config).filter(|has| d.queries.is_some_and(|queries| queries != *has)) {
         let why = format!("the model has {has} boxes; a ViT that becomes a detector gets as many as are wanted");
         recipe.refuse([("detect.queries", why)])?;
-    }
-    if becomes || model_type == "yolos" {
-        // Two numbers always, where a ViT may have one.
-        let wanted = (recipe.values.train.image_size > 0).then(|| recipe.values.train.image_size.into());
-        let size = wanted.or(config.get("image_size").cloned()).unwrap_or(224.into());
-        if size.is_number() {
-            fields.insert("image_size".into(), json!([size, size]));
-        }
     }
     Ok(fields)
 }

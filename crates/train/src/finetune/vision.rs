@@ -158,6 +158,8 @@ pub(super) fn run(
         let load = Load {
             batch: t.batch.min(set.len()),
             micro: t.micro().min(set.len()),
+            // One is made while another is learned from.
+            batches: 2,
             context: model.info().max_length.unwrap_or(down * across),
             clip: t.clip > 0.0,
             recompute: t.gradient_checkpointing,
@@ -293,10 +295,17 @@ fn fields(
 ) -> Result<Map<String, Value>> {
     let r = &recipe.values;
     let mut fields = train.labels().map(|labels: &Labels| named(labels)).unwrap_or_default();
-    if r.train.image_size > 0 {
-        fields.insert("image_size".into(), r.train.image_size.into());
-    }
     let model_type = config.model_type().map_err(ModelError::from)?;
+    let wanted = (r.train.image_size > 0).then(|| Value::from(r.train.image_size));
+    // A YOLOS has two numbers, where a ViT may have one.
+    let yolos = task == Task::Detect && (model_type == "yolos" || BECOMES_YOLOS.contains(&model_type));
+    let size = match yolos {
+        true => wanted.or(config.get("image_size").cloned()).or(Some(224.into())),
+        false => wanted,
+    };
+    if let Some(size) = size {
+        fields.insert("image_size".into(), if yolos && size.is_number() { json!([size, size]) } else { size });
+    }
     if r.train.drop_path > 0.0 {
         if WITHOUT_DROP_PATH.contains(&model_type) {
             return Err(recipe.without_use("train.drop_path", format!("{model_type} has no such blocks")).into());

@@ -21,7 +21,7 @@ use crate::{
     evaluate::{Evaluated, PictureEvaluated},
     finetune::pictures::{ClassWork, shares},
     objective::Work,
-    pictures::Sets,
+    pictures::{AHEAD, Sets},
     recipe::TrainConfig,
 };
 
@@ -47,9 +47,6 @@ pub(super) struct Pictures {
     pub(super) loader: Option<Loader<Result<Batch, pictures::Error>>>,
     pub(super) batch: Option<Batch>,
 }
-
-/// Batches that are made ahead.
-const AHEAD: usize = 2;
 
 impl Material for Pictures {
     fn start(&mut self, cursor: Cursor) -> Result<()> {
