@@ -584,29 +584,11 @@ mod tests {
         }
     }
 
-    fn plain() -> Attention<'static> {
-        Attention {
-            b: 0,
-            heads: 0,
-            kv_heads: 0,
-            tq: 0,
-            tk: 0,
-            d: 0,
-            scale: 0.0,
-            causal: false,
-            window: None,
-            softcap: None,
-            mask: None,
-            bias: None,
-            dropout: None,
-        }
-    }
-
     #[test]
     fn odd_shapes_match_f32() {
         for causal in [false, true] {
             for window in [None, Some(5), Some(40)] {
-                let a = Attention { causal, window, ..plain() };
+                let a = Attention { causal, window, ..Default::default() };
                 check(1, (1, 1), (1, 1), 2, a);
                 check(2, (4, 2), (7, 7), 5, a);
                 check(1, (2, 2), (130, 130), 48, a);
@@ -614,23 +596,33 @@ mod tests {
                 check(1, (1, 1), (33, 100), 80, a);
             }
         }
-        check(1, (1, 1), (300, 300), 32, Attention { causal: true, ..plain() });
-        check(1, (2, 2), (40, 13), 16, plain());
+        check(1, (1, 1), (300, 300), 32, Attention { causal: true, ..Default::default() });
+        check(1, (2, 2), (40, 13), 16, Attention::default());
     }
 
     #[test]
     fn padding() {
         let mask: Vec<u8> = (0..2 * 70).map(|i| (i >= 3 && i % 70 != 50 && i < 130) as u8).collect();
         for causal in [false, true] {
-            check(2, (2, 2), (70, 70), 24, Attention { causal, mask: Some(&mask), ..plain() });
+            check(2, (2, 2), (70, 70), 24, Attention { causal, mask: Some(&mask), ..Default::default() });
         }
         // Nobody sees anything.
-        check(1, (1, 1), (5, 9), 8, Attention { mask: Some(&[0; 9]), ..plain() });
+        check(1, (1, 1), (5, 9), 8, Attention { mask: Some(&[0; 9]), ..Default::default() });
     }
 
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        let a = Attention { b: 2, heads: 4, kv_heads: 2, tq: 150, tk: 150, d: 40, scale: 0.2, causal: true, ..plain() };
+        let a = Attention {
+            b: 2,
+            heads: 4,
+            kv_heads: 2,
+            tq: 150,
+            tk: 150,
+            d: 40,
+            scale: 0.2,
+            causal: true,
+            ..Default::default()
+        };
         let x = numbers(2 * 150 * 8 * 40, 1);
         for isa in Isa::with_half() {
             let run = |threads| {

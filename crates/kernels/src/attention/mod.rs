@@ -29,8 +29,8 @@ use crate::{
     simd::{Simd, simd_fn},
 };
 
-/// Shape and options of an attention.
-#[derive(Clone, Copy, Debug)]
+/// Shape and options of an attention. By default every query sees every key, with nothing added or dropped; the sizes are to be given.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Attention<'a> {
     /// Sequences.
     pub b: usize,
@@ -109,6 +109,8 @@ impl<T> Heads<'_, T> {
 const BQ: usize = 64;
 /// Keys a block.
 const BK: usize = 128;
+/// Columns of the widest panel, that of AVX-512: a multiple of all.
+const WIDEST: usize = 32;
 
 impl Attention<'_> {
     /// Whether [`attention_half`] serves it; the others are computed in f32.
@@ -191,12 +193,12 @@ impl Panels {
 
 /// Columns of transposed keys: whole panels on every instruction set.
 fn padded(a: &Attention<'_>) -> usize {
-    a.tk.next_multiple_of(32)
+    a.tk.next_multiple_of(WIDEST)
 }
 
 /// Room for [`gather`]: whole panels on every instruction set.
 fn gathered(rows: usize, columns: usize) -> usize {
-    rows * columns.next_multiple_of(32)
+    rows * columns.next_multiple_of(WIDEST)
 }
 
 /// The keys from `k0` on, a multiple of [`BK`], in panels that [`transpose`] wrote.

@@ -191,22 +191,8 @@ fn any_scale() {
 }
 
 /// One head without anything else, of `tq` queries.
-fn alone(tq: usize, t: usize, d: usize) -> Attention<'static> {
-    Attention {
-        b: 1,
-        heads: 1,
-        kv_heads: 1,
-        tq,
-        tk: t,
-        d,
-        scale: 0.4,
-        causal: true,
-        window: None,
-        softcap: None,
-        mask: None,
-        bias: None,
-        dropout: None,
-    }
+fn alone(tq: usize, tk: usize, d: usize) -> Attention<'static> {
+    Attention { b: 1, heads: 1, kv_heads: 1, tq, tk, d, scale: 0.4, causal: true, ..Default::default() }
 }
 
 #[test]
@@ -291,21 +277,7 @@ fn padding_bias_caps_and_dropout() {
 fn any_number_of_threads_gives_the_same_bits() {
     let (b, n, t, d) = (2, 4, 200, 24);
     let (q, k, v) = (numbers(b * t * n * d, 1), numbers(b * t * n * d, 2), numbers(b * t * n * d, 3));
-    let a = Attention {
-        b,
-        heads: n,
-        kv_heads: n,
-        tq: t,
-        tk: t,
-        d,
-        scale: 0.2,
-        causal: true,
-        window: None,
-        softcap: None,
-        mask: None,
-        bias: None,
-        dropout: None,
-    };
+    let a = Attention { b, heads: n, kv_heads: n, tq: t, tk: t, d, scale: 0.2, causal: true, ..Default::default() };
     for isa in Isa::available() {
         let run = |threads| {
             crate::pool::with_threads(threads, || {

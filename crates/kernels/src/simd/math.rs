@@ -158,15 +158,14 @@ mod tests {
             }
             apply(isa, "exp", &mut y, &x);
             assert_eq!(y[..5], [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY], "{isa}");
-            // What a softmax rests on.
-            let (x, mut z) = ([f32::NEG_INFINITY, -200.0, -126.6, 0.0, 1.0, 127.0], [0.5; 6]);
-            apply(isa, "exp2", &mut z, &x);
-            assert_eq!(z, [0.0, 0.0, 0.0, 1.0, 2.0, f32::exp2(127.0)], "{isa}");
-            let x = [f32::NEG_INFINITY, -200.0, 0.0, 200.0, f32::INFINITY, f32::NAN];
             apply(isa, "tanh", &mut y, &x);
             assert_eq!(y[..5], [-1.0, -1.0, 0.0, 1.0, 1.0], "{isa}");
             apply(isa, "erf", &mut y, &x);
             assert_eq!(y[..5], [-1.0, -1.0, 0.0, 1.0, 1.0], "{isa}");
+            // What a softmax rests on.
+            let (x, mut y) = ([f32::NEG_INFINITY, -200.0, -126.6, 0.0, 1.0, 127.0], [0.5; 6]);
+            apply(isa, "exp2", &mut y, &x);
+            assert_eq!(y, [0.0, 0.0, 0.0, 1.0, 2.0, f32::exp2(127.0)], "{isa}");
         }
     }
 

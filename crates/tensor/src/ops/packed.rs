@@ -83,12 +83,7 @@ fn problem(args: &AttentionArgs<'_>, b: usize, t: usize) -> Attention<'static> {
         tk: t,
         d: args.head_dim,
         scale: args.scale,
-        causal: false,
-        window: None,
-        softcap: None,
-        mask: None,
-        bias: None,
-        dropout: None,
+        ..Default::default()
     }
 }
 

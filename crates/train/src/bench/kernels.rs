@@ -141,21 +141,8 @@ fn others(isa: Isa, each: Duration, numbers: &dyn Fn(usize) -> Vec<f32>, row: &m
     let qkv = numbers(b * t * 3 * width);
     let (mut out, mut lse) = (vec![0.0; b * t * width], vec![0.0; b * heads * t]);
     let part = |i| Heads { data: &qkv[..], batch: 3 * width * t, token: 3 * width, first: i * width };
-    let spec = Attention {
-        b,
-        heads,
-        kv_heads: heads,
-        tq: t,
-        tk: t,
-        d,
-        scale: 0.125,
-        causal: true,
-        window: None,
-        softcap: None,
-        mask: None,
-        bias: None,
-        dropout: None,
-    };
+    let spec =
+        Attention { b, heads, kv_heads: heads, tq: t, tk: t, d, scale: 0.125, causal: true, ..Default::default() };
     let seconds = best(each, || attention(isa, &spec, &mut out, Some(&mut lse), part(0), part(1), part(2)));
     let operations = 2e-9 * (b * heads * t * t * d) as f64;
     put("causal attention", format!("{b}x{heads}x{t}x{d}"), seconds, Some(operations / seconds), None);
