@@ -5,6 +5,7 @@
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    cell::RefCell,
     collections::BTreeMap,
     marker::PhantomData,
     ops::{Deref, DerefMut},
@@ -82,10 +83,11 @@ impl<T: Pod> DerefMut for Buf<T> {
 
 impl<T: Pod> Drop for Buf<T> {
     fn drop(&mut self) {
-        LIVE.fetch_sub(self.class, Relaxed);
-        let mut lists = lists();
-        lists.bytes += self.class;
-        lists.free.entry(self.class).or_default().push(Free(self.ptr));
+        // A thread that is about to end keeps nothing.
+        let kept = OWN.try_with(|own| own.borrow_mut().keep(self.class, self.ptr)).unwrap_or(false);
+        if !kept {
+            give_back(self.class, self.ptr);
+        }
     }
 }
 
@@ -105,7 +107,50 @@ pub fn usage() -> Usage {
     Usage { live: LIVE.load(Relaxed), peak: PEAK.load(Relaxed), recycled: lists().bytes }
 }
 
-/// Returns all waiting memory to the system.
+/// Hands memory on to whoever asks next.
+fn give_back(class: usize, ptr: NonNull<u8>) {
+    LIVE.fetch_sub(class, Relaxed);
+    let mut lists = lists();
+    lists.bytes += class;
+    lists.free.entry(class).or_default().push(Free(ptr));
+}
+
+/// Small memory that a thread has used and will use again: tasks ask for some all the time, and would wait for each other at the
+/// lists that all threads share. It counts as in use.
+struct Own(Vec<(usize, Free)>);
+
+impl Own {
+    /// Memory up to this size is kept,
+    const LARGEST: usize = 1 << 20;
+    /// and so many pieces of it.
+    const MOST: usize = 16;
+
+    /// Keeps a piece, if there is room.
+    fn keep(&mut self, class: usize, ptr: NonNull<u8>) -> bool {
+        let kept = class <= Self::LARGEST && self.0.len() < Self::MOST;
+        if kept {
+            self.0.push((class, Free(ptr)));
+        }
+        kept
+    }
+
+    /// The last piece kept of those that serve `class` bytes and waste at most half as much again.
+    fn take(&mut self, class: usize) -> Option<(NonNull<u8>, usize)> {
+        let i = self.0.iter().rposition(|(size, _)| (class..=class + class / 2).contains(size))?;
+        let (size, Free(ptr)) = self.0.remove(i);
+        Some((ptr, size))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|(class, Free(ptr))| give_back(class, ptr));
+    }
+}
+
+thread_local! { static OWN: RefCell<Own> = const { RefCell::new(Own(Vec::new())) } }
+
+/// Returns all waiting memory to the system, but for the little that threads keep for themselves.
 pub fn trim() {
     let mut lists = lists();
     for (class, list) in std::mem::take(&mut lists.free) {
@@ -165,6 +210,11 @@ fn layout(class: usize) -> Layout {
 
 /// Memory of `class` bytes or somewhat more, and how many.
 fn take(class: usize) -> (NonNull<u8>, usize) {
+    if class <= Own::LARGEST
+        && let Some(own) = OWN.try_with(|own| own.borrow_mut().take(class)).ok().flatten()
+    {
+        return own;
+    }
     let recycled = lists().take(class);
     let size = recycled.map_or(class, |(_, size)| size);
     let live = LIVE.fetch_add(size, Relaxed) + size;
