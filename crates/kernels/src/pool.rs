@@ -3,6 +3,11 @@
 //! Work is cut into tasks by shape, never by the number of threads, and each task writes its own part of the result.
 //! Sums over tasks go through a fixed binary tree. So any number of threads gives the same bits.
 
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
+
 use rayon::prelude::*;
 
 /// Below this many numbers a simple elementwise kernel is faster on one thread than it is to share.
@@ -29,10 +34,37 @@ pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> Re
 /// Runs `f` on a thread of the pool, which must not wait for other threads than by tasks of its own.
 ///
 /// A thread from outside hands each kernel's work over and sleeps until it is done: two switches of threads a kernel, a tenth of the
-/// time of a small model. Here it is handed over once, for all the kernels of a pass.
+/// time of a small model. Here it is handed over once, for all the kernels of a pass. Meanwhile the other threads look for work
+/// without falling asleep, for waking them takes as long as a small kernel; they give way to whoever else wants their cores.
 pub fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| f())
+    /// Says that the pass is over, however it ends.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Release);
+        }
+    }
+    let over = AtomicBool::new(false);
+    rayon::scope(|scope| {
+        let (own, over) = (rayon::current_thread_index(), &over);
+        for _ in 1..threads() {
+            // The thread of the pass may take this up while it waits for a task of its own, and must go on.
+            scope.spawn(move |_| {
+                while rayon::current_thread_index() != own && !over.load(Acquire) {
+                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                        (0..SPINS).for_each(|_| std::hint::spin_loop());
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        let _over = Over(over);
+        f()
+    })
 }
+
+/// Pauses of a thread without work before it looks again.
+const SPINS: usize = 20;
 
 /// Runs `task(i)` for `i` in `0..n` on all threads.
 pub fn for_each(n: usize, task: impl Fn(usize) + Send + Sync) {
@@ -105,6 +137,20 @@ mod tests {
             });
         })
         .unwrap();
+    }
+
+    #[test]
+    fn a_pass_ends_whatever_its_tasks_do() {
+        for threads in [1, 2, 5] {
+            with_threads(threads, || {
+                let sums = inside(|| inside(|| (0..50).map(|n| sum(n, |i| i as f64)).collect::<Vec<_>>()));
+                assert_eq!(sums[49], 48.0 * 49.0 / 2.0);
+                // A pass that panics lets the others go as well.
+                let panics = std::panic::catch_unwind(|| inside(|| for_each(9, |i| assert!(i < 7, "as it should"))));
+                assert!(panics.is_err());
+            })
+            .unwrap();
+        }
     }
 
     #[test]
