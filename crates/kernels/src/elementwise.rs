@@ -43,6 +43,26 @@ simd_fn! {
     }
 }
 
+/// `y *= x`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn multiply<T: Number>(isa: Isa, y: &mut [T], x: &[T]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
+    assert_eq!(y.len(), x.len());
+    pool::for_chunks(y, pool::SMALL, |i, part| multiply_part(isa, part, &x[i * pool::SMALL..][..part.len()]));
+}
+
+simd_fn! {
+    fn multiply_part<[T: Number]>(s, y: &mut [T], x: &[T]) {
+        let mut i = 0;
+        while i < y.len() {
+            T::put(s, y, i, s.mul(T::at(s, y, i), T::at(s, x, i)));
+            i += S::LANES;
+        }
+    }
+}
+
 /// `y = cap · tanh(y / cap)`, as Gemma 2 limits logits.
 pub fn softcap(isa: Isa, y: &mut [f32], cap: f32) {
     pool::for_chunks(y, pool::SMALL, |_, part| softcap_part(isa, part, cap));

@@ -103,6 +103,13 @@ pub struct Avx512Bf16(());
 #[derive(Clone, Copy, Debug)]
 pub struct Amx(());
 
+impl Avx512Bf16 {
+    /// What this proves as well.
+    pub fn avx512(self) -> Avx512 {
+        Avx512(())
+    }
+}
+
 impl Isa {
     /// Plain Rust, everywhere.
     pub const PORTABLE: Isa = Isa { level: Level::Portable };

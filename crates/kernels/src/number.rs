@@ -28,6 +28,10 @@ impl Number for bf16 {
 pub(crate) trait Lanes: Copy + Send + Sync {
     fn load<S: Simd>(s: S, x: &[Self]) -> S::V;
     fn store<S: Simd>(s: S, y: &mut [Self], v: S::V);
+    /// Two vectors, one after the other.
+    fn store_two<S: Simd>(s: S, y: &mut [Self], v: S::V, w: S::V);
+    /// The same past the caches, where `y` begins a line of memory; [`Simd::fence`] before others read it.
+    fn stream_two<S: Simd>(s: S, y: &mut [Self], v: S::V, w: S::V);
     fn load_part<S: Simd>(s: S, x: &[Self]) -> S::V;
     fn store_part<S: Simd>(s: S, y: &mut [Self], v: S::V);
 
@@ -63,6 +67,16 @@ impl Lanes for f32 {
         s.store(y, v)
     }
     #[inline(always)]
+    fn store_two<S: Simd>(s: S, y: &mut [f32], v: S::V, w: S::V) {
+        s.store(y, v);
+        s.store(&mut y[S::LANES..], w);
+    }
+    #[inline(always)]
+    fn stream_two<S: Simd>(s: S, y: &mut [f32], v: S::V, w: S::V) {
+        s.stream(y, v);
+        s.stream(&mut y[S::LANES..], w);
+    }
+    #[inline(always)]
     fn load_part<S: Simd>(s: S, x: &[f32]) -> S::V {
         s.load_part(x)
     }
@@ -86,6 +100,14 @@ impl Lanes for bf16 {
     #[inline(always)]
     fn store<S: Simd>(s: S, y: &mut [bf16], v: S::V) {
         s.store_bf16(y, v)
+    }
+    #[inline(always)]
+    fn store_two<S: Simd>(s: S, y: &mut [bf16], v: S::V, w: S::V) {
+        s.store_two_bf16(y, v, w)
+    }
+    #[inline(always)]
+    fn stream_two<S: Simd>(s: S, y: &mut [bf16], v: S::V, w: S::V) {
+        s.stream_two_bf16(y, v, w)
     }
     #[inline(always)]
     fn load_part<S: Simd>(s: S, x: &[bf16]) -> S::V {

@@ -189,8 +189,26 @@ impl<'p> Ctx<'p> {
         let Some(tape) = &mut self.tape else { return out.with_var(None) };
         let wanted =
             inputs.iter().any(|x| x.var().is_some()) || params.iter().any(|&id| self.env.params.get(id).trainable);
+        tape.used(inputs.iter().filter_map(|x| x.var()));
         let var = wanted.then(|| tape.push(Box::new(backward()), out.dtype(), params));
         out.with_var(var)
+    }
+
+    /// [`Self::record`] for an operation that ends with an activation and goes back from what came before it: gradients are
+    /// multiplied by `slopes`, the activation's derivatives, on their way, by what used the result if that can, and `out` is of their type.
+    pub(crate) fn record_activated<B: Backward + 'static>(
+        &mut self,
+        out: Tensor,
+        inputs: &[&Tensor],
+        params: &[ParamId],
+        slopes: Tensor,
+        backward: impl FnOnce() -> B,
+    ) -> Tensor {
+        let out = self.record(out, inputs, params, backward);
+        if let (Some(tape), Some(var)) = (&mut self.tape, out.var()) {
+            tape.multiply(var, slopes);
+        }
+        out
     }
 
     /// The gradients of the parameters, from a loss of one number.

@@ -9,27 +9,56 @@ use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
 /// Each is written once and then added to, in place.
 #[derive(Debug, Default)]
 pub struct Grads {
-    vars: Vec<Option<Tensor>>,
+    vars: Vars,
     params: Vec<Option<Tensor>>,
+}
+
+/// What belongs to the places of a tape.
+#[derive(Debug, Default)]
+pub(crate) struct Vars {
+    grads: Vec<Option<Tensor>>,
+    /// Slopes of activations that gradients have yet to be multiplied with.
+    slopes: Vec<Option<Slope>>,
+}
+
+/// The slopes of an activation; see [`crate::Ctx::record_activated`].
+#[derive(Clone, Debug)]
+pub(crate) struct Slope {
+    pub(crate) slopes: Tensor,
+    /// Whether a single operation has used what the activation gave.
+    pub(crate) single: bool,
 }
 
 impl Grads {
     /// None yet, for all of `params`.
     pub fn new(params: &Params) -> Self {
-        Grads { vars: Vec::new(), params: vec![None; params.len()] }
+        Grads { vars: Vars::default(), params: vec![None; params.len()] }
     }
 
-    pub(crate) fn start(&mut self, vars: usize) {
-        self.vars.clear();
-        self.vars.resize(vars, None);
+    /// Begins with a tape, from the slopes at each of its places.
+    pub(crate) fn start(&mut self, slopes: impl Iterator<Item = Option<Slope>>) {
+        self.vars.slopes = slopes.collect();
+        self.vars.grads.clear();
+        self.vars.grads.resize(self.vars.slopes.len(), None);
+    }
+
+    /// The slopes of the activation that made the input at `var`, for an operation that multiplies the input's gradient with them
+    /// itself: only if no other gives a part of that gradient.
+    pub(crate) fn take_slopes(&mut self, var: Option<Var>) -> Option<Tensor> {
+        Some(self.vars.slopes[var?.0].take_if(|s| s.single)?.slopes)
+    }
+
+    /// The slopes that nobody has multiplied the gradient with.
+    pub(crate) fn slopes_left(&mut self, var: Var) -> Option<Tensor> {
+        Some(self.vars.slopes[var.0].take()?.slopes)
     }
 
     /// The gradients of intermediate results, while another tape uses their place; [`Self::restore`] brings them back.
-    pub(crate) fn set_aside(&mut self) -> Vec<Option<Tensor>> {
+    pub(crate) fn set_aside(&mut self) -> Vars {
         std::mem::take(&mut self.vars)
     }
 
-    pub(crate) fn restore(&mut self, vars: Vec<Option<Tensor>>) {
+    pub(crate) fn restore(&mut self, vars: Vars) {
         self.vars = vars;
     }
 
@@ -38,13 +67,13 @@ impl Grads {
     }
 
     pub(crate) fn take(&mut self, var: Var) -> Option<Tensor> {
-        self.vars[var.0].take()
+        self.vars.grads[var.0].take()
     }
 
     /// Adds `grad` to the gradient of an input; nothing happens where it is not wanted.
     pub fn add(&mut self, var: Option<Var>, grad: Tensor, env: &Env<'_>) {
         let Some(var) = var else { return };
-        match &mut self.vars[var.0] {
+        match &mut self.vars.grads[var.0] {
             Some(sum) => add_to(env.isa, sum, &grad),
             // Whatever is shared is copied when someone writes to it.
             empty => *empty = Some(grad.with_var(None)),
@@ -53,7 +82,7 @@ impl Grads {
 
     /// Takes out the gradient of an input for writing, or memory for it; [`Self::finish`] puts it back.
     pub fn begin<T: Element + Number>(&mut self, var: Option<Var>, shape: Shape, isa: Isa) -> Result<Partial> {
-        let held = var.and_then(|var| self.vars[var.0].take());
+        let held = var.and_then(|var| self.vars.grads[var.0].take());
         Ok(match held {
             Some(held) => Partial { tensor: held.to_dtype(T::DTYPE, isa)?, accumulate: true },
             None => {
@@ -65,7 +94,7 @@ impl Grads {
     /// Puts a gradient back; it is dropped where it is not wanted.
     pub fn finish(&mut self, var: Option<Var>, partial: Partial) {
         if let Some(var) = var {
-            self.vars[var.0] = Some(partial.tensor);
+            self.vars.grads[var.0] = Some(partial.tensor);
         }
     }
 

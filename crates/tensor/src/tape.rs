@@ -1,7 +1,10 @@
 //! The tape: what was computed, in order, and how its gradients flow back.
 
-use crate::{Dtype, Env, Grads, Packing, ParamId, Params, Precision, Result, Tensor, TensorError, ctx::one};
-use bedstone_kernels::Isa;
+use bedstone_kernels::{Isa, bf16, elementwise::multiply};
+
+use crate::{
+    Dtype, Env, Grads, Packing, ParamId, Params, Precision, Result, Tensor, TensorError, ctx::one, grads::Slope,
+};
 
 /// The place of a tensor on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +25,16 @@ struct Node {
     dtype: Dtype,
     /// Whose gradients it gives.
     params: Vec<ParamId>,
+    /// Operations that used the result.
+    uses: usize,
+    /// Of the activation that came last, if the node is of what came before it.
+    slopes: Option<Tensor>,
+}
+
+impl Node {
+    fn slope(&mut self) -> Option<Slope> {
+        self.slopes.take().map(|slopes| Slope { slopes, single: self.uses == 1 })
+    }
 }
 
 /// The operations recorded; node `i` made the tensor of `Var(i)`.
@@ -33,8 +46,21 @@ pub(crate) struct Tape {
 impl Tape {
     /// A node whose result has numbers of `dtype`, and which gives gradients to `params`.
     pub(crate) fn push(&mut self, backward: Box<dyn Backward>, dtype: Dtype, params: &[ParamId]) -> Var {
-        self.nodes.push(Node { backward, dtype, params: params.to_vec() });
+        self.nodes.push(Node { backward, dtype, params: params.to_vec(), uses: 0, slopes: None });
         Var(self.nodes.len() - 1)
+    }
+
+    /// Says that an operation has used what was made at `vars`.
+    pub(crate) fn used(&mut self, vars: impl Iterator<Item = Var>) {
+        let mut vars: Vec<Var> = vars.collect();
+        vars.sort_unstable();
+        vars.dedup();
+        vars.into_iter().for_each(|var| self.nodes[var.0].uses += 1);
+    }
+
+    /// Has gradients of what was made at `var` multiplied by `slopes` before they go on.
+    pub(crate) fn multiply(&mut self, var: Var, slopes: Tensor) {
+        self.nodes[var.0].slopes = Some(slopes);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -42,8 +68,10 @@ impl Tape {
     }
 
     /// Goes back from `var`, whose gradient is `seed`.
-    pub(crate) fn backward(self, var: Var, seed: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-        grads.start(self.nodes.len());
+    pub(crate) fn backward(mut self, var: Var, seed: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
+        // Whoever asks for a gradient of the last result uses it as well.
+        self.used([var].into_iter());
+        grads.start(self.nodes.iter_mut().map(Node::slope));
         grads.add(Some(var), seed, env);
         for (i, node) in self.nodes.into_iter().enumerate().rev() {
             step(i, node, grads, env)?;
@@ -56,7 +84,13 @@ impl Tape {
 fn step(i: usize, node: Node, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
     match grads.take(Var(i)) {
         // A gradient has the numbers of its tensor.
-        Some(grad) => node.backward.backward(grad.to_dtype(node.dtype, env.isa)?, grads, env),
+        Some(grad) => {
+            let mut grad = grad.to_dtype(node.dtype, env.isa)?;
+            if let Some(slopes) = grads.slopes_left(Var(i)) {
+                multiply(env.isa, grad.data_mut::<bf16>(), slopes.data("activation")?);
+            }
+            node.backward.backward(grad, grads, env)
+        }
         // A result that nothing used has no gradient, and its inputs get none through it.
         None => Ok(()),
     }
@@ -86,13 +120,14 @@ impl Recording {
         params: &mut Params,
         mut whole: impl FnMut(ParamId, &mut Params, Tensor) -> Result<()>,
     ) -> Result<()> {
-        let Recording { tape, isa, precision, packing } = self;
+        let Recording { mut tape, isa, precision, packing } = self;
         loss.item()?;
         let Some(var) = loss.var() else { return Err(TensorError::not_recorded()) };
         let mut uses = vec![0usize; params.len()];
         tape.nodes.iter().flat_map(|n| &n.params).for_each(|id| uses[id.index()] += 1);
         let mut grads = Grads::new(params);
-        grads.start(tape.nodes.len());
+        tape.used([var].into_iter());
+        grads.start(tape.nodes.iter_mut().map(Node::slope));
         grads.add(Some(var), one(loss), &Env { isa, precision, packing, params });
         for (i, mut node) in tape.nodes.into_iter().enumerate().rev() {
             let ids = std::mem::take(&mut node.params);

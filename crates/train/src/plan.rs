@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bedstone_infer::Runtime;
 use bedstone_kernels::{
-    gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Term, gemm, gemm_half},
+    bf16,
+    gemm::{Epilogue, Gemm, HalfLeft, Mat, Panels, Rows, Term, gemm, gemm_half},
     mem::{Buf, usage},
 };
 use bedstone_models::Model;
@@ -212,9 +213,10 @@ fn speed(model: &Model, tokens: usize, runtime: Runtime) -> f64 {
             gemm(isa, Gemm { m, n, k }, Mat::new(&a, k), Mat::new(&b, n), &mut c, n, Epilogue::default());
         }),
         Precision::Bf16 | Precision::Int8 => {
-            let rows = PackedRows::pack(isa, Mat::new(&a, k), m, k);
+            let mut rows = Buf::zeroed(m * k);
+            rows.fill(bf16::from_f32(0.5));
             let panels = Panels::pack(isa, Mat::new(&b, n), k, n);
-            let terms = [Term { a: rows.rows(), b: &panels }];
+            let terms = [Term { a: HalfLeft::Rows(Rows { data: &rows, ld: k }), b: &panels }];
             best(TRIAL, || gemm_half(isa, m, &terms, &mut c, n, Epilogue::default()))
         }
     };

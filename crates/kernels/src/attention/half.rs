@@ -1,10 +1,9 @@
 //! The same on numbers of bf16, with products by the instructions for them.
 //!
-//! Forwards, a block of queries goes past blocks of keys, with a running softmax, as in f32. Backwards, scores are computed
-//! transposed, keys by queries: probabilities then need only numbers of their columns, and are left operands of the
-//! gradients of values and keys as they are.
+//! Queries go past blocks of keys, with a running softmax, as in f32, but scores are computed transposed, keys by queries: probabilities
+//! then need only numbers of their columns. Backwards they are left operands of the gradients of values and keys as they are.
 
-use std::ops::Range;
+use std::{f32::consts::LOG2_E, ops::Range};
 
 use half::bf16;
 
@@ -14,22 +13,23 @@ use crate::{
         Mat,
         half::{
             KR, NR, pack,
-            tile::{Block, HalfTile, block_len},
+            tile::{Block, HalfTile, Lines, block_len},
             token,
         },
     },
     isa::{Avx512Bf16, Isa},
     mem::Buf,
-    number::Lanes,
     out::Out,
     pool, profile,
-    simd::{dot, math, simd_fn},
+    simd::{dot, half_fn, math},
 };
 
-/// Columns of a block: keys forwards, queries backwards.
+/// Keys of a block forwards, queries of one backwards.
 const COLUMNS: usize = 128;
-/// Rows of a block: queries forwards, keys backwards. A multiple of every micro-kernel's rows.
+/// Keys of a block backwards. A multiple of every micro-kernel's rows.
 const ROWS: usize = 96;
+/// Vectors that may be needed for 32 numbers.
+const VECTORS: usize = 4;
 
 impl Attention<'_> {
     /// First and end of the queries that see key `j`, before padding.
@@ -72,27 +72,32 @@ pub fn attention_half(
     }
     let half = token(isa);
     let sizes = Sizes::of(a);
-    let mut packed = Buf::for_overwrite(a.b * a.kv_heads * (sizes.keys_packed() + sizes.values_packed()));
-    pool::for_chunks(&mut packed, sizes.keys_packed() + sizes.values_packed(), |unit, to| {
+    let each = sizes.key_rows() + sizes.value_rows();
+    let mut packed = Buf::for_overwrite(a.b * a.kv_heads * each);
+    pool::for_chunks(&mut packed, each, |unit, to| {
         let (b, h) = (unit / a.kv_heads, unit % a.kv_heads);
-        let (keys, values) = to.split_at_mut(sizes.keys_packed());
-        panels(half, keys, k.head(b, h, a.d).t_view(), a.d, a.tk);
-        panels(half, values, v.head(b, h, a.d), a.tk, a.d);
+        let (keys, values) = to.split_at_mut(sizes.key_rows());
+        pack::rows_of(half, keys, k.head(b, h, a.d), a.tk, a.d, 0);
+        pack::rows_of(half, values, v.head(b, h, a.d).t_view(), a.d, a.tk, 0);
     });
     let (out, lse) = (Out::new(out, width), Out::new(lse, 1));
-    let blocks = a.tq.div_ceil(ROWS);
-    pool::for_each(a.b * a.heads * blocks, |task| {
-        let (unit, q0) = (task / blocks, task % blocks * ROWS);
+    let tasks = a.tq.div_ceil(QUERIES);
+    pool::for_each(a.b * a.heads * tasks, |task| {
+        let (unit, from) = (task / tasks, task % tasks * QUERIES);
         let (b, h) = (unit / a.heads, unit % a.heads);
-        let each = sizes.keys_packed() + sizes.values_packed();
         let packed = &packed[(b * a.kv_heads + h / a.group()) * each..][..each];
-        let place = Place { b, h, q0 };
-        match isa.amx() {
-            Some(amx) => query_block(isa, amx, half, a, place, packed, out, lse, q),
-            None => query_block(isa, half, half, a, place, packed, out, lse, q),
+        for q0 in (from..a.tq.min(from + QUERIES)).step_by(NR) {
+            let place = Place { b, h, q0 };
+            match isa.amx() {
+                Some(amx) => queries(half, amx, half, a, place, packed, out, lse, q),
+                None => queries(half, half, half, a, place, packed, out, lse, q),
+            }
         }
     });
 }
+
+/// Queries of a task.
+const QUERIES: usize = 4 * NR;
 
 /// Sizes of packed operands.
 #[derive(Clone, Copy)]
@@ -110,13 +115,18 @@ impl Sizes {
         Sizes { depth: a.d.next_multiple_of(KR), wide: a.d.div_ceil(NR), keys: a.tk.div_ceil(NR) }
     }
 
-    /// Keys as right operand `[d, keys]`.
-    fn keys_packed(&self) -> usize {
+    /// Keys as left operand `[keys, d]`.
+    fn key_rows(&self) -> usize {
         self.keys * NR * self.depth
     }
 
-    /// Values as right operand `[keys, d]`.
-    fn values_packed(&self) -> usize {
+    /// Values as left operand `[d, keys]`.
+    fn value_rows(&self) -> usize {
+        self.wide * NR * self.keys * NR
+    }
+
+    /// Keys as right operand `[keys, d]`.
+    fn keys_packed(&self) -> usize {
         self.wide * NR * self.keys * NR
     }
 }
@@ -166,9 +176,13 @@ unsafe fn product<K: HalfTile>(
             debug_assert!(depth.start.is_multiple_of(KR));
             let panel = &b[j * stride + depth.start * NR..][..depth.len().next_multiple_of(KR) * NR];
             let block = Block {
-                // SAFETY: the row is one of those that the caller names.
-                a: unsafe { a.add(row * lda + depth.start) },
-                lda,
+                a: Lines {
+                    // SAFETY: the row is one of those that the caller names.
+                    start: unsafe { a.add(row * lda + depth.start) },
+                    ld: lda,
+                    step: KR,
+                    below: 16 * lda,
+                },
                 b: panel.as_ptr(),
                 pairs: depth.len().div_ceil(2),
                 acc: acc[(j * tiles + i) * block_len(K::MR)..].as_mut_ptr(),
@@ -188,8 +202,9 @@ fn part(from: usize, to: usize, origin: usize, limit: usize) -> Range<usize> {
 
 /// Row `r` of the blocks of panel `j`.
 #[inline(always)]
-fn row<K: HalfTile>(acc: &mut [f32], tiles: usize, r: usize, j: usize) -> &mut [f32] {
-    &mut acc[(j * tiles + r / K::MR) * block_len(K::MR) + r % K::MR * NR..][..NR]
+fn line<K: HalfTile>(acc: &mut [f32], tiles: usize, r: usize, j: usize) -> &mut [f32; NR] {
+    let at = (j * tiles + r / K::MR) * block_len(K::MR) + r % K::MR * NR;
+    acc[at..].first_chunk_mut().expect("a row of the blocks")
 }
 
 #[derive(Clone, Copy)]
@@ -199,133 +214,147 @@ struct Place {
     q0: usize,
 }
 
-simd_fn! {
-    /// A block of queries of one head.
-    fn query_block<[K: HalfTile]>(
+half_fn! {
+    /// 32 queries of one head, from keys `[keys, d]` and values `[d, keys]`.
+    ///
+    /// All is computed transposed, a query a lane: what softmax does to one it does to all, and nothing goes across lanes.
+    fn queries<[K: HalfTile]>(
         s, kernel: K, half: Avx512Bf16, a: &Attention<'_>, place: Place, packed: &[bf16], out: Out<'_, bf16>,
         lse: Out<'_>, q: Heads<'_, bf16>,
     ) {
         let Place { b, h, q0 } = place;
         let sizes = Sizes::of(a);
-        let (keys, values) = packed.split_at(sizes.keys_packed());
-        let rows = ROWS.min(a.tq - q0);
-        let tiles = rows.div_ceil(K::MR);
-        let mut queries = Buf::<bf16>::for_overwrite(ROWS * sizes.depth);
-        pack::rows_of(half, &mut queries, q.head(b, h, a.d), a.tq, a.d, q0);
-        let mut scores = Buf::<f32>::for_overwrite(ROWS * COLUMNS);
-        let mut probabilities = Buf::<bf16>::zeroed(ROWS * COLUMNS);
-        let mut sums = Buf::<f32>::zeroed(ROWS * sizes.wide * NR);
-        let (mut top, mut total) = ([f32::NEG_INFINITY; ROWS], [0.0f32; ROWS]);
+        let (keys, values) = packed.split_at(sizes.key_rows());
+        let count = NR.min(a.tq - q0);
+        let mut right = Buf::<bf16>::for_overwrite(NR * sizes.depth);
+        pack::panel_of(half, &mut right, q.head(b, h, a.d).t_view(), a.d, a.tq, q0);
+        // Which keys each query sees, and which all of them see.
+        let seen = a.keys(q0, q0 + count);
+        let (mut first, mut end, mut all) = ([0.0f32; NR], [0.0f32; NR], seen.clone());
+        for i in 0..NR {
+            let (from, to) = a.row(q0 + i.min(count - 1));
+            (first[i], end[i]) = (from as f32, to as f32);
+            all = all.start.max(from)..all.end.min(to);
+        }
         let padding = a.mask.map(|m| &m[b * a.tk..(b + 1) * a.tk]);
-        let seen = a.keys(q0, q0 + rows);
-        let scale = s.splat(a.scale);
+        let hidden = |key: usize| padding.is_some_and(|m| m[key] == 0);
+        let mut scores = Buf::<f32>::for_overwrite(COLUMNS.next_multiple_of(K::MR) * NR);
+        let mut powers = Buf::<bf16>::for_overwrite(COLUMNS * NR);
+        let mut sums = Buf::<f32>::zeroed(a.d.next_multiple_of(K::MR).next_multiple_of(8) * NR);
+        let (factor, nothing) = (s.splat(a.scale * LOG2_E), s.splat(f32::NEG_INFINITY));
+        let (mut top, mut total) = ([nothing; VECTORS], [s.zero(); VECTORS]);
+        let mut begun = false;
         for k0 in (seen.start / COLUMNS * COLUMNS..seen.end).step_by(COLUMNS) {
             let n = COLUMNS.min(seen.end - k0);
-            let count = n.div_ceil(NR);
-            let right = (&keys[k0 / NR * NR * sizes.depth..], NR * sizes.depth, count);
-            let seen_by = |r: &Range<usize>| (a.row(q0 + r.start).0, a.row(q0 + r.end - 1).1);
-            let whole = |r: Range<usize>, j: usize| {
-                let (from, to) = seen_by(&r);
-                if part(from, to, k0 + j * NR, NR).is_empty() { 0..0 } else { 0..a.d }
-            };
-            // SAFETY: the packed queries have all rows of the block.
-            unsafe { product(kernel, (queries.as_ptr(), sizes.depth), rows, right, whole, &mut scores, true) };
-            for r in 0..rows {
-                let (from, to) = a.row(q0 + r);
-                let mut new = top[r];
-                let mut nan = false;
-                for j in 0..count {
-                    let x = row::<K>(&mut scores, tiles, r, j);
-                    let first = k0 + j * NR;
-                    let mut i = 0;
-                    while i < NR {
-                        let y = s.mul(s.load(&x[i..]), scale);
-                        s.store(&mut x[i..], y);
-                        i += S::LANES;
-                    }
-                    // What no key stands behind, or none that is seen.
-                    x[..from.saturating_sub(first).min(NR)].fill(f32::NEG_INFINITY);
-                    x[to.saturating_sub(first).min(NR)..].fill(f32::NEG_INFINITY);
-                    if let Some(mask) = padding {
-                        for (x, &m) in x.iter_mut().zip(&mask[first.min(a.tk)..]) {
-                            *x = if m == 0 { f32::NEG_INFINITY } else { *x };
-                        }
-                    }
-                    let mut m = s.splat(f32::NEG_INFINITY);
-                    let mut i = 0;
-                    while i < NR {
-                        // The first operand is taken only where it is larger: what is not a number comes last.
-                        m = s.max(m, s.load(&x[i..]));
-                        i += S::LANES;
-                    }
-                    new = new.max(s.max_lane(m));
-                    nan |= x.iter().any(|x| x.is_nan());
-                }
-                let p = &mut probabilities[r * COLUMNS..(r + 1) * COLUMNS];
-                if nan {
-                    // Must not look like a key that is not seen.
-                    (top[r], total[r]) = (0.0, f32::NAN);
-                }
-                if new == f32::NEG_INFINITY || nan {
-                    p.fill(bf16::ZERO);
+            let from = seen.start.saturating_sub(k0);
+            let some = |r: Range<usize>, _: usize| if r.end <= from { 0..0 } else { 0..a.d };
+            let left = (keys[k0 * sizes.depth..].as_ptr(), sizes.depth);
+            // SAFETY: the packed keys go on to a multiple of 32.
+            unsafe { product(kernel, left, n, (&*right, 0, 1), some, &mut scores, true) };
+            let mut new = [nothing; VECTORS];
+            for r in from..n {
+                let x: &mut [f32; NR] = scores[r * NR..].first_chunk_mut().expect("a key's scores");
+                let key = k0 + r;
+                if hidden(key) {
+                    x.fill(f32::NEG_INFINITY);
                     continue;
                 }
-                let shrink = if top[r] == f32::NEG_INFINITY { 0.0 } else { (top[r] - new).exp() };
-                let m = s.splat(new);
-                let mut sum = s.zero();
-                for j in 0..count {
-                    let x = row::<K>(&mut scores, tiles, r, j);
-                    let mut i = 0;
-                    while i < NR {
-                        let e = math::exp(s, s.sub(s.load(&x[i..]), m));
-                        sum = s.add(sum, e);
-                        s.store_bf16(&mut p[j * NR + i..], e);
-                        i += S::LANES;
-                    }
-                }
-                total[r] = total[r] * shrink + s.sum(sum);
-                top[r] = new;
-                if shrink != 1.0 {
-                    let f = s.splat(shrink);
-                    for j in 0..sizes.wide {
-                        let y = row::<K>(&mut sums, tiles, r, j);
-                        let mut i = 0;
-                        while i < NR {
-                            let v = s.mul(s.load(&y[i..]), f);
-                            s.store(&mut y[i..], v);
-                            i += S::LANES;
-                        }
-                    }
-                }
-            }
-            let stride = NR * sizes.keys * NR;
-            let right = (&values[k0 * NR..], stride, sizes.wide);
-            let some = |r: Range<usize>, _: usize| {
-                let (from, to) = seen_by(&r);
-                part(from, to, k0, n)
-            };
-            // SAFETY: the probabilities have all rows of the block.
-            unsafe { product(kernel, (probabilities.as_ptr(), COLUMNS), rows, right, some, &mut sums, false) };
-        }
-        for r in 0..rows {
-            // SAFETY: the output of a query's head is one task's, and so is its sum.
-            let (y, lse) = unsafe {
-                (out.row(b * a.tq + q0 + r, h * a.d, a.d), lse.row((b * a.heads + h) * a.tq + q0 + r, 0, 1))
-            };
-            let inverse = if total[r] > 0.0 { 1.0 / total[r] } else { 0.0 };
-            lse[0] = if total[r] > 0.0 { top[r] + total[r].ln() } else { f32::INFINITY };
-            if total[r].is_nan() {
-                y.fill(bf16::NAN);
-                continue;
-            }
-            for (j, y) in y.chunks_mut(NR).enumerate() {
-                let x = row::<K>(&mut sums, tiles, r, j);
+                let masked = !all.contains(&key);
+                let key = s.splat(key as f32);
                 let mut i = 0;
-                while i < y.len() {
-                    bf16::put(s, y, i, s.mul(s.load(&x[i..]), s.splat(inverse)));
+                while i < NR {
+                    let mut v = s.load(&x[i..]);
+                    if masked {
+                        v = s.select_lt(key, s.load(&first[i..]), nothing, v);
+                        v = s.select_lt(key, s.load(&end[i..]), v, nothing);
+                        s.store(&mut x[i..], v);
+                    }
+                    // Where either is not a number, what was the largest before.
+                    new[i / S::LANES] = s.max(v, new[i / S::LANES]);
                     i += S::LANES;
                 }
             }
+            let (mut base, mut shrink) = ([s.zero(); VECTORS], [s.zero(); VECTORS]);
+            for v in 0..NR / S::LANES {
+                new[v] = s.max(s.mul(new[v], factor), top[v]);
+                // Of a query that sees nothing yet, all powers are 0.
+                base[v] = s.select_lt(s.splat(-f32::MAX), new[v], new[v], s.zero());
+                shrink[v] = math::exp2(s, s.sub(top[v], base[v]));
+                total[v] = s.mul(total[v], shrink[v]);
+            }
+            top = new;
+            // Pairs of keys, as the right operand of the values has them.
+            let begin = from / KR * KR;
+            for r in (begin..n.next_multiple_of(KR)).step_by(2) {
+                let y: &mut [bf16; 2 * NR] = powers[r * NR..].first_chunk_mut().expect("a pair of keys");
+                if r + 1 < from || r >= n {
+                    y.fill(bf16::ZERO);
+                    continue;
+                }
+                let x: &[f32; 2 * NR] = scores[r * NR..].first_chunk().expect("a pair of keys");
+                let mut i = 0;
+                while i < NR {
+                    let v = i / S::LANES;
+                    let mut e = math::exp2(s, s.sub(s.mul(s.load(&x[i..]), factor), base[v]));
+                    let mut f = math::exp2(s, s.sub(s.mul(s.load(&x[NR + i..]), factor), base[v]));
+                    if r < from {
+                        e = s.zero();
+                    }
+                    if r + 1 >= n {
+                        f = s.zero();
+                    }
+                    total[v] = s.add(total[v], s.add(e, f));
+                    s.store_pairs_bf16(&mut y[2 * i..], e, f);
+                    i += S::LANES;
+                }
+            }
+            if begun {
+                for r in 0..a.d {
+                    let y: &mut [f32; NR] = sums[r * NR..].first_chunk_mut().expect("a row of sums");
+                    let mut i = 0;
+                    while i < NR {
+                        let v = s.mul(s.load(&y[i..]), shrink[i / S::LANES]);
+                        s.store(&mut y[i..], v);
+                        i += S::LANES;
+                    }
+                }
+            }
+            let left = (values[k0..].as_ptr(), sizes.keys * NR);
+            // SAFETY: the packed values have rows up to a multiple of 32, and keys too.
+            unsafe { product(kernel, left, a.d, (&*powers, 0, 1), |_, _| begin..n, &mut sums, !begun) };
+            begun = true;
+        }
+        let mut rows = Buf::<f32>::for_overwrite(NR * a.d.next_multiple_of(8));
+        let ld = a.d.next_multiple_of(8);
+        let (mut largest, mut totals) = ([0.0f32; NR], [0.0f32; NR]);
+        for v in 0..NR / S::LANES {
+            s.store(&mut largest[v * S::LANES..], top[v]);
+            s.store(&mut totals[v * S::LANES..], total[v]);
+            // 0 where nothing is seen; what is not a number stays none.
+            let inverse = s.div(s.splat(1.0), total[v]);
+            total[v] = s.select_lt(s.zero(), total[v], inverse, total[v]);
+        }
+        for r in 0..a.d {
+            let y: &mut [f32; NR] = sums[r * NR..].first_chunk_mut().expect("a row of sums");
+            let mut i = 0;
+            while i < NR {
+                let v = s.mul(s.load(&y[i..]), total[i / S::LANES]);
+                s.store(&mut y[i..], v);
+                i += S::LANES;
+            }
+        }
+        for r in (0..a.d).step_by(8) {
+            for i in (0..NR).step_by(8) {
+                s.transpose_8x8(&mut rows[i * ld + r..], ld, &sums[r * NR + i..], NR);
+            }
+        }
+        for i in 0..count {
+            // SAFETY: the output of a query's head is one task's, and so is its sum.
+            let (y, lse) = unsafe {
+                (out.row(b * a.tq + q0 + i, h * a.d, a.d), lse.row((b * a.heads + h) * a.tq + q0 + i, 0, 1))
+            };
+            lse[0] = if totals[i] > 0.0 { largest[i] + totals[i].log2() } else { f32::INFINITY };
+            crate::number::convert_row(s, y, &rows[i * ld..]);
         }
     }
 }
@@ -353,8 +382,8 @@ pub fn attention_half_backward(
     pool::for_each(a.b * a.kv_heads, |unit| {
         let (b, kv) = (unit / a.kv_heads, unit % a.kv_heads);
         match isa.amx() {
-            Some(amx) => key_head(isa, amx, half, &task, b, kv),
-            None => key_head(isa, half, half, &task, b, kv),
+            Some(amx) => key_head(half, amx, half, &task, b, kv),
+            None => key_head(half, half, half, &task, b, kv),
         }
     });
 }
@@ -370,7 +399,7 @@ struct Task<'a> {
     v: Heads<'a, bf16>,
 }
 
-simd_fn! {
+half_fn! {
     /// All queries that see one head of keys of one sequence.
     fn key_head<[K: HalfTile]>(s, kernel: K, half: Avx512Bf16, task: &Task<'_>, b: usize, kv: usize) {
         let a = task.a;
@@ -379,7 +408,7 @@ simd_fn! {
         let padded = a.tk.next_multiple_of(ROWS);
         let mut left_keys = Buf::<bf16>::for_overwrite(padded * sizes.depth);
         let mut left_values = Buf::<bf16>::for_overwrite(padded * sizes.depth);
-        let mut right_keys = Buf::<bf16>::for_overwrite(sizes.values_packed());
+        let mut right_keys = Buf::<bf16>::for_overwrite(sizes.keys_packed());
         pack::rows_of(half, &mut left_keys, task.k.head(b, kv, a.d), a.tk, a.d, 0);
         pack::rows_of(half, &mut left_values, task.v.head(b, kv, a.d), a.tk, a.d, 0);
         panels(half, &mut right_keys, task.k.head(b, kv, a.d), a.tk, a.d);
@@ -392,8 +421,9 @@ simd_fn! {
         let across = COLUMNS / NR * NR * sizes.depth;
         let down = sizes.wide * NR * COLUMNS;
         let mut right = Buf::<bf16>::for_overwrite(2 * across + 2 * down);
-        let mut scores = Buf::<f32>::for_overwrite(ROWS * COLUMNS);
-        let mut slopes = Buf::<f32>::for_overwrite(ROWS * COLUMNS);
+        // Of a panel of queries at a time, so that they stay in the first cache.
+        let mut scores = Buf::<f32>::for_overwrite(ROWS * NR);
+        let mut slopes = Buf::<f32>::for_overwrite(ROWS * NR);
         let mut p = Buf::<bf16>::zeroed(ROWS * COLUMNS);
         let mut ds = Buf::<bf16>::zeroed(ROWS * COLUMNS);
         let mut ds_rows = Buf::<bf16>::for_overwrite(COLUMNS.next_multiple_of(ROWS) * ROWS);
@@ -425,45 +455,59 @@ simd_fn! {
                 let seen = a.keys(q0, q0 + n);
                 for k0 in (seen.start / ROWS * ROWS..seen.end).step_by(ROWS) {
                     let rows = ROWS.min(a.tk - k0);
-                    let tiles = rows.div_ceil(K::MR);
                     let left = |x: &Buf<bf16>| (x[k0 * sizes.depth..].as_ptr(), sizes.depth);
                     let stride = NR * sizes.depth;
                     let seers = |r: &Range<usize>| (a.queries(k0 + r.start).0, a.queries(k0 + r.end - 1).1);
-                    let whole = |r: Range<usize>, j: usize| {
-                        let (from, to) = seers(&r);
-                        if part(from, to, q0 + j * NR, NR).is_empty() { 0..0 } else { 0..a.d }
-                    };
-                    // SAFETY: the packed rows go on to the end of the block.
-                    unsafe {
-                        product(kernel, left(&left_keys), rows, (&*qt, stride, count), whole, &mut scores, true);
-                        product(kernel, left(&left_values), rows, (&*dot_t, stride, count), whole, &mut slopes, true);
-                    }
-                    for r in 0..rows {
-                        let (from, to) = a.queries(k0 + r);
+                    let mut visible = [(0, 0); ROWS];
+                    for (r, visible) in visible[..rows].iter_mut().enumerate() {
                         let hidden = padding.is_some_and(|m| m[k0 + r] == 0);
-                        for j in 0..count {
-                            let (p, ds) = (&mut p[r * COLUMNS + j * NR..], &mut ds[r * COLUMNS + j * NR..]);
-                            let first = q0 + j * NR;
-                            if hidden || to <= first || from >= first + NR {
-                                p[..NR].fill(bf16::ZERO);
-                                ds[..NR].fill(bf16::ZERO);
+                        *visible = if hidden { (0, 0) } else { a.queries(k0 + r) };
+                    }
+                    for j in 0..count {
+                        let first = q0 + j * NR;
+                        let whole = |r: Range<usize>, _: usize| {
+                            let (from, to) = seers(&r);
+                            if part(from, to, first, NR).is_empty() { 0..0 } else { 0..a.d }
+                        };
+                        let (qt, dot_t) = ((&qt[j * stride..], stride, 1), (&dot_t[j * stride..], stride, 1));
+                        // SAFETY: the packed rows go on to the end of the block.
+                        unsafe {
+                            product(kernel, left(&left_keys), rows, qt, whole, &mut scores, true);
+                            product(kernel, left(&left_values), rows, dot_t, whole, &mut slopes, true);
+                        }
+                        let lse: &[f32; NR] = lse[j * NR..].first_chunk().expect("a panel of queries");
+                        let delta: &[f32; NR] = delta[j * NR..].first_chunk().expect("a panel of queries");
+                        let (factor, scale) = (s.splat(a.scale * LOG2_E), s.splat(a.scale));
+                        for r in 0..rows {
+                            let (from, to) = visible[r];
+                            let at = r * COLUMNS + j * NR;
+                            let p: &mut [bf16; NR] = p[at..].first_chunk_mut().expect("a panel of the row");
+                            let ds: &mut [bf16; NR] = ds[at..].first_chunk_mut().expect("a panel of the row");
+                            if to <= first || from >= first + NR {
+                                p.fill(bf16::ZERO);
+                                ds.fill(bf16::ZERO);
                                 continue;
                             }
-                            let x = row::<K>(&mut scores, tiles, r, j);
-                            let dp = row::<K>(&mut slopes, tiles, r, j);
-                            let (scale, mut i) = (s.splat(a.scale), 0);
+                            let x: &[f32; NR] = scores[r * NR..].first_chunk().expect("a key's scores");
+                            let dp: &[f32; NR] = slopes[r * NR..].first_chunk().expect("a key's slopes");
+                            let mut i = 0;
                             while i < NR {
-                                let lse = s.load(&lse[j * NR + i..]);
-                                let e = math::exp(s, s.sub(s.mul(s.load(&x[i..]), scale), lse));
-                                let d = s.sub(s.load(&dp[i..]), s.load(&delta[j * NR + i..]));
-                                s.store_bf16(&mut p[i..], e);
-                                s.store_bf16(&mut ds[i..], s.mul(s.mul(e, d), scale));
-                                i += S::LANES;
+                                let k = i + S::LANES;
+                                let e = math::exp2(s, s.sub(s.mul(s.load(&x[i..]), factor), s.load(&lse[i..])));
+                                let f = math::exp2(s, s.sub(s.mul(s.load(&x[k..]), factor), s.load(&lse[k..])));
+                                s.store_two_bf16(&mut p[i..], e, f);
+                                let d = s.sub(s.load(&dp[i..]), s.load(&delta[i..]));
+                                let g = s.sub(s.load(&dp[k..]), s.load(&delta[k..]));
+                                let (d, g) = (s.mul(s.mul(e, d), scale), s.mul(s.mul(f, g), scale));
+                                s.store_two_bf16(&mut ds[i..], d, g);
+                                i += 2 * S::LANES;
                             }
                             let (before, after) = (from.saturating_sub(first), to.saturating_sub(first).min(NR));
-                            for x in [&mut p[..NR], &mut ds[..NR]] {
-                                x[..before].fill(bf16::ZERO);
-                                x[after..].fill(bf16::ZERO);
+                            if before > 0 || after < NR {
+                                for x in [p, ds] {
+                                    x[..before].fill(bf16::ZERO);
+                                    x[after..].fill(bf16::ZERO);
+                                }
                             }
                         }
                     }
@@ -498,7 +542,7 @@ simd_fn! {
                     // SAFETY: the gradients of this head's queries are this task's.
                     let y = unsafe { task.places.dq.row(start, 0, a.d) };
                     for (j, y) in y.chunks_mut(NR).enumerate() {
-                        crate::number::convert_row(s, y, row::<K>(&mut dq, tiles, r, j));
+                        crate::number::convert_row(s, y, line::<K>(&mut dq, tiles, r, j));
                     }
                 }
             }
@@ -510,7 +554,7 @@ simd_fn! {
                 // SAFETY: the gradients of this head of keys and values are this task's.
                 let y = unsafe { task.places.dkv.row(l.start(b, kv, a.d) + t * l.token, 0, a.d) };
                 for (j, y) in y.chunks_mut(NR).enumerate() {
-                    crate::number::convert_row(s, y, row::<K>(sums, tiles, t % ROWS, j));
+                    crate::number::convert_row(s, y, line::<K>(sums, tiles, t % ROWS, j));
                 }
             }
         }

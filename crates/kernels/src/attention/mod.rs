@@ -115,7 +115,8 @@ const WIDEST: usize = 32;
 impl Attention<'_> {
     /// Whether [`attention_half`] serves it; the others are computed in f32.
     pub fn has_half(&self) -> bool {
-        cfg!(target_arch = "x86_64") && self.bias.is_none() && self.dropout.is_none() && self.softcap.is_none()
+        let plain = self.bias.is_none() && self.dropout.is_none() && self.softcap.is_none();
+        cfg!(target_arch = "x86_64") && plain && self.scale > 0.0
     }
 
     /// Query heads a head of keys serves.

@@ -1,5 +1,7 @@
 //! What happens to a block of a product before it is written.
 
+mod wide;
+
 use crate::{
     isa::Isa,
     number::{Lanes, Number},
@@ -8,14 +10,14 @@ use crate::{
     simd::{Simd, math, simd_fn},
 };
 
-/// `C = activation(P + bias) · activation'(kept) + residual`, or `C += P`, for a product `P`; by default `C = P`.
+/// `C = activation(P + bias) · factors + residual`, or `C += P`, for a product `P`; by default `C = P`.
 pub struct Epilogue<'a, C: Number = f32> {
     pub(super) accumulate: bool,
     bias: Option<&'a [f32]>,
     activation: Activation,
-    slope: Option<(Activation, &'a [C], usize)>,
+    factors: Option<(&'a [C], usize)>,
     residual: Option<(&'a [f32], usize)>,
-    keep: Option<Out<'a, C>>,
+    keep: Option<(Kept, Out<'a, C>)>,
 }
 
 impl<C: Number> Default for Epilogue<'_, C> {
@@ -24,11 +26,20 @@ impl<C: Number> Default for Epilogue<'_, C> {
             accumulate: false,
             bias: None,
             activation: Activation::None,
-            slope: None,
+            factors: None,
             residual: None,
             keep: None,
         }
     }
+}
+
+/// What of an activation is kept for its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// What it was applied to.
+    Input,
+    /// Its derivative there.
+    Slope,
 }
 
 /// A function of one number, cheap enough to apply while a product is written.
@@ -70,9 +81,9 @@ impl<'a, C: Number> Epilogue<'a, C> {
         self
     }
 
-    /// Multiplies by the derivative of `activation` at `kept`, rows `ld` apart: the gradient of an activation.
-    pub fn slope(mut self, activation: Activation, kept: &'a [C], ld: usize) -> Self {
-        self.slope = (activation != Activation::None).then_some((activation, kept, ld));
+    /// Multiplies by `factors`, rows `ld` apart: the gradient through an activation, where they are its slopes.
+    pub fn times(mut self, factors: &'a [C], ld: usize) -> Self {
+        self.factors = Some((factors, ld));
         self
     }
 
@@ -84,7 +95,14 @@ impl<'a, C: Number> Epilogue<'a, C> {
 
     /// Keeps what the activation is applied to, which its gradient needs, in `kept`, rows `ld` apart.
     pub fn keep(mut self, kept: &'a mut [C], ld: usize) -> Self {
-        self.keep = Some(Out::new(kept, ld));
+        self.keep = Some((Kept::Input, Out::new(kept, ld)));
+        self
+    }
+
+    /// Keeps the derivative of the activation where it is applied, in `slopes`, rows `ld` apart: half the work of keeping what it
+    /// is applied to and taking the derivative later.
+    pub fn keep_slope(mut self, slopes: &'a mut [C], ld: usize) -> Self {
+        self.keep = Some((Kept::Slope, Out::new(slopes, ld)));
         self
     }
 
@@ -92,7 +110,7 @@ impl<'a, C: Number> Epilogue<'a, C> {
     pub(super) fn is_plain(&self) -> bool {
         self.bias.is_none()
             && self.activation == Activation::None
-            && self.slope.is_none()
+            && self.factors.is_none()
             && self.residual.is_none()
             && self.keep.is_none()
     }
@@ -107,13 +125,13 @@ impl<'a, C: Number> Epilogue<'a, C> {
             let wanted = if m == 0 { 0 } else { (m - 1) * ld + n };
             assert!(ld >= n && len >= wanted, "{what}: got {len} numbers, wanted {wanted}");
         };
-        if let Some((_, kept, ld)) = self.slope {
-            fits("slope", kept.len(), ld);
+        if let Some((factors, ld)) = self.factors {
+            fits("factors", factors.len(), ld);
         }
         if let Some((r, ld)) = self.residual {
             fits("residual", r.len(), ld);
         }
-        if let Some(k) = &self.keep {
+        if let Some((_, k)) = &self.keep {
             fits("keep", k.len(), k.ld());
         }
     }
@@ -132,27 +150,39 @@ impl<'a, C: Number> Epilogue<'a, C> {
         }
     }
 
+    /// The activation at `x`, and its derivative if that is kept.
+    #[inline(always)]
+    fn activate<S: Simd>(&self, s: S, x: S::V) -> (S::V, S::V) {
+        match self.keep {
+            Some((Kept::Slope, _)) => self.activation.both(s, x),
+            _ => (self.activation.apply(s, x), x),
+        }
+    }
+
     /// From the product `p` to the part of row `row` that starts at `col`.
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, y: &mut [C], p: &[f32], row: usize, col: usize) {
         let n = y.len();
         let bias = self.bias.map(|b| &b[col..col + n]);
-        let slope = self.slope.map(|(f, kept, ld)| (f, &kept[row * ld + col..row * ld + col + n]));
+        let factors = self.factors.map(|(f, ld)| &f[row * ld + col..row * ld + col + n]);
         let residual = self.residual.map(|(r, ld)| &r[row * ld + col..row * ld + col + n]);
         // SAFETY: `check` proved that the row is there; it belongs to the same block as `y`.
-        let mut keep = self.keep.as_ref().map(|k| unsafe { k.row(row, col, n) });
+        let mut keep = self.keep.as_ref().map(|(kept, k)| (*kept, unsafe { k.row(row, col, n) }));
         let mut i = 0;
         while i < n {
             let mut v = f32::at(s, p, i);
             if let Some(bias) = bias {
                 v = s.add(v, f32::at(s, bias, i));
             }
-            if let Some(keep) = &mut keep {
-                C::put(s, keep, i, v);
+            let (x, slope);
+            (x, (v, slope)) = (v, self.activate(s, v));
+            match &mut keep {
+                Some((Kept::Input, keep)) => C::put(s, keep, i, x),
+                Some((Kept::Slope, keep)) => C::put(s, keep, i, slope),
+                None => {}
             }
-            v = self.activation.apply(s, v);
-            if let Some((f, kept)) = slope {
-                v = f.backward(s, v, C::at(s, kept, i));
+            if let Some(factors) = factors {
+                v = s.mul(v, C::at(s, factors, i));
             }
             if let Some(residual) = residual {
                 v = s.add(v, f32::at(s, residual, i));
@@ -207,6 +237,36 @@ impl Activation {
             Activation::QuickGelu => s.mul(x, math::sigmoid(s, s.mul(x, s.splat(1.702)))),
             Activation::Silu => s.mul(x, math::sigmoid(s, x)),
             Activation::Tanh => math::tanh(s, x),
+        }
+    }
+
+    /// The function and its derivative at `x`.
+    #[inline(always)]
+    pub(crate) fn both<S: Simd>(self, s: S, x: S::V) -> (S::V, S::V) {
+        let one = s.splat(1.0);
+        match self {
+            Activation::Gelu => {
+                // Φ by formula 7.1.26 of Abramowitz & Stegun, to 1e-7, which needs the power that the density is made of.
+                const P: [f32; 5] = [0.127_414_8, -0.142_248_37, 0.710_706_9, -0.726_576_03, 0.530_702_7];
+                let power = math::exp2(s, s.mul(s.mul(x, x), s.splat(-0.5 * std::f32::consts::LOG2_E)));
+                let t = s.div(one, s.fma(s.abs(x), s.splat(0.327_591_1 * INV_SQRT_2), one));
+                let tail = s.mul(s.mul(math::polynomial(s, t, P), t), power);
+                let cdf = s.select_lt(x, s.zero(), tail, s.sub(one, tail));
+                (s.mul(x, cdf), s.fma(x, s.mul(power, s.splat(INV_SQRT_2PI)), cdf))
+            }
+            Activation::GeluTanh => {
+                // With u what the tangent is of: h = (1 + tanh u)/2 = 1 / (1 + e^-2u), and h' = 2 u' h (1 - h). Where the power is
+                // cut off, h is below 1e-18.
+                const MINUS_2_LOG2_E: f32 = -2.0 * SQRT_2_PI * std::f32::consts::LOG2_E;
+                let x2 = s.mul(x, x);
+                let u = s.mul(x, s.fma(s.splat(0.044_715), x2, one));
+                let power = math::exp2(s, s.min(s.splat(60.0), s.mul(u, s.splat(MINUS_2_LOG2_E))));
+                let half = s.div(one, s.add(one, power));
+                let inner = s.fma(s.splat(3.0 * 0.044_715 * 2.0 * SQRT_2_PI), x2, s.splat(2.0 * SQRT_2_PI));
+                let rest = s.mul(s.mul(half, s.sub(one, half)), inner);
+                (s.mul(x, half), s.fma(x, rest, half))
+            }
+            _ => (self.apply(s, x), self.backward(s, one, x)),
         }
     }
 
@@ -319,4 +379,42 @@ pub(super) struct Block {
     pub(super) col: usize,
     pub(super) rows: usize,
     pub(super) cols: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    simd_fn! {
+        fn both_of(s, activation: Activation, y: &mut [f32], slopes: &mut [f32], x: &[f32]) {
+            let mut i = 0;
+            while i < x.len() {
+                let (v, slope) = activation.both(s, f32::at(s, x, i));
+                f32::put(s, y, i, v);
+                f32::put(s, slopes, i, slope);
+                i += S::LANES;
+            }
+        }
+    }
+
+    #[test]
+    fn both_at_once_are_what_each_alone_is() {
+        use Activation::*;
+        let x: Vec<f32> = (-3000..=3000).map(|i| i as f32 / 200.0).collect();
+        for isa in Isa::available() {
+            for activation in [None, Relu, Gelu, GeluTanh, QuickGelu, Silu, Tanh] {
+                let (mut y, mut slopes) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+                both_of(isa, activation, &mut y, &mut slopes, &x);
+                let (mut want, mut want_slopes) = (vec![0.0; x.len()], vec![1.0; x.len()]);
+                activate(isa, activation, &mut want, &x);
+                activate_backward(isa, activation, &mut want_slopes, &x);
+                for i in 0..x.len() {
+                    let near = |a: f32, b: f32| (a - b).abs() <= 2e-6 * (1.0 + x[i].abs());
+                    assert!(near(y[i], want[i]), "{isa} {activation:?}({}) = {}, want {}", x[i], y[i], want[i]);
+                    let (a, b) = (slopes[i], want_slopes[i]);
+                    assert!(near(a, b), "{isa} {activation:?}'({}) = {a}, want {b}", x[i]);
+                }
+            }
+        }
+    }
 }

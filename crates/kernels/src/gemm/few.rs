@@ -1,7 +1,6 @@
-//! Products with few rows: a token at a time, a short text, a picture.
+//! Products with few rows: a token at a time, a short text.
 //!
-//! The weights are read once, as they lie, and nothing is packed: with a row or two reading them is all the time that there is, with
-//! some hundred packing them would still take a good part of it.
+//! The weights are read once, as they lie, and nothing is packed: with a row or two reading them is all the time that there is.
 
 use std::ops::Range;
 
@@ -17,8 +16,6 @@ use crate::{
     simd::{Simd, simd_fn},
 };
 
-/// The most rows; with more, packing the weights pays.
-pub(super) const MOST_ROWS: usize = 256;
 /// Rows whose sums have room on the stack.
 const STACKED: usize = 32;
 /// The most numbers of a row that are multiplied at a time: rows of `A` then stay in the first cache, and a task's columns of `B` in the

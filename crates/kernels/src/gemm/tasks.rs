@@ -28,3 +28,18 @@ pub(super) fn for_each_block(m: usize, n: usize, (mc, nc): (usize, usize), task:
         task(Block { row, col, rows: mc.min(m - row), cols: nc.min(n - col) });
     });
 }
+
+/// [`for_each_block`] with all blocks of some columns before those of the next: a right operand's columns stay in the cache
+/// while rows pass by.
+pub(super) fn for_each_block_by_columns(
+    m: usize,
+    n: usize,
+    (mc, nc): (usize, usize),
+    task: impl Fn(Block) + Send + Sync,
+) {
+    let rows = m.div_ceil(mc);
+    pool::for_each(n.div_ceil(nc) * rows, |i| {
+        let (row, col) = (i % rows * mc, i / rows * nc);
+        task(Block { row, col, rows: mc.min(m - row), cols: nc.min(n - col) });
+    });
+}

@@ -84,7 +84,7 @@ fn odd_ratio<S: Simd, const N: usize, const M: usize>(s: S, x: S::V, end: f32, p
 
 /// `c[0] + c[1] x + …`
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, c: [f32; N]) -> S::V {
+pub(crate) fn polynomial<S: Simd, const N: usize>(s: S, x: S::V, c: [f32; N]) -> S::V {
     let mut y = s.splat(c[N - 1]);
     for i in (0..N - 1).rev() {
         y = s.fma(y, x, s.splat(c[i]));

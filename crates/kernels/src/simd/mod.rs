@@ -4,6 +4,8 @@
 //! AVX2 and plain Rust, and picks by the caller's [`Isa`](crate::isa::Isa). Sums go over lanes, so results differ between
 //! instruction sets in the last bits, and never within one.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 pub(crate) mod math;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -50,6 +52,32 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_bf16(self, x: &[bf16]) -> Self::V;
     /// Rounds to the nearest, halves to even.
     fn store_bf16(self, y: &mut [bf16], v: Self::V);
+    /// Two vectors, one after the other.
+    #[inline(always)]
+    fn store_two_bf16(self, y: &mut [bf16], v: Self::V, w: Self::V) {
+        self.store_bf16(y, v);
+        self.store_bf16(&mut y[Self::LANES..], w);
+    }
+    /// The lanes of `v` and `w` in turn.
+    #[inline(always)]
+    fn store_pairs_bf16(self, y: &mut [bf16], v: Self::V, w: Self::V) {
+        let (mut a, mut b) = ([bf16::ZERO; 16], [bf16::ZERO; 16]);
+        self.store_bf16(&mut a, v);
+        self.store_bf16(&mut b, w);
+        for (i, y) in y[..2 * Self::LANES].iter_mut().enumerate() {
+            *y = if i % 2 == 0 { a[i / 2] } else { b[i / 2] };
+        }
+    }
+    /// [`Self::store`] past the caches, where `y` begins a line of memory and a vector fills it.
+    #[inline(always)]
+    fn stream(self, y: &mut [f32], v: Self::V) {
+        self.store(y, v);
+    }
+    /// [`Self::store_two_bf16`] past the caches, where `y` begins a line of memory and two vectors fill it.
+    #[inline(always)]
+    fn stream_two_bf16(self, y: &mut [bf16], v: Self::V, w: Self::V) {
+        self.store_two_bf16(y, v, w)
+    }
     /// As [`Self::load_part`].
     fn load_part_bf16(self, x: &[bf16]) -> Self::V;
     /// As [`Self::store_part`].
@@ -87,6 +115,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane.
     fn max_lane(self, a: Self::V) -> f32;
+
+    /// Ends what went past the caches.
+    #[inline(always)]
+    fn fence(self) {}
 
     fn zero(self) -> Self::V {
         self.splat(0.0)
@@ -133,6 +165,33 @@ macro_rules! simd_fn {
     };
 }
 pub(crate) use simd_fn;
+
+/// Defines `fn name(half, args…)` as [`simd_fn!`] does, for AVX512-BF16 alone, which the token `half` proves: the kernels around
+/// products of bf16.
+#[cfg(target_arch = "x86_64")]
+macro_rules! half_fn {
+    (
+        $(#[$meta:meta])* $vis:vis fn $name:ident $(<[$($g:ident: $bound:path),+]>)? (
+            $s:ident $(, $arg:ident: $ty:ty)* $(,)?
+        ) $body:block
+    ) => {
+        $(#[$meta])*
+        #[allow(unused_mut)]
+        $vis fn $name $(<$($g: $bound),+>)? (half: $crate::isa::Avx512Bf16, $($arg: $ty),*) {
+            #[inline(always)]
+            fn body<S: $crate::simd::Simd $(, $($g: $bound),+)?>($s: S, $($arg: $ty),*) $body
+
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+            fn avx512bf16 $(<$($g: $bound),+>)? (s: $crate::isa::Avx512Bf16, $($arg: $ty),*) {
+                body(s, $($arg),*)
+            }
+            // SAFETY: the token proves that the features are present.
+            unsafe { avx512bf16(half, $($arg),*) }
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use half_fn;
 
 /// `each!(s, y, |v| f(v))`: `y[i] = f(y[i])` by vectors.
 ///

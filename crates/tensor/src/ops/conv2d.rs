@@ -87,7 +87,7 @@ impl Backward for Conv2dBackward {
         // A tape of its own, on which the rows stand alone.
         linear.x = rows.with_var(x.var().map(|_| Var(0)));
         let outer = grads.set_aside();
-        grads.start(1);
+        grads.start([None].into_iter());
         let done = Box::new(linear).backward(grad, grads, env);
         let rows = grads.take(Var(0));
         grads.restore(outer);

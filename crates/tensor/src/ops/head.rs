@@ -3,7 +3,7 @@
 use bedstone_kernels::{
     bf16,
     elementwise::{scale, sum_rows},
-    gemm::{Epilogue, Gemm, Mat, PackedRows, Panels, Rows, Term, gemm, gemm_half},
+    gemm::{Epilogue, Gemm, HalfLeft, Mat, Panels, Rows, Term, gemm, gemm_half},
     loss::cross_entropy as kernel,
     mem::Buf,
     number::Number,
@@ -146,26 +146,20 @@ impl Products for bf16 {
     fn logits(head: Head, x: &[bf16], n: usize, logits: &mut [bf16], ctx: &Ctx<'_>) -> Result<()> {
         let epilogue = Epilogue::default().bias(head.bias.map(|id| ctx.param(id).f32s()));
         let b = ctx.params.panels(head.weight, Orientation::Transposed, ctx.isa, ctx.packing)?;
-        let term = Term { a: Rows { data: x, ld: head.width }, b: &b };
+        let term = Term { a: HalfLeft::Rows(Rows { data: x, ld: head.width }), b: &b };
         gemm_half(ctx.isa, n, &[term], logits, head.classes, epilogue);
         Ok(())
     }
 
     fn weight_gradient(head: Head, x: &[bf16], n: usize, d: &[bf16], dw: &mut [f32], add: bool, ctx: &Ctx<'_>) {
-        // Some classes at a time, so that their part of the transposed gradient stays in the cache.
-        const CLASSES: usize = 4096;
         let b = Panels::pack(ctx.isa, Mat::new(x, head.width), n, head.width);
-        for (i, dw) in dw.chunks_mut(CLASSES * head.width.max(1)).enumerate() {
-            let classes = CLASSES.min(head.classes - i * CLASSES);
-            let a = PackedRows::pack(ctx.isa, Mat::t(&d[i * CLASSES..], head.classes), classes, n);
-            let epilogue = Epilogue::default().accumulate(add);
-            gemm_half(ctx.isa, classes, &[Term { a: a.rows(), b: &b }], dw, head.width, epilogue);
-        }
+        let a = HalfLeft::Transposed(Rows { data: d, ld: head.classes });
+        gemm_half(ctx.isa, head.classes, &[Term { a, b: &b }], dw, head.width, Epilogue::default().accumulate(add));
     }
 
     fn input_gradient(head: Head, n: usize, d: &[bf16], dx: &mut [f32], ctx: &Ctx<'_>) -> Result<()> {
         let b = ctx.params.panels(head.weight, Orientation::Stored, ctx.isa, ctx.packing)?;
-        let term = Term { a: Rows { data: d, ld: head.classes }, b: &b };
+        let term = Term { a: HalfLeft::Rows(Rows { data: d, ld: head.classes }), b: &b };
         gemm_half(ctx.isa, n, &[term], dx, head.width, Epilogue::default());
         Ok(())
     }

@@ -6,7 +6,7 @@ use bedstone_kernels::{
     Isa,
     attention::{Attention, Heads, attention},
     bf16,
-    gemm::{Epilogue, Gemm, Int8Panels, Int8Rows, Mat, PackedRows, Panels, Rows, Term, gemm, gemm_half, gemm_int8},
+    gemm::{Epilogue, Gemm, HalfLeft, Int8Panels, Int8Rows, Mat, Panels, Rows, Term, gemm, gemm_half, gemm_int8},
     loss::{CrossEntropy, cross_entropy},
     mem::Buf,
     norm::{self, Norm, norm},
@@ -82,7 +82,8 @@ pub fn bench_kernels(isas: &[Isa], each: Duration, mut row: impl FnMut(KernelRow
     for (kernel, operands, shape) in PRODUCTS {
         let Gemm { m, n, k } = shape;
         let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0; m * n]);
-        let ((a, b), half) = (operands.mats(shape, &a, &b), a.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>());
+        let half: Vec<_> = a.iter().map(|&x| bf16::from_f32(x)).collect();
+        let ((a, b), half) = (operands.mats(shape, &a, &b), Buf::copy_of(&half));
         let mut put = |isa: Isa, precision, seconds: f64| {
             let gflops = Some(2e-9 * (m * n * k) as f64 / seconds);
             let shape = format!("{m}x{n}x{k}");
@@ -104,12 +105,13 @@ pub fn bench_kernels(isas: &[Isa], each: Duration, mut row: impl FnMut(KernelRow
                 let panels = Panels::pack(isa, b, k, n);
                 let seconds = match operands {
                     Operands::Weight => best(each, || {
-                        let (rows, panels) = (PackedRows::pack(isa, a, m, k), Panels::pack(isa, b, k, n));
-                        let terms = [Term { a: rows.rows(), b: &panels }];
+                        let (a, panels) =
+                            (HalfLeft::Transposed(Rows { data: &half, ld: m }), Panels::pack(isa, b, k, n));
+                        let terms = [Term { a, b: &panels }];
                         gemm_half(isa, m, &terms, &mut c, n, Epilogue::default());
                     }),
                     _ => best(each, || {
-                        let terms = [Term { a: Rows { data: &half, ld: k }, b: &panels }];
+                        let terms = [Term { a: HalfLeft::Rows(Rows { data: &half, ld: k }), b: &panels }];
                         gemm_half(isa, m, &terms, &mut c, n, Epilogue::default());
                     }),
                 };

@@ -4,38 +4,27 @@ use std::{arch::asm, cell::Cell};
 
 use super::{
     NR,
-    tile::{Block, HalfTile},
+    driver::Sums,
+    tile::{Block, HalfTile, Lines},
 };
-use crate::isa::Amx;
+use crate::{isa::Amx, number::Number, simd::Simd};
 
 impl HalfTile for Amx {
     const MR: usize = 32;
-    const KC: usize = 512;
+    const KC: usize = 288;
     const WHOLE: bool = true;
 
     #[inline(always)]
     unsafe fn tile(self, block: Block, _rows: usize, start: bool) {
         configure(self);
-        let Block { a, lda, b, pairs, acc } = block;
-        // SAFETY: the caller names 32 readable rows.
-        let below = unsafe { a.add(16 * lda) };
+        let Block { a: Lines { start: a, ld: lda, step, below }, b, pairs, acc } = block;
         // SAFETY: the token proves the instructions, and this thread's tiles are configured. Reads and writes are those
         // that the caller's word covers: 32 rows of `a`, `16` lines of 128 bytes of `b` a step, 32 lines of `acc`.
         unsafe {
+            begin(self, acc, start);
+            let below = a.add(below);
             asm!(
-                "test {start:e}, {start:e}",
-                "jnz 2f",
-                "tileloadd tmm0, [{acc} + {line}*1]",
-                "tileloadd tmm1, [{acc} + {line}*1 + 64]",
-                "tileloadd tmm2, [{acc} + {line}*1 + 2048]",
-                "tileloadd tmm3, [{acc} + {line}*1 + 2112]",
-                "jmp 3f",
                 "2:",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "3:",
                 "tileloadd tmm4, [{a} + {lda}*1]",
                 "tileloadd tmm6, [{b} + {line}*1]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
@@ -44,28 +33,126 @@ impl HalfTile for Amx {
                 "tileloadd tmm5, [{below} + {lda}*1]",
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 64",
-                "add {below}, 64",
+                "add {a}, {step}",
+                "add {below}, {step}",
                 "add {b}, 2048",
                 "dec {steps}",
-                "jnz 3b",
-                "tilestored [{acc} + {line}*1], tmm0",
-                "tilestored [{acc} + {line}*1 + 64], tmm1",
-                "tilestored [{acc} + {line}*1 + 2048], tmm2",
-                "tilestored [{acc} + {line}*1 + 2112], tmm3",
-                start = in(reg) u32::from(start),
-                acc = in(reg) acc,
+                "jnz 2b",
                 line = in(reg) 4 * NR,
                 a = inout(reg) a => _,
                 below = inout(reg) below => _,
                 lda = in(reg) 2 * lda,
+                step = in(reg) 2 * step,
                 b = inout(reg) b => _,
-                steps = inout(reg) pairs.div_ceil(16).max(1) => _,
+                steps = inout(reg) steps(pairs) => _,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
             );
+            end(self, acc);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn tile_beside<S: Simd, C: Number>(
+        self,
+        s: S,
+        block: Block,
+        rows: usize,
+        start: bool,
+        sums: &mut Option<Sums<'_, C>>,
+    ) {
+        let Some(sums) = sums else {
+            // SAFETY: the caller's word.
+            return unsafe { self.tile(block, rows, start) };
+        };
+        configure(self);
+        let Block { a: Lines { start: a, ld: lda, step, below }, b, pairs, acc } = block;
+        let steps = steps(pairs);
+        let each = Self::MR.div_ceil(steps);
+        // SAFETY: as above. Sums stay in tiles from one statement to the next: no code of the compiler has any use for tiles,
+        // and nothing that is called in between has either.
+        unsafe {
+            begin(self, acc, start);
+            for i in 0..steps {
+                let (a, b) = (a.add(i * step), b.add(i * 32 * NR));
+                asm!(
+                    "tileloadd tmm4, [{a} + {lda}*1]",
+                    "tileloadd tmm6, [{b} + {line}*1]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {line}*1 + 64]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{below} + {lda}*1]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    line = in(reg) 4 * NR,
+                    a = in(reg) a,
+                    below = in(reg) a.add(below),
+                    lda = in(reg) 2 * lda,
+                    b = in(reg) b,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+                sums.write(s, each);
+            }
+            end(self, acc);
+        }
+    }
+}
+
+/// Passes over 16 pairs of the depth.
+#[inline(always)]
+fn steps(pairs: usize) -> usize {
+    pairs.div_ceil(16).max(1)
+}
+
+/// Sums into tiles, or zeros at the start.
+///
+/// # Safety
+/// `acc` has 32 lines of 128 bytes, and this thread's tiles are configured.
+#[inline(always)]
+unsafe fn begin(_: Amx, acc: *const f32, start: bool) {
+    // SAFETY: the token proves the instructions; the rest is the caller's word.
+    unsafe {
+        if start {
+            asm!(
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                options(nostack, nomem),
+            );
+        } else {
+            asm!(
+                "tileloadd tmm0, [{acc} + {line}*1]",
+                "tileloadd tmm1, [{acc} + {line}*1 + 64]",
+                "tileloadd tmm2, [{acc} + {line}*1 + 2048]",
+                "tileloadd tmm3, [{acc} + {line}*1 + 2112]",
+                acc = in(reg) acc,
+                line = in(reg) 4 * NR,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                options(nostack, readonly),
+            );
+        }
+    }
+}
+
+/// Tiles into sums.
+///
+/// # Safety
+/// As [`begin`].
+#[inline(always)]
+unsafe fn end(_: Amx, acc: *mut f32) {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "tilestored [{acc} + {line}*1], tmm0",
+            "tilestored [{acc} + {line}*1 + 64], tmm1",
+            "tilestored [{acc} + {line}*1 + 2048], tmm2",
+            "tilestored [{acc} + {line}*1 + 2112], tmm3",
+            acc = in(reg) acc,
+            line = in(reg) 4 * NR,
+            options(nostack),
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{
     NR,
-    tile::{Block, HalfTile},
+    tile::{Block, HalfTile, Lines},
 };
 use crate::isa::Avx512Bf16;
 
@@ -41,7 +41,7 @@ impl HalfTile for Avx512Bf16 {
 /// As [`HalfTile::tile`] for `R` rows; AVX512-BF16 is present.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn tile<const R: usize>(block: Block, start: bool) {
-    let Block { a, lda, b, pairs, acc } = block;
+    let Block { a: Lines { start: a, ld: lda, .. }, b, pairs, acc } = block;
     // SAFETY: the caller's word; every read and write below stays within what it names.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; R];

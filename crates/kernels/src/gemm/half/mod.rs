@@ -3,14 +3,15 @@
 //! ```text
 //! mod.rs      operands, the entry
 //! pack.rs     from matrices to operands: two ways to load, an optional transpose
-//! driver.rs   blocks, threads, epilogues
+//! driver.rs   tasks, parts of the depth, epilogues beside the kernel
+//! tile.rs     what a micro-kernel is
 //! avx512.rs   the micro-kernel of AVX512-BF16
 //! amx.rs      the micro-kernel of AMX
 //! ```
 //!
 //! Both instruction sets multiply pairs of neighbours along the depth `k`, so they share their operands: the left one is
-//! rows as tensors have them, `k` contiguous; the right one is packed into panels of 32 columns whose pairs lie
-//! side by side.
+//! rows as tensors have them, `k` contiguous, or the transpose of such rows, which tasks turn; the right one is packed into panels
+//! of 32 columns whose pairs lie side by side.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -75,7 +76,7 @@ impl Panels {
     }
 }
 
-/// A left operand: rows of bf16 with the depth contiguous, `ld` apart.
+/// A matrix of bf16, stored by rows `ld` apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     /// The numbers; the last row may end before `ld`.
@@ -84,32 +85,22 @@ pub struct Rows<'a> {
     pub ld: usize,
 }
 
-/// A left operand that was made for the purpose.
-pub struct PackedRows {
-    data: Buf<bf16>,
-    ld: usize,
+/// A left operand `[m, k]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Left<'a> {
+    /// As it is stored, read where it lies.
+    Rows(Rows<'a>),
+    /// The transpose of what is stored, `[k, m]`; tasks turn their part.
+    Transposed(Rows<'a>),
 }
 
-impl PackedRows {
-    /// The operand `[m, k]` as rows of bf16.
-    ///
-    /// # Panics
-    /// As [`Panels::pack`].
-    pub fn pack<T: Number>(isa: Isa, x: Mat<'_, T>, m: usize, k: usize) -> Self {
-        let _time = profile::scope(profile::Kind::Pack);
-        x.check("A", m, k);
-        let ld = k.next_multiple_of(KR);
-        let mut data = Buf::for_overwrite(m.next_multiple_of(KR) * ld);
-        #[cfg(target_arch = "x86_64")]
-        pack::rows(token(isa), &mut data, x, m, k);
-        #[cfg(not(target_arch = "x86_64"))]
-        unsupported(isa, &mut data);
-        PackedRows { data, ld }
-    }
-
-    /// The operand.
-    pub fn rows(&self) -> Rows<'_> {
-        Rows { data: &self.data, ld: self.ld }
+impl Left<'_> {
+    /// Panics unless an operand of `m × k` lies within the slice.
+    fn check(&self, m: usize, k: usize) {
+        match self {
+            Left::Rows(x) => Mat::new(x.data, x.ld).check("A", m, k),
+            Left::Transposed(x) => Mat::t(x.data, x.ld).check("A", m, k),
+        }
     }
 }
 
@@ -117,7 +108,7 @@ impl PackedRows {
 #[derive(Clone, Copy)]
 pub struct Term<'a> {
     /// Left operand.
-    pub a: Rows<'a>,
+    pub a: Left<'a>,
     /// Right operand; it has `k` and `n`.
     pub b: &'a Panels,
 }
@@ -138,9 +129,7 @@ pub fn gemm_half<C: Number>(
     let n = terms.first().map_or(0, |t| t.b.n);
     for t in terms {
         assert_eq!(t.b.n, n, "columns of the terms");
-        let wanted = if m == 0 { 0 } else { (m - 1) * t.a.ld + t.b.k };
-        assert!(t.b.k <= t.a.ld || m <= 1, "A: rows of {} overlap at stride {}", t.b.k, t.a.ld);
-        assert!(t.a.data.len() >= wanted, "A: got {} numbers, wanted {wanted}", t.a.data.len());
+        t.a.check(m, t.b.k);
     }
     epilogue.check(m, n);
     assert!(n <= ldc || m <= 1, "C: rows of {n} overlap at stride {ldc}");

@@ -11,18 +11,35 @@ use half::bf16;
 use super::{KR, NR};
 use crate::{gemm::Mat, isa::Avx512Bf16, number::Number, out::Out, pool};
 
+/// From this many bytes on panels go past the caches.
+const STREAMED: usize = 2 << 20;
+
 /// The panels of an operand `[k, n]`; see [`super::Panels`].
 pub(super) fn panels<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, T>, k: usize, n: usize) {
     let depth = k.next_multiple_of(KR);
-    let out = Out::new(data, 1);
-    // Panels of shallow operands go to a task together.
-    let group = (pool::SMALL / (NR * depth).max(1)).max(1);
-    let count = n.div_ceil(NR);
-    pool::for_each(count.div_ceil(group), |task| {
-        for j in task * group..((task + 1) * group).min(count) {
-            // SAFETY: each panel is one task's.
-            let panel = unsafe { out.row(j * NR * depth, 0, NR * depth) };
-            panel_of(token, panel, x, k, n, j * NR);
+    let (out, count) = (Out::new(data, 1), n.div_ceil(NR));
+    // Tasks read what lies side by side in memory: some columns whole, or some depth of all columns.
+    let (columns, depths) = match x.transposed {
+        true => ((pool::SMALL / (NR * depth).max(1)).max(1), depth),
+        false => (count, (pool::SMALL / (NR * count).max(1)).max(1).next_multiple_of(KR)),
+    };
+    let parts = depth.div_ceil(depths.max(1));
+    let stream = 2 * out.len() >= STREAMED;
+    pool::for_each(count.div_ceil(columns.max(1)) * parts, |task| {
+        let (first, from) = (task / parts * columns, task % parts * depths);
+        for p in (from..(from + depths).min(depth)).step_by(KR) {
+            for j in first..(first + columns).min(count) {
+                // SAFETY: each part of a panel is one task's.
+                let to = unsafe { out.row((j * depth + p) * NR, 0, KR * NR) };
+                let view = View { x, depth: p, depths: k, other: j * NR, others: n };
+                let to = Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream };
+                // SAFETY: the token proves the instructions; `to` has all lines.
+                unsafe { blocks(token, view, true, to) };
+            }
+        }
+        if stream {
+            // SAFETY: every x86-64 processor has it.
+            unsafe { _mm_sfence() };
         }
     });
 }
@@ -37,52 +54,56 @@ pub(crate) fn panel_of<T: Number>(
     col: usize,
 ) {
     for p in (0..k.next_multiple_of(KR)).step_by(KR) {
-        for half in [0, 16] {
-            let to = &mut panel[p * NR + 2 * half..][..15 * 2 * NR + 32];
-            // Lines of the panel have their pairs across the depth.
-            let view = View { x, depth: p, depths: k, other: col + half, others: n };
-            // SAFETY: the token proves the instructions; `to` has all lines.
-            unsafe { block(token, view, true, to.as_mut_ptr(), 2 * NR) };
+        let to = &mut panel[p * NR..][..KR * NR];
+        // Lines of the panel have their pairs across the depth.
+        let view = View { x, depth: p, depths: k, other: col, others: n };
+        let to = Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream: false };
+        // SAFETY: the token proves the instructions; `to` has all lines.
+        unsafe { blocks(token, view, true, to) };
+    }
+}
+
+/// The rows from `row` on, as many groups of 16 as `to` has, each a multiple of 32 numbers long.
+pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
+    let ld = k.next_multiple_of(KR);
+    for p in (0..ld).step_by(KR) {
+        for (i, group) in to.chunks_mut(32 * ld).enumerate() {
+            let view = View { x: x.t_view(), depth: p, depths: k, other: row + 32 * i, others: m };
+            let two = group.len() > 16 * ld;
+            let group = &mut group[p..][..if two { 31 } else { 15 } * ld + 32];
+            // SAFETY: the token proves the instructions; the group has the lines of one block, or of two.
+            unsafe {
+                match two {
+                    true => blocks(
+                        token,
+                        view,
+                        false,
+                        Lines { start: group.as_mut_ptr(), second: 16 * ld, ld, stream: false },
+                    ),
+                    false => block(token, view, false, group.as_mut_ptr(), ld, false),
+                }
+            }
         }
     }
 }
 
-/// The rows of an operand `[m, k]`, padded to multiples of 32 both ways.
-pub(super) fn rows<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize) {
-    let ld = k.next_multiple_of(KR);
-    let out = Out::new(data, 1);
-    // Rows of a task, and its part of the depth.
-    const DEPTH: usize = 512;
-    let (groups, parts) = (m.div_ceil(KR), ld.div_ceil(DEPTH));
-    pool::for_each(groups * parts, |task| {
-        let (row, first) = (task / parts * KR, task % parts * DEPTH);
-        for p in (first..(first + DEPTH).min(ld)).step_by(KR) {
-            for r in [row, row + 16] {
-                assert!((r + 15) * ld + p + KR <= out.len());
-                let view = View { x: x.t_view(), depth: p, depths: k, other: r, others: m };
-                // SAFETY: the token proves the instructions; the last line ends within `data`, and other tasks write
-                // other columns or other rows.
-                unsafe { block(token, view, false, out.ptr().add(r * ld + p), ld) };
-            }
-        }
-    });
-}
-
-/// The rows from `row` on, as many groups of 16 as `to` has.
-pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
-    let ld = k.next_multiple_of(KR);
-    // Neighbouring groups of rows share cache lines of an operand that is stored the other way.
-    for p in (0..ld).step_by(KR) {
-        for (i, group) in to.chunks_exact_mut(16 * ld).enumerate() {
-            let view = View { x: x.t_view(), depth: p, depths: k, other: row + 16 * i, others: m };
-            let to = &mut group[p..][..15 * ld + 32];
-            // SAFETY: the token proves the instructions; `to` has all lines.
-            unsafe { block(token, view, false, to.as_mut_ptr(), ld) };
+/// The rows from `row` on, as many groups of 32 as `to` has, by tiles: 16 rows of 32 numbers and the 16 below them, one after
+/// another, then what follows along the depth.
+pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
+    let depth = k.next_multiple_of(KR);
+    for p in (0..depth).step_by(KR) {
+        for (i, group) in to.chunks_exact_mut(32 * depth).enumerate() {
+            let view = View { x: x.t_view(), depth: p, depths: k, other: row + 32 * i, others: m };
+            let group = &mut group[p * 32..][..32 * KR];
+            let to = Lines { start: group.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
+            // SAFETY: the token proves the instructions; the group has all lines.
+            unsafe { blocks(token, view, false, to) };
         }
     }
 }
 
 /// 16 by 16 pairs of an operand that is stored as `[depths, others]`, or transposed.
+#[derive(Clone, Copy)]
 struct View<'a, T> {
     x: Mat<'a, T>,
     depth: usize,
@@ -91,14 +112,96 @@ struct View<'a, T> {
     others: usize,
 }
 
+/// Where two blocks go: each 16 lines, `ld` apart, of 32 numbers; the second block begins `second` behind the first. If they
+/// `stream`, lines are those of memory.
+#[derive(Clone, Copy)]
+struct Lines {
+    start: *mut bf16,
+    second: usize,
+    ld: usize,
+    stream: bool,
+}
+
+/// 32 numbers, past the caches if they `stream`.
+///
+/// # Safety
+/// Nobody else uses the 32 numbers at `to` meanwhile, which begin a line of memory if they `stream`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn put(to: *mut bf16, v: __m512i, stream: bool) {
+    // SAFETY: 32 numbers of two bytes are 64 bytes; the rest is the caller's word.
+    unsafe {
+        match stream {
+            true => _mm512_stream_si512(to.cast(), v),
+            false => _mm512_storeu_si512(to.cast(), v),
+        }
+    }
+}
+
+/// [`block`] for that of `view` and the 16 columns behind it, which lie in the same lines of memory.
+///
+/// # Safety
+/// As [`block`], for both.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, to: Lines) {
+    let View { x, depth, depths, other, others } = view;
+    let whole = depth + KR <= depths && other + 32 <= others;
+    // SAFETY: the caller's word.
+    let second = unsafe { to.start.add(to.second) };
+    if !(T::IS_BF16 && !x.transposed && whole) {
+        // SAFETY: the caller's word.
+        unsafe {
+            block(token, view, across, to.start, to.ld, to.stream);
+            block(token, View { other: other + 16, ..view }, across, second, to.ld, to.stream);
+        }
+        return;
+    }
+    let start = depth * x.ld + other;
+    let all = &x.data[start..start + (KR - 1) * x.ld + 32];
+    let (mut low, mut high) = ([_mm512_setzero_si512(); 16], [_mm512_setzero_si512(); 16]);
+    // Numbers of the first row at even places, those of the second, which count from 32, at odd ones.
+    let first =
+        _mm512_add_epi16(_mm512_set1_epi32(32 << 16), _mm512_mullo_epi32(counting(), _mm512_set1_epi32(0x1_0001)));
+    let after = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+    // What comes next along the depth, if that is what is asked for next.
+    let next = x.data[start..].as_ptr().wrapping_add(2 * KR * x.ld);
+    for i in 0..16 {
+        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * i * x.ld).cast());
+        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add((2 * i + 1) * x.ld).cast());
+        let (a, b) = (&all[2 * i * x.ld..][..32], &all[(2 * i + 1) * x.ld..][..32]);
+        // SAFETY: there are 32 numbers of two bytes.
+        let (a, b) = unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
+        low[i] = _mm512_permutex2var_epi16(a, first, b);
+        high[i] = _mm512_permutex2var_epi16(a, after, b);
+    }
+    if !across {
+        transpose(&mut low);
+        transpose(&mut high);
+    }
+    for i in 0..16 {
+        // SAFETY: the caller's word.
+        unsafe {
+            put(to.start.add(i * to.ld), low[i], to.stream);
+            put(second.add(i * to.ld), high[i], to.stream);
+        }
+    }
+}
+
+/// 0 to 15.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn counting() -> __m512i {
+    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+}
+
 /// Writes 16 lines, `ld` apart in `to`, of 16 pairs: line `i` is pair `i` of all columns if `across`, else all pairs of
 /// column `i`.
 ///
 /// # Safety
 /// Nobody else uses the 16 lines of 32 numbers that begin `ld` apart at `to` meanwhile. (The token proves the
-/// instructions.)
+/// instructions.) Lines are those of memory if they `stream`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *mut bf16, ld: usize) {
+unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *mut bf16, ld: usize, stream: bool) {
     let mut v = [_mm512_setzero_si512(); 16];
     let View { x, depth, depths, other, others } = view;
     let (rows, cols) = (depths.saturating_sub(depth).min(KR), others.saturating_sub(other).min(16));
@@ -109,6 +212,10 @@ unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *
         let all = &x.data[start..start + (KR - 1) * x.ld + 16];
         for i in 0..16 {
             let (a, b) = (&all[2 * i * x.ld..], &all[(2 * i + 1) * x.ld..]);
+            if !T::IS_BF16 {
+                _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().cast::<i8>().wrapping_add(512));
+                _mm_prefetch::<_MM_HINT_T0>(b.as_ptr().cast::<i8>().wrapping_add(512));
+            }
             v[i] = interleave(&a[..16], &b[..16]);
         }
     } else if stored_across && cols > 0 {
@@ -121,15 +228,22 @@ unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *
     } else if !stored_across && rows > 0 {
         for i in 0..cols {
             let start = (other + i) * x.ld + depth;
-            v[i] = along(&x.data[start..start + rows]);
+            let row = &x.data[start..start + rows];
+            if !T::IS_BF16 {
+                // As many rows as these are more than the processor follows by itself.
+                let ahead = row.as_ptr().cast::<i8>().wrapping_add(512);
+                _mm_prefetch::<_MM_HINT_T0>(ahead);
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+            }
+            v[i] = along(row);
         }
     }
     if stored_across != across {
         transpose(&mut v);
     }
     for i in 0..16 {
-        // SAFETY: the caller's word; 32 numbers of two bytes are 64 bytes.
-        unsafe { _mm512_storeu_si512(to.add(i * ld).cast(), v[i]) };
+        // SAFETY: the caller's word.
+        unsafe { put(to.add(i * ld), v[i], stream) };
     }
 }
 
@@ -156,24 +270,27 @@ fn along<T: Number>(x: &[T]) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn interleave<T: Number>(a: &[T], b: &[T]) -> __m512i {
+    if !T::IS_BF16 {
+        let places = _mm512_mullo_epi32(counting(), _mm512_set1_epi32(0x1_0001));
+        let places = _mm512_add_epi16(places, _mm512_set1_epi32(16 << 16));
+        // SAFETY: both are 512 plain bits.
+        let both = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(floats(b), floats(a))) };
+        return _mm512_permutexvar_epi16(places, both);
+    }
     let (a, b) = (halves(a), halves(b));
     _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(b)))
 }
 
-/// Up to 16 numbers as bf16, zeros behind them.
+/// Up to 16 numbers, which are bf16, zeros behind them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn halves<T: Number>(x: &[T]) -> __m256i {
-    if T::IS_BF16 && x.len() == 16 {
+    if x.len() == 16 {
         // SAFETY: there are 16 numbers of two bytes.
         return unsafe { _mm256_loadu_si256(x.as_ptr().cast()) };
     }
-    if T::IS_BF16 {
-        // SAFETY: the mask keeps the load within `x`.
-        return unsafe { _mm256_maskz_loadu_epi16(first(x.len()), x.as_ptr().cast()) };
-    }
-    // SAFETY: both are 256 plain bits.
-    unsafe { std::mem::transmute(_mm512_cvtneps_pbh(floats(x))) }
+    // SAFETY: the mask keeps the load within `x`.
+    unsafe { _mm256_maskz_loadu_epi16(first(x.len()), x.as_ptr().cast()) }
 }
 
 /// Up to 16 numbers, which are f32, zeros behind them.

@@ -31,6 +31,11 @@ impl Stored {
     }
 }
 
+fn left<'a>(data: &'a [bf16], s: &Stored) -> Left<'a> {
+    let rows = Rows { data, ld: s.ld };
+    if s.transposed { Left::Transposed(rows) } else { Left::Rows(rows) }
+}
+
 fn mat<'a, T>(x: &'a [T], s: &Stored) -> Mat<'a, T> {
     Mat { data: x, ld: s.ld, transposed: s.transposed }
 }
@@ -40,20 +45,23 @@ fn check(m: usize, n: usize, k: usize) {
     for (ta, tb, pad) in [(false, false, 0), (false, true, 3), (true, false, 5), (true, true, 0), (false, false, 32)] {
         let (a, b) = (Stored::new(m, k, ta, pad, 1), Stored::new(k, n, tb, pad, 2));
         let want: Vec<f64> = (0..m * n).map(|i| (0..k).map(|p| a.at(i / n, p) * b.at(p, i % n)).sum()).collect();
+        // With a number more before, which only the last of the operands below begins behind.
+        let mut shifted = vec![bf16::ONE];
+        shifted.extend_from_slice(&a.half);
+        let (lines, shifted) = (Buf::copy_of(&a.half), Buf::copy_of(&shifted));
         let tolerance = |w: f64| 2e-6 * (k as f64 + 4.0) + w.abs() * 1e-6;
         for isa in Isa::with_half() {
             // Packed from either kind of numbers, the operands are the same.
             let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
             assert!(panels.data[..] == Panels::pack(isa, mat(&b.half, &b), k, n).data[..], "{isa} {m} {n} {k}");
-            let rows = PackedRows::pack(isa, mat(&a.full, &a), m, k);
-            assert!(rows.data[..] == PackedRows::pack(isa, mat(&a.half, &a), m, k).data[..], "{isa} {m} {n} {k}");
-            let own = Rows { data: &a.half, ld: a.ld };
-            for rows in [Some(rows.rows()), (!ta).then_some(own)].into_iter().flatten() {
+            // Where a line of memory begins, or not.
+            for data in [&lines[..], &shifted[1..]] {
+                let a = left(data, &a);
                 let ldc = n + pad;
                 let start = numbers(m * ldc, 5);
                 for (accumulate, terms) in [(false, 1), (true, 1), (false, 2)] {
                     let mut c = start.clone();
-                    let all = [Term { a: rows, b: &panels }; 2];
+                    let all = [Term { a, b: &panels }; 2];
                     let epilogue = Epilogue::default().accumulate(accumulate);
                     gemm_half(isa, m, &all[..terms], &mut c, ldc, epilogue);
                     for (i, (&got, &before)) in c.iter().zip(&start).enumerate() {
@@ -87,6 +95,7 @@ fn odd_shapes_match_the_sum() {
         (33, 31, 33),
         (100, 300, 40),
         (7, 257, 530),
+        (33, 40, 4100),
     ] {
         check(m, n, k);
     }
@@ -99,20 +108,19 @@ fn epilogues() {
     let (bias, residual, kept) = (numbers(n, 3), numbers(m * n, 4), halves(&numbers(m * n, 6)));
     for isa in Isa::with_half() {
         let panels = Panels::pack(isa, mat(&b.half, &b), k, n);
-        let terms = [Term { a: Rows { data: &a.half, ld: a.ld }, b: &panels }];
+        let terms = [Term { a: left(&a.half, &a), b: &panels }];
         let mut plain = vec![0.0f32; m * n];
         gemm_half(isa, m, &terms, &mut plain, n, Epilogue::default());
         let (mut c, mut keep) = (vec![bf16::ZERO; m * n], vec![bf16::ZERO; m * n]);
         let epilogue = Epilogue::default().bias(Some(&bias)).activation(Activation::Relu).residual(&residual, n);
         gemm_half(isa, m, &terms, &mut c, n, epilogue.keep(&mut keep, n));
         let mut sloped = vec![bf16::ZERO; m * n];
-        gemm_half(isa, m, &terms, &mut sloped, n, Epilogue::default().slope(Activation::Relu, &kept, n));
+        gemm_half(isa, m, &terms, &mut sloped, n, Epilogue::default().times(&kept, n));
         for i in 0..m * n {
             let before = plain[i] + bias[i % n];
             assert_eq!(keep[i], bf16::from_f32(before));
             assert_eq!(c[i], bf16::from_f32(before.max(0.0) + residual[i]));
-            let slope = if kept[i] > bf16::ZERO { plain[i] } else { 0.0 };
-            assert_eq!(sloped[i], bf16::from_f32(slope));
+            assert_eq!(sloped[i], bf16::from_f32(plain[i] * kept[i].to_f32()));
         }
     }
 }
@@ -125,9 +133,8 @@ fn any_number_of_threads_gives_the_same_bits() {
             let run = |threads| {
                 let mut c = vec![0.0f32; m * n];
                 pool::with_threads(threads, || {
-                    let rows = PackedRows::pack(isa, mat(&a.full, &a), m, k);
                     let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
-                    gemm_half(isa, m, &[Term { a: rows.rows(), b: &panels }], &mut c, n, Epilogue::default());
+                    gemm_half(isa, m, &[Term { a: left(&a.half, &a), b: &panels }], &mut c, n, Epilogue::default());
                 })
                 .unwrap();
                 c

@@ -2,7 +2,8 @@
 
 use half::bf16;
 
-use super::NR;
+use super::{NR, driver::Sums};
+use crate::{number::Number, simd::Simd};
 
 /// A block of at most [`Self::MR`] rows and 32 columns of a product. Implemented by tokens that prove the instructions.
 pub(crate) trait HalfTile: Copy + Send + Sync + 'static {
@@ -18,20 +19,55 @@ pub(crate) trait HalfTile: Copy + Send + Sync + 'static {
     /// `start` says that `acc` holds nothing yet.
     ///
     /// # Safety
-    /// `rows` (at most `MR`) rows, `lda` apart, can be read from `a` on, each `2 · pairs` numbers; `MR` rows up to a
-    /// multiple of 16 pairs where [`Self::WHOLE`]. `b` has 64 numbers for each pair, up to a multiple of 16 pairs. `acc`
+    /// `rows` (at most `MR`) rows can be read at `a`, each `2 · pairs` numbers; `MR` rows up to a multiple of 16 pairs where
+    /// [`Self::WHOLE`], and elsewhere `a` is [`Lines::of`] rows. `b` has 64 numbers for each pair, up to a multiple of 16 pairs. `acc`
     /// has `MR · 32` numbers, which nobody else uses meanwhile.
     unsafe fn tile(self, block: Block, rows: usize, start: bool);
+
+    /// [`Self::tile`], and meanwhile some of another tile's `sums` are written, if that is of use.
+    ///
+    /// # Safety
+    /// As [`Self::tile`].
+    #[inline(always)]
+    unsafe fn tile_beside<S: Simd, C: Number>(
+        self,
+        _: S,
+        block: Block,
+        rows: usize,
+        start: bool,
+        _: &mut Option<Sums<'_, C>>,
+    ) {
+        // SAFETY: the caller's word.
+        unsafe { self.tile(block, rows, start) }
+    }
 }
 
 /// Operands and result of a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
-    pub(crate) a: *const bf16,
-    pub(crate) lda: usize,
+    pub(crate) a: Lines,
     pub(crate) b: *const bf16,
     pub(crate) pairs: usize,
     pub(crate) acc: *mut f32,
+}
+
+/// Where the rows of a left operand lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines {
+    pub(crate) start: *const bf16,
+    /// From a row to the next.
+    pub(crate) ld: usize,
+    /// From 32 numbers of a row to the next 32.
+    pub(crate) step: usize,
+    /// From the first of 16 rows to the first below them.
+    pub(crate) below: usize,
+}
+
+impl Lines {
+    /// Rows `ld` apart.
+    pub(crate) fn of(x: &[bf16], ld: usize) -> Self {
+        Lines { start: x.as_ptr(), ld, step: 32, below: 16 * ld }
+    }
 }
 
 /// Numbers of a result's block.

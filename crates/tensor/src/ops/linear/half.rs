@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bedstone_kernels::{
     bf16,
-    gemm::{Activation, Epilogue, Mat, PackedRows, Panels, Rows, Term, gemm_half},
+    gemm::{Activation, Epilogue, HalfLeft, Mat, Panels, Rows, Term, gemm_half},
     mem::Buf,
     number::Number,
 };
@@ -29,7 +29,7 @@ pub(super) fn forward<C: Element + Number>(
 ) -> Result<Forward> {
     let (m, k, width) = (x.shape().rows(), x.shape().width(), parts.columns[parts.weights.len()]);
     let shape = x.shape().with_width(width);
-    let a = Rows { data: x.data("linear")?, ld: k };
+    let a = HalfLeft::Rows(Rows { data: x.data("linear")?, ld: k });
     let keeps = args.activation != Activation::None && ctx.records();
     let mut out = Buf::<C>::for_overwrite(shape.numel());
     let mut kept = Buf::<C>::for_overwrite(if keeps { shape.numel() } else { 0 });
@@ -38,7 +38,7 @@ pub(super) fn forward<C: Element + Number>(
             let bias = w.bias.map(|id| ctx.param(id).f32s());
             let mut epilogue = Epilogue::default().bias(bias).activation(args.activation);
             if keeps {
-                epilogue = epilogue.keep(&mut kept[from..], width);
+                epilogue = epilogue.keep_slope(&mut kept[from..], width);
             }
             if let Some(r) = args.residual {
                 epilogue = epilogue.residual(&r.data("linear: residual")?[from..], width);
@@ -48,7 +48,7 @@ pub(super) fn forward<C: Element + Number>(
         }
     }
     let kept = match keeps {
-        // The gradient arrives as bf16, and meets this.
+        // Slopes, for a gradient that arrives as bf16.
         true => Some(Tensor::from_buf(kept, shape).to_dtype(bf16::DTYPE, ctx.isa)?),
         false => None,
     };
@@ -67,22 +67,22 @@ pub(super) fn backward<X: Element + Number>(
     if m == 0 {
         return Ok(());
     }
-    // The input's side of the weights' gradients, which weights side by side share.
-    let (mut right, mut left) = (None, None);
+    // The input as a right operand, which weights side by side share.
+    let mut right = None;
     for (w, from, n) in node.parts.iter() {
         let dy = &dy[from..];
         grads.write_param(w.weight, env, |dw, accumulate| {
             let epilogue = Epilogue::default().accumulate(accumulate);
             match w.layout {
                 Layout::OutIn => {
-                    let a = PackedRows::pack(isa, Mat::t(dy, width), n, m);
+                    let a = HalfLeft::Transposed(Rows { data: dy, ld: width });
                     let b = right.get_or_insert_with(|| Panels::pack(isa, Mat::new(input, k), m, k));
-                    gemm_half(isa, n, &[Term { a: a.rows(), b }], dw, k, epilogue);
+                    gemm_half(isa, n, &[Term { a, b }], dw, k, epilogue);
                 }
                 Layout::InOut => {
-                    let a = left.get_or_insert_with(|| PackedRows::pack(isa, Mat::t(input, k), k, m));
+                    let a = HalfLeft::Transposed(Rows { data: input, ld: k });
                     let b = Panels::pack(isa, Mat::new(dy, width), m, n);
-                    gemm_half(isa, k, &[Term { a: a.rows(), b: &b }], dw, n, epilogue);
+                    gemm_half(isa, k, &[Term { a, b: &b }], dw, n, epilogue);
                 }
             }
         });
@@ -95,10 +95,14 @@ pub(super) fn backward<X: Element + Number>(
         .parts
         .iter()
         .zip(&weights)
-        .map(|((_, from, _), b)| Term { a: Rows { data: &dy[from..], ld: width }, b })
+        .map(|((_, from, _), b)| Term { a: HalfLeft::Rows(Rows { data: &dy[from..], ld: width }), b })
         .collect();
+    let slopes = if X::IS_BF16 { grads.take_slopes(x.var()) } else { None };
     let mut dx = grads.begin::<X>(x.var(), x.shape(), isa)?;
-    let epilogue = Epilogue::default().accumulate(dx.accumulate);
+    let mut epilogue = Epilogue::default().accumulate(dx.accumulate);
+    if let Some(slopes) = &slopes {
+        epilogue = epilogue.times(slopes.data("linear")?, k);
+    }
     gemm_half(isa, m, &terms, dx.tensor.data_mut::<X>(), k, epilogue);
     grads.finish(x.var(), dx);
     Ok(())

@@ -6,7 +6,7 @@ mod int8;
 
 use bedstone_kernels::{
     bf16,
-    elementwise::sum_rows,
+    elementwise::{multiply, sum_rows},
     gemm::{Activation, activate_backward},
 };
 
@@ -68,9 +68,14 @@ pub struct LinearArgs<'a> {
 /// The result is f32 with a residual, else in the type of what only products read. Several weights are applied to the same input side by side: their outputs follow one another in each row.
 pub fn linear(x: &Tensor, weights: &[Linear], args: LinearArgs<'_>, ctx: &mut Ctx<'_>) -> Result<Tensor> {
     let (out, backward) = compute(x, weights, args, ctx)?;
-    let Some(backward) = backward else { return Ok(out) };
+    let Some(mut backward) = backward else { return Ok(out) };
     let inputs = [x, args.residual.unwrap_or(x)];
-    Ok(ctx.record(out, &inputs, &params(weights), || backward))
+    // An activation that comes last, among products: the next product multiplies by its slopes.
+    let last = out.dtype() == Dtype::Bf16 && args.residual.is_none();
+    match backward.kept.take_if(|_| last) {
+        Some(slopes) => Ok(ctx.record_activated(out, &inputs, &params(weights), slopes, || backward)),
+        None => Ok(ctx.record(out, &inputs, &params(weights), || backward)),
+    }
 }
 
 /// The parameters of maps.
@@ -134,7 +139,7 @@ impl Parts {
     }
 }
 
-/// A result, and what the activation was applied to if that is needed.
+/// A result, and what the gradient needs of the activation: what that was applied to, or its slopes in bf16.
 struct Forward {
     out: Tensor,
     kept: Option<Tensor>,
@@ -147,7 +152,7 @@ pub(super) struct LinearBackward {
     dtype: Dtype,
     parts: Parts,
     activation: Activation,
-    /// What the activation was applied to.
+    /// See [`Forward`].
     kept: Option<Tensor>,
     residual: Option<Var>,
 }
@@ -158,9 +163,10 @@ impl Backward for LinearBackward {
         // The gradient as the products take it, through the activation.
         let mut dy = grad.to_dtype(self.x.dtype(), env.isa)?;
         if let Some(kept) = &self.kept {
-            with_number!(dy.dtype(), T => {
-                activate_backward(env.isa, self.activation, dy.data_mut::<T>(), kept.data("linear")?)
-            });
+            match kept.dtype() {
+                Dtype::Bf16 => multiply(env.isa, dy.data_mut::<bf16>(), kept.data("linear")?),
+                _ => activate_backward(env.isa, self.activation, dy.f32s_mut(), kept.data("linear")?),
+            }
         }
         let (m, width) = (self.x.shape().rows(), dy.shape().width());
         for (w, from, n) in self.parts.iter() {
