@@ -51,7 +51,9 @@ fn embed() {
     p.write("t.csv", "Label,Body\n1,\"The cat, it sat.\"\n");
     let tables = p.done(&format!("embed {model} t.tsv --precision f32")).json();
     assert_eq!((tables.len(), &tables[0]["text"]), (2, &"The cat sat on the mat.".into()));
-    assert_eq!(tables[0]["embedding"], rows[3]["embedding"]);
+    // Beside fewer tokens another kernel may serve, which rounds otherwise.
+    let table = tables[0]["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap());
+    assert!(table.zip(vector(3)).all(|(a, b)| (a - b).abs() < 1e-6));
     assert_eq!(p.done(&format!("embed {model} t.csv --field Body")).json()[0]["text"], "The cat, it sat.");
     // The same from other places into other files.
     p.done(&format!(

@@ -10,7 +10,7 @@ pub(crate) struct Out<'a, T = f32> {
     exclusive: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: memory is reached through `Out::row` only, whose callers prove that no two threads share a part.
+// SAFETY: memory is reached through `Out::row` and `Out::ptr` only, whose callers prove that no two threads share a part.
 unsafe impl<T: Send> Send for Out<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Out<'_, T> {}

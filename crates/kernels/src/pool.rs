@@ -3,9 +3,12 @@
 //! Work is cut into tasks by shape, never by the number of threads, and each task writes its own part of the result.
 //! Sums over tasks go through a fixed binary tree. So any number of threads gives the same bits.
 
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering::{Acquire, Release},
+use std::{
+    cell::Cell,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::{Acquire, Release},
+    },
 };
 
 use rayon::prelude::*;
@@ -38,33 +41,53 @@ pub fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> Re
 /// without falling asleep, for waking them takes as long as a small kernel; they give way to whoever else wants their cores.
 pub fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     /// Says that the pass is over, however it ends.
-    struct Over<'a>(&'a AtomicBool);
+    struct Over<'a>(&'a AtomicBool, bool);
     impl Drop for Over<'_> {
         fn drop(&mut self) {
             self.0.store(true, Release);
+            TAKEN.set(self.1);
         }
     }
     let over = AtomicBool::new(false);
     rayon::scope(|scope| {
-        let (own, over) = (rayon::current_thread_index(), &over);
         for _ in 1..threads() {
-            // The thread of the pass may take this up while it waits for a task of its own, and must go on.
-            scope.spawn(move |_| {
-                while rayon::current_thread_index() != own && !over.load(Acquire) {
-                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                        (0..SPINS).for_each(|_| std::hint::spin_loop());
-                        std::thread::yield_now();
-                    }
-                }
-            });
+            let over = &over;
+            scope.spawn(move |_| look_for_work(over));
         }
-        let _over = Over(over);
+        let _over = Over(&over, TAKEN.replace(true));
         f()
     })
 }
 
+thread_local! {
+    /// Whether this thread is that of a pass, or looks for work during one: it must not begin to look for work during another, which
+    /// may wait for it.
+    static TAKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what there is to do until a pass is over, or nothing was for some milliseconds: a thread may come here while it waits for a
+/// task, for which in the end somebody else may wait.
+fn look_for_work(over: &AtomicBool) {
+    if TAKEN.replace(true) {
+        return;
+    }
+    let mut idle = 0;
+    while idle < ROUNDS && !over.load(Acquire) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            idle = 0;
+        } else {
+            idle += 1;
+            (0..SPINS).for_each(|_| std::hint::spin_loop());
+            std::thread::yield_now();
+        }
+    }
+    TAKEN.set(false);
+}
+
 /// Pauses of a thread without work before it looks again.
 const SPINS: usize = 20;
+/// How often it looks in vain before it sleeps: some milliseconds.
+const ROUNDS: usize = 4000;
 
 /// Runs `task(i)` for `i` in `0..n` on all threads.
 pub fn for_each(n: usize, task: impl Fn(usize) + Send + Sync) {
@@ -150,6 +173,23 @@ mod tests {
                 assert!(panics.is_err());
             })
             .unwrap();
+        }
+    }
+
+    #[test]
+    fn passes_beside_each_other_end() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pass = || {
+            let sums = || (0..20).map(|_| sum(64, |i| (0..500).map(|j| (i ^ j) as f64).sum())).collect::<Vec<f64>>();
+            pool.install(|| inside(sums))
+        };
+        let want = pass();
+        for _ in 0..50 {
+            std::thread::scope(|s| {
+                let others = [s.spawn(pass), s.spawn(pass)];
+                assert_eq!(pass(), want);
+                assert!(others.into_iter().all(|other| other.join().unwrap() == want));
+            });
         }
     }
 

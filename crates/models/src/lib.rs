@@ -38,7 +38,7 @@ mod yolos;
 pub use detection::covered_patches;
 pub use error::ModelError;
 pub use load::{LoadReport, config, load, load_head, load_with, save};
-pub use model::{ImageInfo, Info, Inputs, Logits, Model, Network, Outputs};
+pub use model::{ImageInfo, Info, Inputs, Logits, MaskedInfo, Model, Network, Outputs};
 pub use transfer::{token_grid, transfer};
 
 use adapter::Adapter;

@@ -140,6 +140,21 @@ pub struct Info {
     pub kept_per_layer: usize,
     /// The pictures that it takes, if it takes any.
     pub image: Option<ImageInfo>,
+    /// What is different in a masked autoencoder, for estimates.
+    pub masked: Option<MaskedInfo>,
+}
+
+/// Facts about a masked autoencoder: its layers see some places only, those of a decoder see all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaskedInfo {
+    /// Places that its layers see.
+    pub seen: usize,
+    /// Layers of the decoder.
+    pub layers: usize,
+    /// Width of the decoder.
+    pub width: usize,
+    /// Numbers of activations that training keeps, a place and layer of the decoder.
+    pub kept_per_layer: usize,
 }
 
 /// Facts about a network's pictures; pairs are of height and width.

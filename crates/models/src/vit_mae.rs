@@ -10,7 +10,7 @@ use bedstone_tensor::{
 use serde::Deserialize;
 
 use crate::{
-    Architecture, Class, Info, Inputs, Logits, ModelError, Network, Outputs,
+    Architecture, Class, Info, Inputs, Logits, MaskedInfo, ModelError, Network, Outputs,
     checkpoint::ConfigFile,
     model::config_error,
     vision::{Resizing, Stack, Tokens, VisionConfig, VisionEmbeddings, pictures},
@@ -87,7 +87,16 @@ impl VitMae {
             Class::MaskedImage => Some(Decoder::new(&config, &vision, b.at("decoder"))?),
             _ => None,
         };
-        let info = vision.info(TOKENS.before.len(), false);
+        let mut info = vision.info(TOKENS.before.len(), false);
+        info.masked = decoder.is_some().then(|| {
+            let [down, across] = vision.grid();
+            MaskedInfo {
+                seen: ((down * across) as f64 * (1.0 - config.mask_ratio)) as usize + TOKENS.before.len(),
+                layers: config.decoder_num_hidden_layers,
+                width: config.decoder_hidden_size,
+                kept_per_layer: 8 * config.decoder_hidden_size + 2 * config.decoder_intermediate_size,
+            }
+        });
         Ok(VitMae { config, vision, embeddings, stack, decoder, info })
     }
 }

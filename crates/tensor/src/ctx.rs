@@ -176,6 +176,9 @@ impl<'p> Ctx<'p> {
     }
 
     /// Gives `out` a place on the tape, if there is one and any of `inputs` or `params` wants a gradient.
+    ///
+    /// `inputs` must name every tensor whose gradient the operation adds to: who else used a result decides where an activation's
+    /// slopes come in.
     pub fn record<B: Backward + 'static>(
         &mut self,
         out: Tensor,

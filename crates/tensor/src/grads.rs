@@ -43,9 +43,11 @@ impl Grads {
     }
 
     /// The slopes of the activation that made the input at `var`, for an operation that multiplies the input's gradient with them
-    /// itself: only if no other gives a part of that gradient.
+    /// itself: only if it is the whole of that gradient.
     pub(crate) fn take_slopes(&mut self, var: Option<Var>) -> Option<Tensor> {
-        Some(self.vars.slopes[var?.0].take_if(|s| s.single)?.slopes)
+        let at = var?.0;
+        let whole = self.vars.grads[at].is_none();
+        Some(self.vars.slopes[at].take_if(|s| s.single && whole)?.slopes)
     }
 
     /// The slopes that nobody has multiplied the gradient with.

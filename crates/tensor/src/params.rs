@@ -193,7 +193,11 @@ impl Params {
 fn kept<T>(slot: &OnceLock<Arc<T>>, packing: Packing, pack: impl FnOnce() -> Arc<T>) -> Arc<T> {
     match (slot.get(), packing) {
         (Some(panels), _) => panels.clone(),
-        (None, Packing::Kept) => slot.get_or_init(pack).clone(),
+        (None, Packing::Kept) => {
+            // Not while others wait for the slot: a thread that waits for its part of the packing may take up a pass that does.
+            let made = pack();
+            slot.get_or_init(|| made).clone()
+        }
         (None, Packing::Passing) => pack(),
     }
 }

@@ -148,15 +148,22 @@ fn memory(model: &Model, load: Load) -> Vec<Memory> {
         // Nothing is trained in int8.
         Precision::Bf16 | Precision::Int8 => 2,
     };
-    let layer = 8 * info.width + operand * info.kept_per_layer.saturating_sub(2 * info.width);
-    let layers = if recompute { layer + 4 * info.width * info.layers } else { layer * info.layers };
-    let kept = tokens.saturating_mul((layers + 16 * info.width) as u64);
+    let stack = |layers: usize, width: usize, kept: usize| {
+        let layer = 8 * width + operand * kept.saturating_sub(2 * width);
+        (16 * width + if recompute { layer + 4 * width * layers } else { layer * layers }) as u64
+    };
+    let seen = info.masked.map_or(tokens, |m| (micro as u64).saturating_mul(m.seen as u64));
+    let mut kept = seen.saturating_mul(stack(info.layers, info.width, info.kept_per_layer));
+    let mut passing = seen.saturating_mul(32 * info.width as u64);
+    if let Some(m) = info.masked {
+        kept = kept.saturating_add(tokens.saturating_mul(stack(m.layers, m.width, m.kept_per_layer)));
+        passing = passing.max(tokens.saturating_mul(32 * m.width as u64));
+    }
     // Logits exist a group of rows at a time.
     let logits = (32 << 20u64).min(tokens.saturating_mul(info.vocab_size as u64)) * operand as u64;
     // The head's gradient and its input's; with bf16 both packed forms of its weight beside them.
     let head = (info.vocab_size * info.width) as u64;
     let packed = if runtime.precision == Precision::Bf16 { 4 * head } else { 0 };
-    let passing = tokens.saturating_mul(32 * info.width as u64);
     // Those that a model takes at a time exist twice more: as a tensor, and by patches.
     let picture = info.image.map_or(0, |image| 4 * image.channels as u64 * (image.size[0] * image.size[1]) as u64);
     let pictures =
@@ -185,8 +192,21 @@ fn memory(model: &Model, load: Load) -> Vec<Memory> {
 /// Multiplications and additions of forward and backward pass, a token.
 pub(crate) fn flops_per_token(model: &Model, context: usize) -> f64 {
     let info = model.info();
-    let matrices: usize =
-        model.params().iter().filter(|(_, p)| p.value.shape().len() == 2).map(|(_, p)| p.value.shape().numel()).sum();
+    let matrices = |of_decoder: bool| -> usize {
+        let matrices = model.params().iter().filter(|(_, p)| p.value.shape().len() == 2);
+        matrices
+            .filter(|(_, p)| p.name.starts_with("decoder.") == of_decoder)
+            .map(|(_, p)| p.value.shape().numel())
+            .sum()
+    };
+    if let Some(m) = info.masked {
+        // Places that are not seen cost the decoder's work alone.
+        let seen = m.seen as f64 / context.max(1) as f64;
+        let attention = |layers: usize, width: usize, keys: usize| (layers * width * keys) as f64;
+        let body = matrices(false) as f64 + attention(info.layers, info.attention_width, m.seen);
+        return 6.0 * (seen * body + matrices(true) as f64 + attention(m.layers, m.width, context));
+    }
+    let matrices = matrices(false) + matrices(true);
     // Tables are looked up; the head multiplies by one of them, or by a matrix of its own.
     let tables: usize = model
         .params()

@@ -116,7 +116,7 @@ impl Attention<'_> {
     /// Whether [`attention_half`] serves it; the others are computed in f32.
     pub fn has_half(&self) -> bool {
         let plain = self.bias.is_none() && self.dropout.is_none() && self.softcap.is_none();
-        cfg!(target_arch = "x86_64") && plain && self.scale > 0.0
+        cfg!(target_arch = "x86_64") && plain && self.scale > 0.0 && self.tk > 0
     }
 
     /// Query heads a head of keys serves.

@@ -13,6 +13,8 @@ use crate::{
 /// `C = activation(P + bias) · factors + residual`, or `C += P`, for a product `P`; by default `C = P`.
 pub struct Epilogue<'a, C: Number = f32> {
     pub(super) accumulate: bool,
+    /// Whether values come from [`Activation::both`], slopes kept or not: what is computed again has the same bits.
+    pub(super) paired: bool,
     bias: Option<&'a [f32]>,
     activation: Activation,
     factors: Option<(&'a [C], usize)>,
@@ -24,6 +26,7 @@ impl<C: Number> Default for Epilogue<'_, C> {
     fn default() -> Self {
         Epilogue {
             accumulate: false,
+            paired: false,
             bias: None,
             activation: Activation::None,
             factors: None,
@@ -153,9 +156,10 @@ impl<'a, C: Number> Epilogue<'a, C> {
     /// The activation at `x`, and its derivative if that is kept.
     #[inline(always)]
     fn activate<S: Simd>(&self, s: S, x: S::V) -> (S::V, S::V) {
-        match self.keep {
-            Some((Kept::Slope, _)) => self.activation.both(s, x),
-            _ => (self.activation.apply(s, x), x),
+        match (self.paired, &self.keep) {
+            (_, Some((Kept::Slope, _))) => self.activation.both(s, x),
+            (true, _) => (self.activation.both(s, x).0, x),
+            (false, _) => (self.activation.apply(s, x), x),
         }
     }
 
@@ -256,11 +260,11 @@ impl Activation {
             }
             Activation::GeluTanh => {
                 // With u what the tangent is of: h = (1 + tanh u)/2 = 1 / (1 + e^-2u), and h' = 2 u' h (1 - h). Where the power is
-                // cut off, h is below 1e-18.
+                // cut off, h is below 1e-37.
                 const MINUS_2_LOG2_E: f32 = -2.0 * SQRT_2_PI * std::f32::consts::LOG2_E;
                 let x2 = s.mul(x, x);
                 let u = s.mul(x, s.fma(s.splat(0.044_715), x2, one));
-                let power = math::exp2(s, s.min(s.splat(60.0), s.mul(u, s.splat(MINUS_2_LOG2_E))));
+                let power = math::exp2(s, s.min(s.splat(126.0), s.mul(u, s.splat(MINUS_2_LOG2_E))));
                 let half = s.div(one, s.add(one, power));
                 let inner = s.fma(s.splat(3.0 * 0.044_715 * 2.0 * SQRT_2_PI), x2, s.splat(2.0 * SQRT_2_PI));
                 let rest = s.mul(s.mul(half, s.sub(one, half)), inner);

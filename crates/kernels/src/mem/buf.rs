@@ -125,13 +125,17 @@ impl Own {
     /// and so many pieces of it.
     const MOST: usize = 16;
 
-    /// Keeps a piece, if there is room.
+    /// Keeps a piece that is small enough; where there is no room, the oldest goes.
     fn keep(&mut self, class: usize, ptr: NonNull<u8>) -> bool {
-        let kept = class <= Self::LARGEST && self.0.len() < Self::MOST;
-        if kept {
-            self.0.push((class, Free(ptr)));
+        if class > Self::LARGEST {
+            return false;
         }
-        kept
+        if self.0.len() == Self::MOST {
+            let (class, Free(ptr)) = self.0.remove(0);
+            give_back(class, ptr);
+        }
+        self.0.push((class, Free(ptr)));
+        true
     }
 
     /// The last piece kept of those that serve `class` bytes and waste at most half as much again.
@@ -245,6 +249,29 @@ mod tests {
             assert_eq!(buf.as_ptr() as usize % ALIGN, 0);
             assert!(buf.iter().all(|&x| x == 0.0));
         }
+    }
+
+    #[test]
+    fn a_thread_uses_its_own_again_and_leaves_nothing_behind() {
+        std::thread::spawn(|| {
+            // Sizes that nobody asks for again do not stay in the way.
+            for i in 0..3 * Own::MOST {
+                drop(Buf::<f32>::zeroed(100 + 100 * i));
+            }
+            let buf = Buf::<f32>::zeroed(70_000);
+            let at = buf.as_ptr();
+            drop(buf);
+            let again = Buf::<f32>::for_overwrite(69_000);
+            assert_eq!(again.as_ptr(), at);
+            // Another thread may drop it.
+            std::thread::spawn(move || drop(again)).join().unwrap();
+            OWN.with(|own| {
+                let own = own.borrow();
+                assert!(own.0.len() <= Own::MOST && own.0.iter().all(|(size, _)| *size < class_of(4 * 69_000)));
+            });
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

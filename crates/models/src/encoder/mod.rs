@@ -328,6 +328,7 @@ impl<B: Block> Encoder<B> {
             // The residual stream twice, two sums before norms, the projection, the attention's output, the inner
             // states before and after their activation.
             kept_per_layer: 8 * c + 2 * inner,
+            masked: None,
             image: None,
         };
         let order = (0..blocks.len()).collect();

@@ -193,6 +193,7 @@ impl VisionConfig {
             // Two norms' outputs, the residual stream twice, the projection, the attention's output, the inner states
             // before and after their activation.
             kept_per_layer: 8 * c + 2 * self.intermediate_size,
+            masked: None,
             image: Some(ImageInfo {
                 channels: self.num_channels,
                 size: self.image_size.sides(),

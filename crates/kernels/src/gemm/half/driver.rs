@@ -190,7 +190,10 @@ half_fn! {
         if parts.is_empty() {
             acc.fill(0.0);
         }
-        let slot = |x: usize, y: usize| (x * inner + y) % slots * block_len(K::MR);
+        // Sums of one tile are read while those of another are written: neither is reached through the buffer meanwhile.
+        let base = acc.as_mut_ptr();
+        // SAFETY: one of the slots.
+        let slot = |x: usize, y: usize| unsafe { base.add((x * inner + y) % slots * block_len(K::MR)) };
         let mut done: Option<(usize, usize)> = None;
         for x in 0..outer {
             for p in 0..parts.len().max(1) {
@@ -198,10 +201,9 @@ half_fn! {
                     // Nobody writes these sums before the next tile but one is begun.
                     let mut sums = match done.take() {
                         Some((x, y)) => {
-                            let sums: *const f32 = acc[slot(x, y)..][..block_len(K::MR)].as_ptr();
                             let (i, j) = if whole { (x, y) } else { (y, x) };
-                            // SAFETY: as many sums as a block has, of a slot that is not the next tile's.
-                            let sums = unsafe { std::slice::from_raw_parts(sums, block_len(K::MR)) };
+                            // SAFETY: as many sums as a slot has, and it is not the next tile's.
+                            let sums = unsafe { std::slice::from_raw_parts(slot(x, y), block_len(K::MR)) };
                             Some(Sums { sums, place: tile_of::<K>(place, i, j), row: 0, out, epilogue, stream })
                         }
                         None => None,
@@ -214,7 +216,7 @@ half_fn! {
                             // SAFETY: the panel is one of the block's, of which a part has all.
                             b: unsafe { part.b.add(j * part.panel) },
                             pairs: part.pairs,
-                            acc: acc[slot(x, y)..][..block_len(K::MR)].as_mut_ptr(),
+                            acc: slot(x, y),
                         };
                         // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs.
                         unsafe { kernel.tile_beside(s, block, K::MR.min(place.rows - i * K::MR), p == 0, &mut sums) };
@@ -228,7 +230,8 @@ half_fn! {
         }
         if let Some((x, y)) = done {
             let (i, j) = if whole { (x, y) } else { (y, x) };
-            let sums = &acc[slot(x, y)..][..block_len(K::MR)];
+            // SAFETY: as above; no tile is worked on.
+            let sums = unsafe { std::slice::from_raw_parts(slot(x, y), block_len(K::MR)) };
             Sums { sums, place: tile_of::<K>(place, i, j), row: 0, out, epilogue, stream }.write(s, K::MR);
         }
         if stream {

@@ -123,7 +123,7 @@ pub fn gemm_half<C: Number>(
     terms: &[Term<'_>],
     c: &mut [C],
     ldc: usize,
-    epilogue: Epilogue<'_, C>,
+    mut epilogue: Epilogue<'_, C>,
 ) {
     let _time = profile::scope(profile::Kind::Product);
     let n = terms.first().map_or(0, |t| t.b.n);
@@ -132,6 +132,7 @@ pub fn gemm_half<C: Number>(
         t.a.check(m, t.b.k);
     }
     epilogue.check(m, n);
+    epilogue.paired = true;
     assert!(n <= ldc || m <= 1, "C: rows of {n} overlap at stride {ldc}");
     if m == 0 || n == 0 {
         return;

@@ -163,7 +163,7 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
     let first =
         _mm512_add_epi16(_mm512_set1_epi32(32 << 16), _mm512_mullo_epi32(counting(), _mm512_set1_epi32(0x1_0001)));
     let after = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-    // What comes next along the depth, if that is what is asked for next.
+    // What comes next but one along the depth, if that is what will be asked for.
     let next = x.data[start..].as_ptr().wrapping_add(2 * KR * x.ld);
     for i in 0..16 {
         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * i * x.ld).cast());

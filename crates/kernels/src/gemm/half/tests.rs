@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    gemm::{Activation, tests::numbers},
+    gemm::{Activation, activate, activate_backward, tests::numbers},
     pool,
 };
 
@@ -141,6 +141,55 @@ fn any_number_of_threads_gives_the_same_bits() {
             };
             let one = run(1);
             assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one), "{isa} {m} {n} {k}");
+        }
+    }
+}
+
+/// `n` numbers that begin a line of memory, as tensors do: such operands are read in place.
+fn lines(n: usize, seed: u32) -> Buf<bf16> {
+    Buf::copy_of(&halves(&numbers(n, seed)))
+}
+
+#[test]
+fn operands_in_place_and_results_past_the_caches() {
+    // Several parts of the depth, slices of it, tiles and panels; results of less and of more than what goes past the caches.
+    for (m, n, k) in [(64, 96, 320), (96, 64, 8224), (1056, 1024, 32), (544, 2048, 320)] {
+        let (a, b) = (lines(m * k, 1), lines(k * n, 2));
+        let (bias, residual, factors) = (numbers(n, 3), numbers(m * n, 4), lines(m * n, 5));
+        for isa in Isa::with_half() {
+            let panels = Panels::pack(isa, Mat::new(&b, n), k, n);
+            let term = [Term { a: Left::Rows(Rows { data: &a, ld: k }), b: &panels }];
+            let mut plain = Buf::<f32>::zeroed(m * n);
+            gemm_half(isa, m, &term, &mut plain, n, Epilogue::default());
+            for at in [0, m * n / 2 + 7, m * n - 1] {
+                let (i, j) = (at / n, at % n);
+                let want: f64 = (0..k).map(|p| a[i * k + p].to_f64() * b[p * n + j].to_f64()).sum();
+                assert!((f64::from(plain[at]) - want).abs() < 2e-6 * (k as f64 + 4.0), "{isa} {m} {n} {k} {i} {j}");
+            }
+            let near = |what: &str, got: f32, want: f32, i: usize| {
+                let error = (got - want).abs();
+                assert!(error <= 1e-4 + 8e-3 * want.abs(), "{isa} {m} {n} {k} {what} {i}: {got} want {want}");
+            };
+            let mut full = Buf::<f32>::zeroed(m * n);
+            gemm_half(isa, m, &term, &mut full, n, Epilogue::default().bias(Some(&bias)).residual(&residual, n));
+            let (mut c, mut slopes) = (Buf::<bf16>::zeroed(m * n), Buf::<bf16>::zeroed(m * n));
+            let activated = || Epilogue::default().bias(Some(&bias)).activation(Activation::GeluTanh);
+            gemm_half(isa, m, &term, &mut c, n, activated().keep_slope(&mut slopes, n));
+            let mut alone = Buf::<bf16>::zeroed(m * n);
+            gemm_half(isa, m, &term, &mut alone, n, activated());
+            assert!(c[..] == alone[..], "{isa} {m} {n} {k}: other values where slopes are not kept");
+            let mut sloped = Buf::<bf16>::zeroed(m * n);
+            gemm_half(isa, m, &term, &mut sloped, n, Epilogue::default().times(&factors, n));
+            let x: Vec<f32> = (0..m * n).map(|i| plain[i] + bias[i % n]).collect();
+            let (mut want, mut want_slopes) = (vec![0.0; m * n], vec![1.0; m * n]);
+            activate(isa, Activation::GeluTanh, &mut want, &x);
+            activate_backward(isa, Activation::GeluTanh, &mut want_slopes, &x);
+            for i in 0..m * n {
+                near("residual", full[i], x[i] + residual[i], i);
+                near("value", c[i].to_f32(), want[i], i);
+                near("slope", slopes[i].to_f32(), want_slopes[i], i);
+                near("factors", sloped[i].to_f32(), plain[i] * factors[i].to_f32(), i);
+            }
         }
     }
 }

@@ -231,6 +231,55 @@ mod tests {
         }
     }
 
+    /// In bf16 slopes of an activation meet the gradient in the product that used its result, or on the tape.
+    #[test]
+    fn activations_between_products_have_their_gradients() {
+        let numbers =
+            |n: usize, step: usize| -> Vec<f32> { (0..n).map(|i| (i * step % 97) as f32 / 48.0 - 1.0).collect() };
+        for isa in crate::Isa::available().into_iter().filter(|isa| isa.has_bf16()) {
+            for activation in ACTIVATIONS {
+                // Who uses the activated result: one product, two, one as its residual too, and one beside another operation.
+                for users in 0..4 {
+                    let mut params = crate::Params::default();
+                    let (rows, k, n) = (40, 64, 96);
+                    let mut add = |name: &str, shape: [usize; 2], step| {
+                        let scale = 1.0 / (shape[1] as f32).sqrt();
+                        let x: Vec<f32> = numbers(shape[0] * shape[1], step).iter().map(|x| x * scale).collect();
+                        params.add(name.into(), Tensor::from_slice(&x, shape)).unwrap()
+                    };
+                    let ids = [add("up", [n, k], 37), add("down", [n, n], 31), add("other", [n, n], 29)];
+                    let x = Tensor::from_slice(&numbers(rows * k, 41), [rows, k]);
+                    let run = |precision| {
+                        let env = Env { isa, precision, packing: Default::default(), params: &params };
+                        let mut ctx = Ctx::gradients(env);
+                        let map = |id| [Linear { weight: id, bias: None, layout: Layout::OutIn }];
+                        let args = LinearArgs { activation, ..Default::default() };
+                        let h = linear(&x, &map(ids[0]), args, &mut ctx).unwrap();
+                        let whole = h.to_f32(isa).unwrap();
+                        let residual = (users == 2).then_some(&whole);
+                        let args = LinearArgs { residual, full: true, ..Default::default() };
+                        let mut y = linear(&h, &map(ids[1]), args, &mut ctx).unwrap();
+                        if users == 1 {
+                            let args = LinearArgs { residual: Some(&y), ..Default::default() };
+                            y = linear(&h, &map(ids[2]), args, &mut ctx).unwrap();
+                        }
+                        if users == 3 {
+                            y = crate::ops::add(&y, &whole, &mut ctx).unwrap();
+                        }
+                        let dy = Tensor::from_slice(&numbers(rows * n, 43), [rows, n]);
+                        let grads = ctx.backward_from(&y, dy).unwrap();
+                        grads.param(ids[0]).unwrap().f32s().to_vec()
+                    };
+                    let (got, want) = (run(Precision::Bf16), run(Precision::F32));
+                    let square = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+                    let error = square(&mut got.iter().zip(&want).map(|(a, b)| a - b));
+                    let size = square(&mut want.iter().copied());
+                    assert!(error < 0.02 * size, "{isa} {activation:?} {users}: {error} off, of {size}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn int8_is_near_f32_and_for_inference_only() {
         let numbers =
