@@ -274,7 +274,8 @@ mod tests {
                     let square = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
                     let error = square(&mut got.iter().zip(&want).map(|(a, b)| a - b));
                     let size = square(&mut want.iter().copied());
-                    assert!(error < 0.02 * size, "{isa} {activation:?} {users}: {error} off, of {size}");
+                    // Numbers near a kink go either way. Slopes that are left out or come in twice are another matter.
+                    assert!(error < 0.06 * size, "{isa} {activation:?} {users}: {error} off, of {size}");
                 }
             }
         }
