@@ -121,7 +121,7 @@ struct Own(Vec<(usize, Free)>);
 
 impl Own {
     /// Memory up to this size is kept,
-    const LARGEST: usize = 1 << 20;
+    const LARGEST: usize = 256 << 10;
     /// and so many pieces of it.
     const MOST: usize = 16;
 
@@ -258,16 +258,16 @@ mod tests {
             for i in 0..3 * Own::MOST {
                 drop(Buf::<f32>::zeroed(100 + 100 * i));
             }
-            let buf = Buf::<f32>::zeroed(70_000);
+            let buf = Buf::<f32>::zeroed(30_000);
             let at = buf.as_ptr();
             drop(buf);
-            let again = Buf::<f32>::for_overwrite(69_000);
+            let again = Buf::<f32>::for_overwrite(29_500);
             assert_eq!(again.as_ptr(), at);
             // Another thread may drop it.
             std::thread::spawn(move || drop(again)).join().unwrap();
             OWN.with(|own| {
                 let own = own.borrow();
-                assert!(own.0.len() <= Own::MOST && own.0.iter().all(|(size, _)| *size < class_of(4 * 69_000)));
+                assert!(own.0.len() <= Own::MOST && own.0.iter().all(|(size, _)| *size < class_of(4 * 29_500)));
             });
         })
         .join()
