@@ -2,6 +2,8 @@
 
 use std::{arch::asm, cell::Cell};
 
+use half::bf16;
+
 use super::{
     NR,
     driver::Sums,
@@ -17,38 +19,14 @@ impl HalfTile for Amx {
     #[inline(always)]
     unsafe fn tile(self, block: Block, _rows: usize, start: bool) {
         configure(self);
-        let Block { a: Lines { start: a, ld: lda, step, below }, b, pairs, acc } = block;
+        let Block { a, b, pairs, acc } = block;
         // SAFETY: the token proves the instructions, and this thread's tiles are configured. Reads and writes are those
-        // that the caller's word covers: 32 rows of `a`, `16` lines of 128 bytes of `b` a step, 32 lines of `acc`.
+        // that the caller's word covers: 32 rows of `a`, 16 lines of 128 bytes of `b` a step, 32 lines of `acc`.
         unsafe {
             begin(self, acc, start);
-            let below = a.add(below);
-            asm!(
-                "2:",
-                "tileloadd tmm4, [{a} + {lda}*1]",
-                "tileloadd tmm6, [{b} + {line}*1]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{b} + {line}*1 + 64]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{below} + {lda}*1]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, {step}",
-                "add {below}, {step}",
-                "add {b}, 2048",
-                "dec {steps}",
-                "jnz 2b",
-                line = in(reg) 4 * NR,
-                a = inout(reg) a => _,
-                below = inout(reg) below => _,
-                lda = in(reg) 2 * lda,
-                step = in(reg) 2 * step,
-                b = inout(reg) b => _,
-                steps = inout(reg) steps(pairs) => _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
+            for i in 0..steps(pairs) {
+                step(self, a, b, i);
+            }
             end(self, acc);
         }
     }
@@ -67,37 +45,49 @@ impl HalfTile for Amx {
             return unsafe { self.tile(block, rows, start) };
         };
         configure(self);
-        let Block { a: Lines { start: a, ld: lda, step, below }, b, pairs, acc } = block;
+        let Block { a, b, pairs, acc } = block;
         let steps = steps(pairs);
         let each = Self::MR.div_ceil(steps);
-        // SAFETY: as above. Sums stay in tiles from one statement to the next: no code of the compiler has any use for tiles,
-        // and nothing that is called in between has either.
+        // SAFETY: as above.
         unsafe {
             begin(self, acc, start);
             for i in 0..steps {
-                let (a, b) = (a.add(i * step), b.add(i * 32 * NR));
-                asm!(
-                    "tileloadd tmm4, [{a} + {lda}*1]",
-                    "tileloadd tmm6, [{b} + {line}*1]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{b} + {line}*1 + 64]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{below} + {lda}*1]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    line = in(reg) 4 * NR,
-                    a = in(reg) a,
-                    below = in(reg) a.add(below),
-                    lda = in(reg) 2 * lda,
-                    b = in(reg) b,
-                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                    options(nostack),
-                );
+                step(self, a, b, i);
                 sums.write(s, each);
             }
             end(self, acc);
         }
+    }
+}
+
+/// Adds the products of the pass `i` over 16 pairs to the sums in tiles, which stay there from one statement to the next: no code of
+/// the compiler has any use for tiles, and nothing that is called in between has either.
+///
+/// # Safety
+/// 32 rows of `a` and 16 lines of `b` are there for the pass, and this thread's tiles are configured.
+#[inline(always)]
+unsafe fn step(_: Amx, a: Lines, b: *const bf16, i: usize) {
+    // SAFETY: the token proves the instructions; the rest is the caller's word.
+    unsafe {
+        let (b, above) = (b.add(i * 32 * NR), a.start.add(i * a.step));
+        asm!(
+            "tileloadd tmm4, [{above} + {lda}*1]",
+            "tileloadd tmm6, [{b} + {line}*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{b} + {line}*1 + 64]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{below} + {lda}*1]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            line = in(reg) 4 * NR,
+            above = in(reg) above,
+            below = in(reg) above.add(a.below),
+            lda = in(reg) 2 * a.ld,
+            b = in(reg) b,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
     }
 }
 
