@@ -21,7 +21,7 @@ use crate::{
     mem::Buf,
     out::Out,
     pool, profile,
-    simd::{dot, half_fn, math},
+    simd::{Simd, dot, half_fn, math},
 };
 
 /// Keys of a block forwards, queries of one backwards.
@@ -214,6 +214,19 @@ struct Place {
     q0: usize,
 }
 
+/// Multiplies each row of 32 numbers by `factors`, of which each query has one.
+#[inline(always)]
+fn scale_lanes<S: Simd>(s: S, rows: &mut [f32], factors: &[S::V; VECTORS]) {
+    for y in rows.chunks_exact_mut(NR) {
+        let mut i = 0;
+        while i < NR {
+            let v = s.mul(s.load(&y[i..]), factors[i / S::LANES]);
+            s.store(&mut y[i..], v);
+            i += S::LANES;
+        }
+    }
+}
+
 half_fn! {
     /// 32 queries of one head, from keys `[keys, d]` and values `[d, keys]`.
     ///
@@ -309,15 +322,7 @@ half_fn! {
                 }
             }
             if begun {
-                for r in 0..a.d {
-                    let y: &mut [f32; NR] = sums[r * NR..].first_chunk_mut().expect("a row of sums");
-                    let mut i = 0;
-                    while i < NR {
-                        let v = s.mul(s.load(&y[i..]), shrink[i / S::LANES]);
-                        s.store(&mut y[i..], v);
-                        i += S::LANES;
-                    }
-                }
+                scale_lanes(s, &mut sums[..a.d * NR], &shrink);
             }
             let left = (values[k0..].as_ptr(), sizes.keys * NR);
             // SAFETY: the packed values have rows up to a multiple of 32, and keys too.
@@ -334,15 +339,7 @@ half_fn! {
             let inverse = s.div(s.splat(1.0), total[v]);
             total[v] = s.select_lt(s.zero(), total[v], inverse, total[v]);
         }
-        for r in 0..a.d {
-            let y: &mut [f32; NR] = sums[r * NR..].first_chunk_mut().expect("a row of sums");
-            let mut i = 0;
-            while i < NR {
-                let v = s.mul(s.load(&y[i..]), total[i / S::LANES]);
-                s.store(&mut y[i..], v);
-                i += S::LANES;
-            }
-        }
+        scale_lanes(s, &mut sums[..a.d * NR], &total);
         for r in (0..a.d).step_by(8) {
             for i in (0..NR).step_by(8) {
                 s.transpose_8x8(&mut rows[i * ld + r..], ld, &sums[r * NR + i..], NR);
