@@ -1,8 +1,14 @@
 //! From operands to a result: tasks, parts of the depth, and what follows the product.
 //!
-//! A task takes a block of `C`, all blocks of some columns before those of the next, so that these columns of the right operand stay
-//! in the second cache. It goes through the depth in parts short enough that a panel stays in the first one. Sums of a tile stay in
-//! the first cache too, until they are written through the epilogue, which is done while the kernel works on the next tile.
+//! A task takes a block of `C` and goes through the depth in parts short enough that a part of a panel, that of the rows of a tile
+//! and the sums stay in the first cache. Which blocks, and in which order, depends on what would come from memory again and again:
+//!
+//! - Rows that are read where they lie pass by columns of the right operand that stay in the second cache ([`beside`]): all blocks
+//!   of some columns come before those of the next.
+//! - Rows that have to be turned more than once, and depths of which too few columns would stay: sums of a block stay in the second cache, and
+//!   parts of the depth pass by ([`within`]).
+//!
+//! Sums go through the epilogue while the kernel works on the next tile.
 
 use half::bf16;
 
@@ -21,6 +27,7 @@ use crate::{
     mem::Buf,
     number::Number,
     out::Out,
+    pool,
     simd::{Simd, half_fn},
 };
 
@@ -32,53 +39,10 @@ pub(super) fn gemm<C: Number>(
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
 ) {
-    let depth: usize = terms.iter().map(|t| t.b.k).sum();
-    let turned = terms.iter().any(|t| matches!(t.a, Left::Transposed(_)));
-    let most = if turned { TURNED_SLICE } else { SLICE };
-    if C::IS_BF16 || !epilogue.is_plain() || depth <= most {
-        let slices: Vec<Slice<'_>> = terms.iter().map(|&term| Slice { term, from: 0, to: term.b.k }).collect();
-        return on(isa, m, n, &slices, out, epilogue);
-    }
-    let mut accumulate = epilogue.accumulate;
-    for &term in terms {
-        // Slices of about equal depth.
-        let slice = term.b.k.div_ceil(term.b.k.div_ceil(most).max(1)).next_multiple_of(KR).max(KR);
-        for from in (0..term.b.k).step_by(slice) {
-            let slice = Slice { term, from, to: term.b.k.min(from + slice) };
-            on(isa, m, n, &[slice], out, &Epilogue::default().accumulate(accumulate));
-            accumulate = true;
-        }
-    }
-}
-
-/// Depth that a product with a result of f32 goes through at a time, at most: operands then come from memory once, and not for each
-/// task.
-const SLICE: usize = 4096;
-/// The same where rows are turned: all columns of the slice stay in the second cache beside the rows of a task.
-const TURNED_SLICE: usize = 832;
-
-/// Some of the depth of a product.
-#[derive(Clone, Copy)]
-struct Slice<'a> {
-    term: Term<'a>,
-    /// A multiple of 32.
-    from: usize,
-    to: usize,
-}
-
-impl Slice<'_> {
-    /// Its depth, padded.
-    fn depth(&self) -> usize {
-        (self.to - self.from).next_multiple_of(KR)
-    }
-}
-
-/// The sum of `slices` on whatever the processor has.
-fn on<C: Number>(isa: Isa, m: usize, n: usize, slices: &[Slice<'_>], out: Out<'_, C>, epilogue: &Epilogue<'_, C>) {
     let half = token(isa);
     match isa.amx() {
-        Some(amx) => run(amx, half, m, n, slices, out, epilogue),
-        None => run(half, half, m, n, slices, out, epilogue),
+        Some(amx) => run(amx, half, m, n, terms, out, epilogue),
+        None => run(half, half, m, n, terms, out, epilogue),
     }
 }
 
@@ -87,18 +51,33 @@ fn run<C: Number, K: HalfTile>(
     half: Avx512Bf16,
     m: usize,
     n: usize,
-    slices: &[Slice<'_>],
+    terms: &[Term<'_>],
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
 ) {
-    let turned = slices.iter().any(|s| matches!(s.term.a, Left::Transposed(_)));
+    let turned = terms.iter().any(|t| matches!(t.a, Left::Transposed(_)));
     let stream = epilogue.streams(&out, if turned { STREAMED_GRADIENT } else { STREAMED });
-    tasks::for_each_block_by_columns(m, n, size::<K>(m, n, slices, turned), |place| {
-        let copies: Vec<Option<Buf<bf16>>> = slices.iter().map(|s| copy_of::<K>(half, s, m, place)).collect();
-        let parts = parts::<K>(slices, &copies, place);
-        block(half, kernel, &parts, place, out, epilogue, stream);
-    });
+    let work = Work { out, epilogue, stream };
+    let depth: usize = terms.iter().map(|t| t.b.k.next_multiple_of(KR)).sum();
+    let most = (RESIDENT / (2 * depth.max(1))).clamp(4 * NR, 1024);
+    // Rows that are turned are turned for every task that has them, so that all columns would have to stay.
+    if depth > DEEP || turned && n > most {
+        tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
+            within(half, kernel, half, m, terms, place, &work);
+        });
+    } else {
+        let columns = n.div_ceil(n.div_ceil(most)).next_multiple_of(NR);
+        let rows = if turned { 64 } else { tasks::LARGEST.0 };
+        let size = tasks::size(m, n, K::MR, NR, (rows, columns));
+        tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, terms, place, &work));
+    }
 }
+
+/// Depth of which columns stay in the second cache, at most.
+const DEEP: usize = 4096;
+
+/// Bytes of right operands that stay in the second cache while the rows of the result pass by.
+const RESIDENT: usize = 800 << 10;
 
 /// From this many bytes on a result goes past the caches: it would leave them before anybody has read it, and what lies in its
 /// place need not be read first.
@@ -106,135 +85,277 @@ const STREAMED: usize = 2 << 20;
 /// The same for the gradient of a weight, which is read at once.
 const STREAMED_GRADIENT: usize = 32 << 20;
 
-/// Bytes of right operands that stay in the second cache while the rows of the result pass by.
-const RESIDENT: usize = 1216 << 10;
+/// Rows and columns of a task whose sums stay in the second cache: as square as can be, since each row and each column of the
+/// operands comes from memory once for each task that has it.
+fn square<K: HalfTile>(m: usize, n: usize) -> (usize, usize) {
+    const SIDE: usize = 384;
+    // How a product is cut does not change what it is: tasks may be as large as threads leave them.
+    let least = 2 * pool::threads();
+    let even = |x: usize, most: usize, unit: usize| x.div_ceil(x.div_ceil(most)).next_multiple_of(unit);
+    let (mut rows, mut cols) = (even(m, SIDE, K::MR), even(n, SIDE, NR));
+    while m.div_ceil(rows) * n.div_ceil(cols) < least && (rows > 2 * K::MR || cols > 2 * NR) {
+        match rows >= cols {
+            true => rows = even(m, rows - K::MR, K::MR),
+            false => cols = even(n, cols - NR, NR),
+        }
+    }
+    (rows, cols)
+}
 
-/// Rows and columns of a task.
-fn size<K: HalfTile>(m: usize, n: usize, slices: &[Slice<'_>], turned: bool) -> (usize, usize) {
-    let depth: usize = slices.iter().map(Slice::depth).sum();
-    let most = (RESIDENT / (2 * depth.max(1))).clamp(4 * NR, 1024);
-    let columns = n.div_ceil(n.div_ceil(most)).next_multiple_of(NR);
-    if !turned {
-        return tasks::size(m, n, K::MR, NR, (tasks::LARGEST.0, columns));
-    }
-    // Rows that are turned are turned for every task that has them: few rows, and all columns but where tasks are too few to
-    // share.
-    let (rows, mut columns) = (64 / K::MR * K::MR, columns);
-    while columns > 4 * NR && m.div_ceil(rows) * n.div_ceil(columns) < 8 {
-        columns -= NR;
-    }
-    (rows, columns)
+/// What becomes of sums.
+struct Work<'a, C: Number> {
+    out: Out<'a, C>,
+    epilogue: &'a Epilogue<'a, C>,
+    stream: bool,
 }
 
 /// A part of the depth of a term: what one pass of the kernel takes.
 #[derive(Clone, Copy)]
 struct Part {
-    a: Lines,
-    /// From a tile's rows to those of the next.
-    tile: usize,
+    /// Which term's, and where it begins in its depth.
+    term: usize,
+    from: usize,
+    /// Its depth, and the same padded.
+    k: usize,
+    depth: usize,
     /// The part of the first panel of the block, and from there to that of the next.
     b: *const bf16,
     panel: usize,
-    pairs: usize,
 }
 
 /// The parts of all terms, each of a depth that leaves a panel in the first cache.
-fn parts<K: HalfTile>(slices: &[Slice<'_>], copies: &[Option<Buf<bf16>>], place: Place) -> Vec<Part> {
+fn parts<K: HalfTile>(terms: &[Term<'_>], place: Place) -> Vec<Part> {
     let mut parts = Vec::new();
-    for (slice, copy) in slices.iter().zip(copies) {
-        let (Slice { term: Term { a, b }, from, .. }, depth) = (*slice, slice.depth());
-        if depth == 0 {
-            continue;
-        }
-        let whole = b.k.next_multiple_of(KR);
-        assert!(from.is_multiple_of(KR) && from + depth <= whole);
-        let kc = depth.div_ceil(depth.div_ceil(K::KC)).next_multiple_of(KR);
-        let panels = place.cols.div_ceil(NR);
-        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (place.col / NR + panels) * NR * whole);
-        for p in (0..depth).step_by(kc) {
-            let (a, tile) = match (copy, a) {
-                // By tiles; see `pack::tiles_of`.
-                (Some(copy), _) if K::WHOLE => {
-                    (Lines { start: copy[p * 32..].as_ptr(), ld: KR, step: 32 * KR, below: 16 * KR }, 32 * depth)
-                }
-                (Some(copy), _) => (Lines::of(&copy[p..], depth), K::MR * depth),
-                (None, Left::Rows(a)) => (Lines::of(&a.data[place.row * a.ld + from + p..], a.ld), K::MR * a.ld),
-                (None, Left::Transposed(_)) => unreachable!("transposes are copied"),
-            };
+    let (first, panels) = (place.col / NR, place.cols.div_ceil(NR));
+    for (term, Term { b, .. }) in terms.iter().enumerate() {
+        let depth = b.k.next_multiple_of(KR);
+        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (first + panels) * NR * depth);
+        let most = depth.div_ceil(depth.div_ceil(K::KC).max(1)).next_multiple_of(KR).max(KR);
+        for from in (0..depth).step_by(most) {
             parts.push(Part {
-                a,
-                tile,
-                b: b.data[(place.col / NR * whole + from + p) * NR..].as_ptr(),
-                panel: NR * whole,
-                pairs: kc.min(slice.to - from - p).div_ceil(2),
+                term,
+                from,
+                k: most.min(b.k - from),
+                depth: most.min(depth - from),
+                b: b.data[(first * depth + from) * NR..].as_ptr(),
+                panel: NR * depth,
             });
         }
     }
     parts
 }
 
+/// Rows of a part for the kernel: those of the first tile, and from there to those of the next.
+#[derive(Clone, Copy)]
+struct Tiles {
+    lines: Lines,
+    next: usize,
+}
+
+impl Tiles {
+    /// Of rows that are read where they lie.
+    fn in_place<K: HalfTile>(x: &[bf16], ld: usize) -> Self {
+        Tiles { lines: Lines::of(x, ld), next: K::MR * ld }
+    }
+
+    /// From number `from` of the depth on, of a [`copy`] of all of the depth.
+    fn copied<K: HalfTile>(copy: &[bf16], depth: usize, from: usize) -> Self {
+        match K::WHOLE {
+            true => {
+                let start = copy[32 * from..].as_ptr();
+                Tiles { lines: Lines { start, ld: KR, step: 32 * KR, below: 16 * KR }, next: 32 * depth }
+            }
+            false => Tiles::in_place::<K>(&copy[from..], depth),
+        }
+    }
+}
+
+/// `k` numbers from `from` on of the block's rows in the form that the kernel needs.
+fn copy<K: HalfTile>(half: Avx512Bf16, to: &mut Buf<bf16>, a: Left<'_>, m: usize, place: Place, from: usize, k: usize) {
+    let x = match a {
+        Left::Transposed(a) => Mat::t(a.data.get(from * a.ld..).unwrap_or(&[]), a.ld),
+        Left::Rows(a) => Mat::new(a.data.get(from..).unwrap_or(&[]), a.ld),
+    };
+    let to = &mut to[..copy_len(place, k)];
+    let rows = m.min(place.row + place.rows);
+    match K::WHOLE {
+        true => pack::tiles_of(half, to, x, rows, k, place.row),
+        false => pack::rows_of(half, to, x, rows, k, place.row),
+    }
+}
+
+/// Numbers of a [`copy`].
+fn copy_len(place: Place, k: usize) -> usize {
+    place.rows.next_multiple_of(32) * k.next_multiple_of(KR)
+}
+
+/// Whether the kernel can read the block's rows where they lie.
+fn fits<K: HalfTile>(term: &Term<'_>, place: Place) -> bool {
+    let Left::Rows(a) = term.a else { return false };
+    let k = term.b.k;
+    let rows = place.rows.next_multiple_of(K::MR);
+    let readable = (place.row + rows - 1) * a.ld + k <= a.data.len();
+    let aligned = a.ld.is_multiple_of(KR) && (a.data.as_ptr() as usize).is_multiple_of(64);
+    if K::WHOLE { readable && k.is_multiple_of(KR) && aligned } else { k.is_multiple_of(2) }
+}
+
 half_fn! {
-    /// A block of the result: all parts of the depth of each tile, and its sums through the epilogue.
-    ///
-    /// A kernel leaves most of a processor idle: while it works on a tile, the sums of the tile before are written.
-    fn block<[C: Number, K: HalfTile]>(
-        s, kernel: K, parts: &[Part], place: Place, out: Out<'_, C>, epilogue: &Epilogue<'_, C>, stream: bool,
+    /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by two panels at a time, of which
+    /// they meet all parts of the depth, so that sums never leave the first cache.
+    fn beside<[C: Number, K: HalfTile]>(
+        s, kernel: K, half: Avx512Bf16, m: usize, terms: &[Term<'_>], place: Place, work: &Work<'_, C>,
     ) {
+        let mut copies: Vec<Option<Buf<bf16>>> = Vec::with_capacity(terms.len());
+        for term in terms {
+            copies.push(match fits::<K>(term, place) {
+                true => None,
+                false => {
+                    let mut to = Buf::for_overwrite(copy_len(place, term.b.k));
+                    copy::<K>(half, &mut to, term.a, m, place, 0, term.b.k);
+                    Some(to)
+                }
+            });
+        }
+        let parts = parts::<K>(terms, place);
+        let mut lefts = Vec::with_capacity(parts.len());
+        for part in &parts {
+            lefts.push(match (&copies[part.term], terms[part.term].a) {
+                (Some(x), _) => Tiles::copied::<K>(x, terms[part.term].b.k.next_multiple_of(KR), part.from),
+                (None, Left::Rows(a)) => Tiles::in_place::<K>(&a.data[place.row * a.ld + part.from..], a.ld),
+                (None, Left::Transposed(_)) => unreachable!("transposes are copied"),
+            });
+        }
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
-        // With all of the depth at once, the rows of a tile stay in the first cache while panels pass by; else a panel's part does
-        // while rows pass by.
-        let whole = parts.len() <= 1;
-        let (outer, inner) = if whole { (row_tiles, panels) } else { (panels, row_tiles) };
-        let slots = if whole { 2 } else { row_tiles + 1 };
-        let mut acc = Buf::<f32>::for_overwrite(slots * block_len(K::MR));
+        // Of three tiles in a row two are worked on while one is written.
+        let mut acc = Buf::<f32>::for_overwrite(4 * block_len(K::MR));
+        let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
+        if parts.is_empty() {
+            acc.fill(0.0);
+            for tile in 0..row_tiles * panels {
+                passes.write(s, kernel, (tile / panels, tile % panels), 0);
+            }
+        }
+        let mut tile = 0;
+        for i in 0..row_tiles {
+            for first in (0..panels).step_by(2) {
+                let two = 2.min(panels - first);
+                for p in 0..parts.len() {
+                    for j in 0..two {
+                        let slot = (tile + j) % 4;
+                        let (start, end) = (p == 0, p + 1 == parts.len());
+                        passes.pass(s, kernel, &parts[p], lefts[p], (i, first + j), slot, start, end);
+                    }
+                }
+                tile += two;
+            }
+        }
+        passes.end(s, kernel);
+    }
+}
+
+half_fn! {
+    /// A block whose sums stay in the second cache. Each part of the depth of its rows is copied in the form that the kernel needs.
+    fn within<[C: Number, K: HalfTile]>(
+        s, kernel: K, half: Avx512Bf16, m: usize, terms: &[Term<'_>], place: Place, work: &Work<'_, C>,
+    ) {
+        let parts = parts::<K>(terms, place);
+        let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
+        let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         if parts.is_empty() {
             acc.fill(0.0);
         }
-        // Sums of one tile are read while those of another are written: neither is reached through the buffer meanwhile.
-        let base = acc.as_mut_ptr();
-        // SAFETY: one of the slots.
-        let slot = |x: usize, y: usize| unsafe { base.add((x * inner + y) % slots * block_len(K::MR)) };
-        let mut done: Option<(usize, usize)> = None;
-        for x in 0..outer {
-            for p in 0..parts.len().max(1) {
-                for y in 0..inner {
-                    // Nobody writes these sums before the next tile but one is begun.
-                    let mut sums = match done.take() {
-                        Some((x, y)) => {
-                            let (i, j) = if whole { (x, y) } else { (y, x) };
-                            // SAFETY: as many sums as a slot has, and it is not the next tile's.
-                            let sums = unsafe { std::slice::from_raw_parts(slot(x, y), block_len(K::MR)) };
-                            Some(Sums { sums, place: tile_of::<K>(place, i, j), row: 0, out, epilogue, stream })
-                        }
-                        None => None,
-                    };
-                    if let Some(part) = parts.get(p) {
-                        let (i, j) = if whole { (x, y) } else { (y, x) };
-                        let block = Block {
-                            // SAFETY: the rows are some of the block's, of which a part has all.
-                            a: Lines { start: unsafe { part.a.start.add(i * part.tile) }, ..part.a },
-                            // SAFETY: the panel is one of the block's, of which a part has all.
-                            b: unsafe { part.b.add(j * part.panel) },
-                            pairs: part.pairs,
-                            acc: slot(x, y),
-                        };
-                        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs.
-                        unsafe { kernel.tile_beside(s, block, K::MR.min(place.rows - i * K::MR), p == 0, &mut sums) };
-                    }
-                    if let Some(sums) = &mut sums {
-                        sums.write(s, K::MR);
-                    }
-                    done = (p + 1 >= parts.len()).then_some((x, y));
+        let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
+        if parts.is_empty() {
+            for tile in 0..row_tiles * panels {
+                passes.write(s, kernel, (tile / panels, tile % panels), 0);
+            }
+        }
+        let mut rows = Buf::for_overwrite(copy_len(place, K::KC.next_multiple_of(KR)));
+        for p in 0..parts.len() {
+            let part = &parts[p];
+            copy::<K>(half, &mut rows, terms[part.term].a, m, place, part.from, part.k);
+            let left = Tiles::copied::<K>(&rows, part.depth, 0);
+            let (start, end) = (p == 0, p + 1 == parts.len());
+            for i in 0..row_tiles {
+                for j in 0..panels {
+                    passes.pass(s, kernel, part, left, (i, j), i * panels + j, start, end);
                 }
             }
         }
-        if let Some((x, y)) = done {
-            let (i, j) = if whole { (x, y) } else { (y, x) };
-            // SAFETY: as above; no tile is worked on.
-            let sums = unsafe { std::slice::from_raw_parts(slot(x, y), block_len(K::MR)) };
-            Sums { sums, place: tile_of::<K>(place, i, j), row: 0, out, epilogue, stream }.write(s, K::MR);
+        passes.end(s, kernel);
+    }
+}
+
+/// Passes of a kernel over the tiles of a block, whose sums lie in slots.
+struct Passes<'a, C: Number> {
+    place: Place,
+    work: &'a Work<'a, C>,
+    acc: *mut f32,
+    /// A tile whose sums are whole and not written yet, and its slot.
+    done: Option<((usize, usize), usize)>,
+}
+
+impl<'a, C: Number> Passes<'a, C> {
+    /// Adds a part of the depth to the sums of a tile, of which it is the `start` or the `end`, and writes those of the tile that was done
+    /// before meanwhile: a kernel leaves most of a processor idle.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn pass<S: Simd, K: HalfTile>(
+        &mut self,
+        s: S,
+        kernel: K,
+        part: &Part,
+        left: Tiles,
+        (i, j): (usize, usize),
+        slot: usize,
+        start: bool,
+        end: bool,
+    ) {
+        let mut sums = match self.done.take() {
+            Some((tile, slot)) => Some(self.sums::<K>(tile, slot)),
+            None => None,
+        };
+        let block = Block {
+            // SAFETY: the rows are some of the block's, of which a part has all.
+            a: Lines { start: unsafe { left.lines.start.add(i * left.next) }, ..left.lines },
+            // SAFETY: the panel is one of the block's, of which a part has all.
+            b: unsafe { part.b.add(j * part.panel) },
+            pairs: part.k.div_ceil(2),
+            // SAFETY: one of the slots, and not that of the tile that is written.
+            acc: unsafe { self.acc.add(slot * block_len(K::MR)) },
+        };
+        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs.
+        unsafe { kernel.tile_beside(s, block, K::MR.min(self.place.rows - i * K::MR), start, &mut sums) };
+        if let Some(sums) = &mut sums {
+            sums.write(s, K::MR);
         }
-        if stream {
+        if end {
+            self.done = Some(((i, j), slot));
+        }
+    }
+
+    /// The sums of a tile, on their way.
+    #[inline(always)]
+    fn sums<K: HalfTile>(&self, (i, j): (usize, usize), slot: usize) -> Sums<'a, C> {
+        let Work { out, epilogue, stream } = *self.work;
+        // SAFETY: as many sums as a slot has, which nobody writes before they are on their way.
+        let sums = unsafe { std::slice::from_raw_parts(self.acc.add(slot * block_len(K::MR)), block_len(K::MR)) };
+        Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, stream }
+    }
+
+    /// Writes the sums of a tile.
+    #[inline(always)]
+    fn write<S: Simd, K: HalfTile>(&mut self, s: S, _: K, tile: (usize, usize), slot: usize) {
+        self.sums::<K>(tile, slot).write(s, K::MR);
+    }
+
+    /// Writes what is left.
+    #[inline(always)]
+    fn end<S: Simd, K: HalfTile>(mut self, s: S, kernel: K) {
+        if let Some((tile, slot)) = self.done.take() {
+            self.write(s, kernel, tile, slot);
+        }
+        if self.work.stream {
             // Others see what went past the caches when they see that this task is done.
             s.fence();
         }
@@ -277,29 +398,4 @@ impl<C: Number> Sums<'_, C> {
         unsafe { self.epilogue.write_wide(s, &self.sums[self.row * NR..], place, &self.out, self.stream) };
         self.row += rows;
     }
-}
-
-/// The block's rows in the form that the kernel needs; `None` if they have it.
-fn copy_of<K: HalfTile>(half: Avx512Bf16, slice: &Slice<'_>, m: usize, place: Place) -> Option<Buf<bf16>> {
-    let (from, k) = (slice.from, slice.to - slice.from);
-    let (x, fits) = match slice.term.a {
-        Left::Transposed(a) => (Mat::t(a.data.get(from * a.ld..).unwrap_or(&[]), a.ld), false),
-        Left::Rows(a) => {
-            let rows = place.rows.next_multiple_of(K::MR);
-            let readable = (place.row + rows - 1) * a.ld + from + k <= a.data.len();
-            let aligned = a.ld.is_multiple_of(KR) && (a.data.as_ptr() as usize).is_multiple_of(64);
-            let fits = if K::WHOLE { readable && k.is_multiple_of(KR) && aligned } else { k.is_multiple_of(2) };
-            (Mat::new(a.data.get(from..).unwrap_or(&[]), a.ld), fits)
-        }
-    };
-    if fits {
-        return None;
-    }
-    let mut copy = Buf::for_overwrite(place.rows.next_multiple_of(32) * slice.depth());
-    let rows = m.min(place.row + place.rows);
-    match K::WHOLE {
-        true => pack::tiles_of(half, &mut copy, x, rows, k, place.row),
-        false => pack::rows_of(half, &mut copy, x, rows, k, place.row),
-    }
-    Some(copy)
 }

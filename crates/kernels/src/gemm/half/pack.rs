@@ -91,14 +91,23 @@ pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, 
 /// another, then what follows along the depth.
 pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
     let depth = k.next_multiple_of(KR);
-    for p in (0..depth).step_by(KR) {
-        for (i, group) in to.chunks_exact_mut(32 * depth).enumerate() {
-            let view = View { x: x.t_view(), depth: p, depths: k, other: row + 32 * i, others: m };
-            let group = &mut group[p * 32..][..32 * KR];
-            let to = Lines { start: group.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
-            // SAFETY: the token proves the instructions; the group has all lines.
-            unsafe { blocks(token, view, false, to) };
+    let (steps, groups) = (depth / KR, to.len() / (32 * depth).max(1));
+    for n in 0..steps * groups {
+        // What lies side by side in memory comes first.
+        let (p, i) = if x.transposed { (n / groups, n % groups) } else { (n % steps, n / steps) };
+        let p = p * KR;
+        let view = View { x: x.t_view(), depth: p, depths: k, other: row + 32 * i, others: m };
+        if !x.transposed {
+            let below = x.data.as_ptr().wrapping_add((row + 32 * (i + 1)) * x.ld + p);
+            for r in 0..32 {
+                // SAFETY: every x86-64 processor has it, and it reads nothing that a program sees.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(below.wrapping_add(r * x.ld).cast()) };
+            }
         }
+        let group = &mut to[(i * depth + p) * 32..][..32 * KR];
+        let to = Lines { start: group.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
+        // SAFETY: the token proves the instructions; the group has all lines.
+        unsafe { blocks(token, view, false, to) };
     }
 }
 
@@ -163,8 +172,8 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
     let first =
         _mm512_add_epi16(_mm512_set1_epi32(32 << 16), _mm512_mullo_epi32(counting(), _mm512_set1_epi32(0x1_0001)));
     let after = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-    // What comes next but one along the depth, if that is what will be asked for.
-    let next = x.data[start..].as_ptr().wrapping_add(2 * KR * x.ld);
+    // What comes next along the depth, which is asked for once the other columns here are done.
+    let next = x.data[start..].as_ptr().wrapping_add(KR * x.ld);
     for i in 0..16 {
         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * i * x.ld).cast());
         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add((2 * i + 1) * x.ld).cast());
