@@ -1,6 +1,7 @@
 //! The optimizer's arithmetic.
 
 use crate::{
+    gemm::{Block, PackedForms},
     isa::Isa,
     out::Out,
     pool, profile,
@@ -26,40 +27,78 @@ pub struct AdamW {
     pub grad_scale: f32,
 }
 
+impl AdamW {
+    /// What of a step is the same for all numbers.
+    pub(crate) fn scalars(&self) -> Scalars {
+        // The corrections in double precision: 1 - beta^step loses digits in single.
+        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
+        let correct1 = 1.0 - (self.beta1 as f64).powi(step);
+        let correct2 = 1.0 - (self.beta2 as f64).powi(step);
+        Scalars {
+            b1: self.beta1,
+            b2: self.beta2,
+            a1: 1.0 - self.beta1,
+            a2: 1.0 - self.beta2,
+            eps: self.eps,
+            decay: 1.0 - self.lr * self.weight_decay,
+            scale: self.grad_scale,
+            size: -(self.lr as f64 / correct1) as f32,
+            root: (1.0 / correct2.sqrt()) as f32,
+        }
+    }
+}
+
 /// Updates `w` and the moments `m`, `v` from the gradient `g`.
 pub fn adamw(isa: Isa, options: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
     let _time = profile::scope(profile::Kind::Optimizer);
     let n = w.len();
     assert!(g.len() == n && m.len() == n && v.len() == n);
-    let chunk = 4 * pool::SMALL;
+    let (chunk, scalars) = (4 * pool::SMALL, options.scalars());
     let (w, m, v) = (Out::new(w, 1), Out::new(m, 1), Out::new(v, 1));
     pool::for_each(n.div_ceil(chunk), |task| {
         let (start, len) = (task * chunk, chunk.min(n - task * chunk));
         // SAFETY: each part is one task's.
         let (w, m, v) = unsafe { (w.row(start, 0, len), m.row(start, 0, len), v.row(start, 0, len)) };
-        adamw_part(isa, options, w, &g[start..start + len], m, v);
+        adamw_part(isa, scalars, w, &g[start..start + len], m, v);
+    });
+}
+
+/// [`adamw`] for a matrix `[rows, cols]` of which products of bf16 keep packed `forms`: these are written again while the weights
+/// are in the cache.
+pub fn adamw_packed(
+    isa: Isa,
+    options: AdamW,
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    [rows, cols]: [usize; 2],
+    forms: PackedForms<'_>,
+) {
+    let _time = profile::scope(profile::Kind::Optimizer);
+    let n = w.len();
+    assert!(g.len() == n && m.len() == n && v.len() == n && rows * cols == n);
+    let scalars = options.scalars();
+    let (w, m, v) = (Out::new(w, cols), Out::new(m, 1), Out::new(v, 1));
+    let forms = forms.of(isa, w, rows, cols);
+    let group = 32 * cols;
+    pool::for_each(rows.div_ceil(32), |task| {
+        let (start, len) = (task * group, group.min(n - task * group));
+        // SAFETY: each part is one task's.
+        let (w, m, v) = unsafe { (w.row(32 * task, 0, len), m.row(start, 0, len), v.row(start, 0, len)) };
+        adamw_part(isa, scalars, w, &g[start..start + len], m, v);
+        for col in (0..cols).step_by(32) {
+            let place = Block { row: 32 * task, col, rows: len / cols, cols: 32.min(cols - col) };
+            // SAFETY: as above; the slices are not used any more.
+            unsafe { forms.write(place) };
+        }
+        forms.end();
     });
 }
 
 simd_fn! {
-    fn adamw_part(s, o: AdamW, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
-        // The corrections in double precision: 1 - beta^step loses digits in single.
-        let step = i32::try_from(o.step).unwrap_or(i32::MAX);
-        let correct1 = 1.0 - (o.beta1 as f64).powi(step);
-        let correct2 = 1.0 - (o.beta2 as f64).powi(step);
-        let size = s.splat(-(o.lr as f64 / correct1) as f32);
-        let root = s.splat((1.0 / correct2.sqrt()) as f32);
-        let c = Constants {
-            b1: s.splat(o.beta1),
-            b2: s.splat(o.beta2),
-            a1: s.splat(1.0 - o.beta1),
-            a2: s.splat(1.0 - o.beta2),
-            eps: s.splat(o.eps),
-            decay: s.splat(1.0 - o.lr * o.weight_decay),
-            scale: s.splat(o.grad_scale),
-            size,
-            root,
-        };
+    fn adamw_part(s, scalars: Scalars, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
+        let c = scalars.vectors(s);
         let mut i = 0;
         while i + S::LANES <= w.len() {
             let old = [s.load(&w[i..]), s.load(&g[i..]), s.load(&m[i..]), s.load(&v[i..])];
@@ -79,9 +118,41 @@ simd_fn! {
     }
 }
 
-/// What a step needs beside weights, gradients and moments, as vectors.
+/// What a step needs beside weights, gradients and moments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scalars {
+    b1: f32,
+    b2: f32,
+    a1: f32,
+    a2: f32,
+    eps: f32,
+    decay: f32,
+    scale: f32,
+    size: f32,
+    root: f32,
+}
+
+impl Scalars {
+    /// As vectors.
+    #[inline(always)]
+    pub(crate) fn vectors<S: Simd>(self, s: S) -> Constants<S::V> {
+        Constants {
+            b1: s.splat(self.b1),
+            b2: s.splat(self.b2),
+            a1: s.splat(self.a1),
+            a2: s.splat(self.a2),
+            eps: s.splat(self.eps),
+            decay: s.splat(self.decay),
+            scale: s.splat(self.scale),
+            size: s.splat(self.size),
+            root: s.splat(self.root),
+        }
+    }
+}
+
+/// [`Scalars`] as vectors.
 #[derive(Clone, Copy)]
-struct Constants<V> {
+pub(crate) struct Constants<V> {
     b1: V,
     b2: V,
     a1: V,
@@ -96,7 +167,7 @@ struct Constants<V> {
 impl<V: Copy> Constants<V> {
     /// New weights and moments from `[w, g, m, v]`.
     #[inline(always)]
-    fn step<S: Simd<V = V>>(self, s: S, [w, g, m, v]: [V; 4]) -> [V; 3] {
+    pub(crate) fn step<S: Simd<V = V>>(self, s: S, [w, g, m, v]: [V; 4]) -> [V; 3] {
         let g = s.mul(g, self.scale);
         let m = s.fma(self.a1, g, s.mul(self.b1, m));
         let v = s.fma(s.mul(self.a2, g), g, s.mul(self.b2, v));

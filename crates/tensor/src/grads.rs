@@ -1,6 +1,14 @@
 //! Gradients while they are collected.
 
-use bedstone_kernels::{Isa, bf16, elementwise, mem::Buf, number::Number};
+use std::sync::Arc;
+
+use bedstone_kernels::{
+    Isa, bf16, elementwise,
+    gemm::{Epilogue, HalfLeft, Learned, Panels, Rows, Term, adamw_half, gemm_half},
+    mem::Buf,
+    number::Number,
+    optim::AdamW,
+};
 
 use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
 
@@ -11,6 +19,70 @@ use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
 pub struct Grads {
     vars: Vars,
     params: Vec<Option<Tensor>>,
+    /// Those that are products nobody has computed yet, where that may wait.
+    products: Option<Vec<Option<WeightProduct>>>,
+}
+
+/// The gradient of a parameter.
+#[derive(Debug)]
+pub enum ParamGradient {
+    /// Its numbers.
+    Whole(Tensor),
+    /// What gives them.
+    Product(WeightProduct),
+}
+
+impl ParamGradient {
+    /// Its numbers.
+    pub fn tensor(self, isa: Isa) -> Tensor {
+        match self {
+            ParamGradient::Whole(tensor) => tensor,
+            ParamGradient::Product(product) => product.tensor(isa),
+        }
+    }
+}
+
+/// A weight's gradient as the product of bf16 numbers that it is, `[m, k] [k, n]`.
+#[derive(Clone)]
+pub struct WeightProduct {
+    /// The left operand's transpose: columns of rows `[k, ..]`, from the column `from` on.
+    pub(crate) left: Tensor,
+    pub(crate) from: usize,
+    pub(crate) m: usize,
+    pub(crate) right: Arc<Panels>,
+    /// Of the weight.
+    pub(crate) shape: Shape,
+}
+
+impl std::fmt::Debug for WeightProduct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeightProduct").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+impl WeightProduct {
+    fn term(&self) -> Term<'_> {
+        let rows = Rows { data: &halves(&self.left)[self.from..], ld: self.left.shape().width() };
+        Term { a: HalfLeft::Transposed(rows), b: &self.right }
+    }
+
+    /// Writes it, or adds it to what is there.
+    fn write(&self, isa: Isa, to: &mut [f32], accumulate: bool) {
+        let epilogue = Epilogue::default().accumulate(accumulate);
+        gemm_half(isa, self.m, &[self.term()], to, self.right.n(), epilogue);
+    }
+
+    /// Its numbers.
+    pub fn tensor(&self, isa: Isa) -> Tensor {
+        let mut grad = Buf::for_overwrite(self.shape.numel());
+        self.write(isa, &mut grad, false);
+        Tensor::from_buf(grad, self.shape)
+    }
+
+    /// A step of AdamW that computes it on the way; the bits are those of one after the other.
+    pub fn adamw(&self, isa: Isa, learned: Learned<'_>, options: AdamW) {
+        adamw_half(isa, self.m, &[self.term()], learned, options);
+    }
 }
 
 /// What belongs to the places of a tape.
@@ -32,7 +104,12 @@ pub(crate) struct Slope {
 impl Grads {
     /// None yet, for all of `params`.
     pub fn new(params: &Params) -> Self {
-        Grads { vars: Vars::default(), params: vec![None; params.len()] }
+        Grads { vars: Vars::default(), params: vec![None; params.len()], products: None }
+    }
+
+    /// The same, for somebody who may take products for gradients of weights.
+    pub(crate) fn of_products(params: &Params) -> Self {
+        Grads { products: Some(vec![None; params.len()]), ..Grads::new(params) }
     }
 
     /// Begins with a tape, from the slopes at each of its places.
@@ -64,8 +141,29 @@ impl Grads {
         self.vars = vars;
     }
 
-    pub(crate) fn take_param(&mut self, id: ParamId) -> Option<Tensor> {
-        self.params[id.index()].take()
+    pub(crate) fn take_param(&mut self, id: ParamId) -> Option<ParamGradient> {
+        let product = self.products.as_mut().and_then(|all| all[id.index()].take());
+        product.map(ParamGradient::Product).or_else(|| self.params[id.index()].take().map(ParamGradient::Whole))
+    }
+
+    /// Computes a product that waits: something is added to it.
+    fn settle(&mut self, id: ParamId, isa: Isa) {
+        if let Some(product) = self.products.as_mut().and_then(|all| all[id.index()].take()) {
+            self.params[id.index()] = Some(product.tensor(isa));
+        }
+    }
+
+    /// Adds the gradient of a weight, as numbers or, while nothing else is added and that may wait, as the product; nothing where
+    /// it is frozen.
+    pub(crate) fn add_product(&mut self, id: ParamId, env: &Env<'_>, product: WeightProduct) {
+        if !env.params.get(id).trainable {
+            return;
+        }
+        self.settle(id, env.isa);
+        match &mut self.products {
+            Some(products) if self.params[id.index()].is_none() => products[id.index()] = Some(product),
+            _ => self.write_param(id, env, |to, accumulate| product.write(env.isa, to, accumulate)),
+        }
     }
 
     pub(crate) fn take(&mut self, var: Var) -> Option<Tensor> {
@@ -104,6 +202,7 @@ impl Grads {
     pub fn write_param(&mut self, id: ParamId, env: &Env<'_>, write: impl FnOnce(&mut [f32], bool)) {
         let param = env.params.get(id);
         if param.trainable {
+            self.settle(id, env.isa);
             write_or_add(&mut self.params[id.index()], param.value.shape(), write);
         }
     }
@@ -113,6 +212,7 @@ impl Grads {
         if !env.params.get(id).trainable {
             return;
         }
+        self.settle(id, env.isa);
         match &mut self.params[id.index()] {
             Some(sum) => add_to(env.isa, sum, &grad),
             empty => *empty = Some(grad),

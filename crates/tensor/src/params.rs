@@ -8,7 +8,7 @@ use std::{
 
 use bedstone_kernels::{
     Isa,
-    gemm::{Int8Panels, Mat, Panels},
+    gemm::{Int8Panels, Mat, PackedForms, Panels, can_renew},
 };
 
 use crate::{Packing, Result, Tensor, TensorError};
@@ -118,6 +118,26 @@ impl Params {
     pub fn get_mut(&mut self, id: ParamId) -> &mut Param {
         self.packed[id.0] = Packed::default();
         &mut self.list[id.0]
+    }
+
+    /// The parameter `id` for an optimizer that writes its packed forms as well. There are none where `isa` cannot
+    /// ([`gemm::can_renew`]), or nobody has asked for them.
+    ///
+    /// [`gemm::can_renew`]: bedstone_kernels::gemm::can_renew
+    pub fn renew(&mut self, id: ParamId, isa: Isa) -> (&mut Param, PackedForms<'_>) {
+        if !can_renew(isa) {
+            return (self.get_mut(id), PackedForms::default());
+        }
+        let packed = &mut self.packed[id.0];
+        packed.int8 = Default::default();
+        let [stored, transposed] = packed.half.each_mut().map(|slot| {
+            let panels = slot.get_mut()?;
+            if Arc::get_mut(panels).is_none() {
+                *panels = Arc::new(Panels::for_overwrite(panels.k(), panels.n()));
+            }
+            Arc::get_mut(panels)
+        });
+        (&mut self.list[id.0], PackedForms { stored, transposed })
     }
 
     /// A weight, as [`Param::matrix`] sees it, as the right operand of products of bf16.

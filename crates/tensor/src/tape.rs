@@ -3,7 +3,8 @@
 use bedstone_kernels::{Isa, bf16, elementwise::multiply};
 
 use crate::{
-    Dtype, Env, Grads, Packing, ParamId, Params, Precision, Result, Tensor, TensorError, ctx::one, grads::Slope,
+    Dtype, Env, Grads, Packing, ParamGradient, ParamId, Params, Precision, Result, Tensor, TensorError, ctx::one,
+    grads::Slope,
 };
 
 /// The place of a tensor on the tape.
@@ -113,19 +114,19 @@ impl Recording {
     /// Computes the gradients of `params` from `loss`, a number, and hands each to `whole` as soon as nothing more will
     /// be added to it and nothing more will read the parameter, which `whole` may change.
     ///
-    /// Gradients so never stand in memory all together.
+    /// Gradients so never stand in memory all together; those of weights of which they are one product are handed over as that.
     pub fn backward_each(
         self,
         loss: &Tensor,
         params: &mut Params,
-        mut whole: impl FnMut(ParamId, &mut Params, Tensor) -> Result<()>,
+        mut whole: impl FnMut(ParamId, &mut Params, ParamGradient) -> Result<()>,
     ) -> Result<()> {
         let Recording { mut tape, isa, precision, packing } = self;
         loss.item()?;
         let Some(var) = loss.var() else { return Err(TensorError::not_recorded()) };
         let mut uses = vec![0usize; params.len()];
         tape.nodes.iter().flat_map(|n| &n.params).for_each(|id| uses[id.index()] += 1);
-        let mut grads = Grads::new(params);
+        let mut grads = Grads::of_products(params);
         tape.used([var].into_iter());
         grads.start(tape.nodes.iter_mut().map(Node::slope));
         grads.add(Some(var), one(loss), &Env { isa, precision, packing, params });

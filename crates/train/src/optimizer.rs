@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bedstone_kernels::{
+    gemm::Learned,
     mem::Buf,
     optim::{self, sum_squares},
 };
-use bedstone_tensor::{Env, Grads, Isa, ParamId, Params, Tensor};
+use bedstone_tensor::{Env, Grads, Isa, ParamId, Params, Tensor, WeightProduct};
 use serde::{Deserialize, Serialize};
 
 use crate::lora::LowRank;
@@ -127,11 +128,35 @@ impl AdamW {
         grad_scale: f32,
         isa: Isa,
     ) {
+        let options = self.options(id, params, lr, grad_scale);
         let Some(moments) = &mut self.moments[id.index()] else { return };
-        let param = params.get_mut(id);
+        let Moments { m, v } = moments;
+        if let Some(low_rank) = self.low_rank.get_mut(&id) {
+            optim::adamw(isa, options, low_rank.factors_mut(), grad.f32s(), m, v);
+            return low_rank.write(params.get_mut(id).value.f32s_mut(), isa);
+        }
+        let (param, forms) = params.renew(id, isa);
+        match param.matrix("adamw") {
+            Ok(shape) if !forms.is_empty() => {
+                optim::adamw_packed(isa, options, param.value.f32s_mut(), grad.f32s(), m, v, shape, forms);
+            }
+            _ => optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), m, v),
+        }
+    }
+
+    /// The same by a product that gives the gradient, which is not computed for itself.
+    pub(crate) fn update_by(&mut self, id: ParamId, params: &mut Params, grad: &WeightProduct, lr: f32, isa: Isa) {
+        let options = self.options(id, params, lr, 1.0);
+        let Some(Moments { m, v }) = &mut self.moments[id.index()] else { return };
+        let (param, forms) = params.renew(id, isa);
+        grad.adamw(isa, Learned { w: param.value.f32s_mut(), m, v, forms }, options);
+    }
+
+    /// Of the next step for a parameter.
+    fn options(&self, id: ParamId, params: &Params, lr: f32, grad_scale: f32) -> optim::AdamW {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
-        let decays = param.value.shape().len() >= 2;
-        let options = optim::AdamW {
+        let decays = params.get(id).value.shape().len() >= 2;
+        optim::AdamW {
             lr: lr * self.rates[id.index()],
             beta1,
             beta2,
@@ -139,12 +164,7 @@ impl AdamW {
             weight_decay: if decays { weight_decay } else { 0.0 },
             step: self.step,
             grad_scale,
-        };
-        let Some(low_rank) = self.low_rank.get_mut(&id) else {
-            return optim::adamw(isa, options, param.value.f32s_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
-        };
-        optim::adamw(isa, options, low_rank.factors_mut(), grad.f32s(), &mut moments.m, &mut moments.v);
-        low_rank.write(param.value.f32s_mut(), isa);
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bedstone_infer::Runtime;
 use bedstone_kernels::{
     bf16,
-    gemm::{Epilogue, Gemm, HalfLeft, Mat, Panels, Rows, Term, gemm, gemm_half},
-    mem::{Buf, usage},
+    gemm::{Epilogue, Gemm, HalfLeft, Mat, Panels, Rows, Term, can_renew, gemm, gemm_half},
+    mem::{Buf, trim, usage},
+    pool,
 };
 use bedstone_models::Model;
 use bedstone_run::{
@@ -25,6 +26,8 @@ use crate::{
 
 /// What the process takes beside buffers, where the system does not tell.
 const PROCESS: u64 = 64 << 20;
+/// What a thread that draws or decodes pictures has beside them, and what the allocator has not given back of that, as measured.
+const MAKING: u64 = 6 << 20;
 /// Bytes a second at which checkpoints are written, synced and hashed.
 const WRITING: f64 = 400e6;
 /// The share of a plain product's speed that whole steps reach, measured on steps of models from 1 to 160 million
@@ -88,6 +91,8 @@ pub(crate) fn plan(model: &Model, work: &Work<'_>, done: u64, beside: u64, valid
     let memory = memory(model, work.load());
     let (flops, speed) =
         (flops_per_token(model, context), speed(model, t.micro_batch().saturating_mul(context), runtime));
+    // What the trial used is not what the run will ask for.
+    trim();
     // A third of a step's work is its forward pass, which recomputing does twice.
     let passes = if t.gradient_checkpointing { 4.0 / 3.0 } else { 1.0 };
     let training = passes * tokens as f64 * steps as f64;
@@ -152,22 +157,29 @@ fn memory(model: &Model, load: Load) -> Vec<Memory> {
         let layer = 8 * width + operand * kept.saturating_sub(2 * width);
         (16 * width + if recompute { layer + 4 * width * layers } else { layer * layers }) as u64
     };
+    let picture = info.image.map_or(0, |image| 4 * image.channels as u64 * (image.size[0] * image.size[1]) as u64);
     let seen = info.masked.map_or(tokens, |m| (micro as u64).saturating_mul(m.seen as u64));
     let mut kept = seen.saturating_mul(stack(info.layers, info.width, info.kept_per_layer));
     let mut passing = seen.saturating_mul(32 * info.width as u64);
     if let Some(m) = info.masked {
         kept = kept.saturating_add(tokens.saturating_mul(stack(m.layers, m.width, m.kept_per_layer)));
         passing = passing.max(tokens.saturating_mul(32 * m.width as u64));
+        // What was hidden, what is said of it, and the gradient of that, in either kind of numbers.
+        passing = passing.saturating_add((micro as u64).saturating_mul(4 * picture));
     }
     // Logits exist a group of rows at a time.
     let logits = (32 << 20u64).min(tokens.saturating_mul(info.vocab_size as u64)) * operand as u64;
-    // The head's gradient and its input's; with bf16 both packed forms of its weight beside them.
-    let head = (info.vocab_size * info.width) as u64;
-    let packed = if runtime.precision == Precision::Bf16 { 4 * head } else { 0 };
+    // With bf16 both packed forms of a weight: of all of them, if they outlive its product, else of the head's.
+    let kept_forms = can_renew(runtime.isa) || micro < batch;
+    let packed = match runtime.precision {
+        Precision::Bf16 if kept_forms => 4 * multiplied(model),
+        Precision::Bf16 => 4 * (info.vocab_size * info.width) as u64,
+        Precision::F32 | Precision::Int8 => 0,
+    };
     // Those that a model takes at a time exist twice more: as a tensor, and by patches.
-    let picture = info.image.map_or(0, |image| 4 * image.channels as u64 * (image.size[0] * image.size[1]) as u64);
     let pictures =
         (batches as u64).saturating_mul(batch as u64).saturating_add(2 * micro as u64).saturating_mul(picture);
+    let pictures = if picture > 0 { pictures.saturating_add((pool::threads() as u64 + 1) * MAKING) } else { 0 };
     let buffers = usage();
     let program = resident_memory().map(|now| now.saturating_sub((buffers.live + buffers.recycled) as u64));
     [
@@ -187,6 +199,19 @@ fn memory(model: &Model, load: Load) -> Vec<Memory> {
     .filter(|(_, bytes)| *bytes > 0)
     .map(|(what, bytes)| Memory { what: what.to_owned(), bytes })
     .collect()
+}
+
+/// Numbers of the weights that products take: matrices, and of two that are as large as a vocabulary one, since the other is looked
+/// up.
+fn multiplied(model: &Model) -> u64 {
+    let info = model.info();
+    let table = (info.vocab_size * info.width) as u64;
+    let sizes = || {
+        let matrices = model.params().iter().filter(|(_, p)| p.value.shape().len() >= 2);
+        matrices.map(|(_, p)| p.value.shape().numel() as u64)
+    };
+    let looked_up = if sizes().filter(|&size| size == table).count() > 1 { table } else { 0 };
+    sizes().sum::<u64>() - looked_up
 }
 
 /// Multiplications and additions of forward and backward pass, a token.

@@ -1,9 +1,9 @@
 //! One step: the gradient of a batch, and the update.
 
 use bedstone_infer::Runtime;
-use bedstone_kernels::{optim::sum_squares, pool, random};
+use bedstone_kernels::{gemm::can_renew, optim::sum_squares, pool, random};
 use bedstone_models::Model;
-use bedstone_tensor::{Ctx, Env, Grads, Packing, ParamId, Params, TensorError, Training};
+use bedstone_tensor::{Ctx, Dtype, Env, Grads, Packing, ParamGradient, ParamId, Params, TensorError, Training};
 
 use crate::{
     Result, TrainError,
@@ -53,9 +53,12 @@ pub(crate) struct Done {
 
 impl Pass<'_> {
     fn env<'m>(&self, model: &'m Model) -> Env<'m> {
-        // With one micro-batch each weight is needed once forwards and once backwards, in two forms.
-        let packing = if self.is_one() { Packing::Passing } else { Packing::Kept };
-        Env { packing, ..model.env(self.runtime.isa, self.runtime.precision) }
+        // With one micro-batch each weight is needed once forwards and once backwards, in two forms; they are kept if the optimizer
+        // can write them.
+        let Runtime { isa, precision } = self.runtime;
+        let renewed = precision.operand(isa) == Dtype::Bf16 && can_renew(isa);
+        let packing = if self.is_one() && !renewed { Packing::Passing } else { Packing::Kept };
+        Env { packing, ..model.env(isa, precision) }
     }
 
     /// Whether the whole batch goes through at a time.
@@ -142,7 +145,15 @@ impl Pass<'_> {
         let mut squares = vec![None; model.params().len()];
         optimizer.begin_step();
         recording.backward_each(&loss, model.params_mut(), |id, params, grad| {
-            let grad = optimizer.learned(id, grad, isa);
+            let grad = match grad {
+                // A norm needs the numbers, and so do the factors of a weight.
+                ParamGradient::Product(grad) if !norm && !optimizer.low_rank().contains_key(&id) => {
+                    squares[id.index()] = Some(0.0);
+                    optimizer.update_by(id, params, &grad, lr as f32, isa);
+                    return Ok(());
+                }
+                grad => optimizer.learned(id, grad.tensor(isa), isa),
+            };
             squares[id.index()] = Some(if norm { sum_squares(isa, grad.f32s()) } else { 0.0 });
             optimizer.update_one(id, params, &grad, lr as f32, 1.0, isa);
             Ok(())
@@ -214,27 +225,45 @@ mod tests {
     #[test]
     fn ways_of_a_step_that_change_no_bit() {
         let work = job(batch(6));
-        let steps = |recompute: bool, clip: f64| {
-            let mut model = model();
-            let config = crate::AdamWConfig { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1 };
-            let mut optimizer = AdamW::new(config, model.params());
-            let mut all = Vec::new();
-            for step in 0..3 {
-                let pass = Pass { recompute, step, ..pass(&work, 6) };
-                let update = Update { lr: 1e-2, clip, norm: true };
-                let done = pass.optimize(&mut model, &mut optimizer, update, |_| Ok(())).unwrap();
-                all.extend([done.loss, done.norm]);
+        for precision in [Precision::F32, Precision::Bf16] {
+            if precision == Precision::Bf16 && !Isa::detect().has_bf16() {
+                continue;
             }
-            for (_, p) in model.params().iter() {
-                all.extend(p.value.f32s().iter().map(|&x| x as f64));
-            }
-            all
-        };
-        // A limit that is never reached: gradients stand together, and are not changed.
-        let want = steps(false, 1e9);
-        assert!(steps(false, 0.0) == want, "updated on the way");
-        assert!(steps(true, 1e9) == want, "recomputed");
-        assert!(steps(true, 0.0) == want, "recomputed, updated on the way");
+            let steps = |recompute: bool, clip: f64, norm: bool| {
+                let mut model = model();
+                let config = crate::AdamWConfig { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1 };
+                let mut optimizer = AdamW::new(config, model.params());
+                let mut all = Vec::new();
+                for step in 0..3 {
+                    let mut pass = Pass { recompute, step, ..pass(&work, 6) };
+                    pass.runtime.precision = precision;
+                    let update = Update { lr: 1e-2, clip, norm };
+                    let done = pass.optimize(&mut model, &mut optimizer, update, |_| Ok(())).unwrap();
+                    all.extend(norm.then_some(done.norm));
+                    all.push(done.loss);
+                    // Packed forms that an update wrote are those of its weights; who may write these gets them without forms.
+                    let now = pass.gradient(&model).unwrap();
+                    for id in model.params().ids() {
+                        model.params_mut().get_mut(id);
+                    }
+                    let afresh = pass.gradient(&model).unwrap();
+                    assert!(now.loss == afresh.loss, "{precision:?}: a packed form is not that of its weight");
+                }
+                for (_, p) in model.params().iter() {
+                    all.extend(p.value.f32s().iter().map(|&x| x as f64));
+                }
+                all
+            };
+            // A limit that is never reached: gradients stand together, and are not changed.
+            let want = steps(false, 1e9, true);
+            assert!(steps(false, 0.0, true) == want, "{precision:?}: updated on the way");
+            assert!(steps(true, 1e9, true) == want, "{precision:?}: recomputed");
+            assert!(steps(true, 0.0, true) == want, "{precision:?}: recomputed, updated on the way");
+            // Without a norm weights are updated by the products that are their gradients.
+            let want = steps(false, 1e9, false);
+            assert!(steps(false, 0.0, false) == want, "{precision:?}: updated by products");
+            assert!(steps(true, 0.0, false) == want, "{precision:?}: recomputed, by products");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod wide;
 use crate::{
     isa::Isa,
     number::{Lanes, Number},
+    optim::{AdamW, Scalars},
     out::Out,
     pool, profile,
     simd::{Simd, math, simd_fn},
@@ -20,6 +21,7 @@ pub struct Epilogue<'a, C: Number = f32> {
     factors: Option<(&'a [C], usize)>,
     residual: Option<(&'a [f32], usize)>,
     keep: Option<(Kept, Out<'a, C>)>,
+    step: Option<Step<'a>>,
 }
 
 impl<C: Number> Default for Epilogue<'_, C> {
@@ -32,8 +34,17 @@ impl<C: Number> Default for Epilogue<'_, C> {
             factors: None,
             residual: None,
             keep: None,
+            step: None,
         }
     }
+}
+
+/// A step of AdamW.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    scalars: Scalars,
+    m: Out<'a>,
+    v: Out<'a>,
 }
 
 /// What of an activation is kept for its gradient.
@@ -109,6 +120,11 @@ impl<'a, C: Number> Epilogue<'a, C> {
         self
     }
 
+    /// Whether the result takes a step instead of becoming the product.
+    pub(super) fn is_step(&self) -> bool {
+        self.step.is_some()
+    }
+
     /// Whether the product itself (added or not) is all.
     pub(super) fn is_plain(&self) -> bool {
         self.bias.is_none()
@@ -116,6 +132,7 @@ impl<'a, C: Number> Epilogue<'a, C> {
             && self.factors.is_none()
             && self.residual.is_none()
             && self.keep.is_none()
+            && self.step.is_none()
     }
 
     /// Panics unless every part fits a result of `m × n`.
@@ -136,6 +153,14 @@ impl<'a, C: Number> Epilogue<'a, C> {
         }
         if let Some((_, k)) = &self.keep {
             fits("keep", k.len(), k.ld());
+        }
+        if let Some(step) = &self.step {
+            fits("first moments", step.m.len(), step.m.ld());
+            fits("second moments", step.v.len(), step.v.ld());
+            let others =
+                self.bias.is_some() || self.factors.is_some() || self.residual.is_some() || self.keep.is_some();
+            let alone = !others && self.activation == Activation::None && !self.accumulate;
+            assert!(alone, "a step takes no epilogue");
         }
     }
 
@@ -167,6 +192,19 @@ impl<'a, C: Number> Epilogue<'a, C> {
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, y: &mut [C], p: &[f32], row: usize, col: usize) {
         let n = y.len();
+        if let Some(step) = &self.step {
+            // SAFETY: `check` proved that the rows are there; they belong to the same block as `y`.
+            let (m, v) = unsafe { (step.m.row(row, col, n), step.v.row(row, col, n)) };
+            let (c, mut i) = (step.scalars.vectors(s), 0);
+            while i < n {
+                let new = c.step(s, [C::at(s, y, i), f32::at(s, p, i), f32::at(s, m, i), f32::at(s, v, i)]);
+                C::put(s, y, i, new[0]);
+                f32::put(s, m, i, new[1]);
+                f32::put(s, v, i, new[2]);
+                i += S::LANES;
+            }
+            return;
+        }
         let bias = self.bias.map(|b| &b[col..col + n]);
         let factors = self.factors.map(|(f, ld)| &f[row * ld + col..row * ld + col + n]);
         let residual = self.residual.map(|(r, ld)| &r[row * ld + col..row * ld + col + n]);
@@ -197,6 +235,15 @@ impl<'a, C: Number> Epilogue<'a, C> {
             C::put(s, y, i, v);
             i += S::LANES;
         }
+    }
+}
+
+impl<'a> Epilogue<'a> {
+    /// `C` holds weights and the product is their gradient: they take a step of AdamW, with moments stored as they are, `ld` apart.
+    /// Goes with nothing else, and with products of bf16 only.
+    pub(super) fn adamw(mut self, options: AdamW, m: &'a mut [f32], v: &'a mut [f32], ld: usize) -> Self {
+        self.step = Some(Step { scalars: options.scalars(), m: Out::new(m, ld), v: Out::new(v, ld) });
+        self
     }
 }
 
@@ -378,11 +425,11 @@ fn gelu_tanh<S: Simd>(s: S, x: S::V) -> S::V {
 
 /// Where a block stands in the result.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
-    pub(super) row: usize,
-    pub(super) col: usize,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
+pub(crate) struct Block {
+    pub(crate) row: usize,
+    pub(crate) col: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ mod pack;
 mod tasks;
 mod tile;
 
+pub(crate) use epilogue::Block;
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};
-pub use half::{Left as HalfLeft, Panels, Rows, Term, gemm_half};
+pub use half::{Learned, Left as HalfLeft, PackedForms, Panels, Rows, Term, adamw_half, can_renew, gemm_half};
 pub use int8::{Int8Panels, Int8Rows, gemm_int8, int8_instruction};
 pub(crate) use tile::{Left, accumulate, tile};
 
@@ -91,6 +92,7 @@ pub fn gemm(isa: Isa, shape: Gemm, a: Mat<'_>, b: Mat<'_>, c: &mut [f32], ldc: u
     a.check("A", m, k);
     b.check("B", k, n);
     epilogue.check(m, n);
+    assert!(!epilogue.is_step(), "steps are taken by products of bf16");
     assert!(n <= ldc || m <= 1, "C: rows of {n} overlap at stride {ldc}");
     if m == 0 || n == 0 {
         return;

@@ -103,6 +103,12 @@ impl Simd for Avx512Bf16 {
         unsafe { _mm_sfence() };
     }
 
+    #[inline(always)]
+    fn prefetch(self, x: *const f32) {
+        // SAFETY: every x86-64 processor has it, and it reads nothing that a program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) };
+    }
+
     as_avx512! {
         fn tile(a: Left<'_>, b: &[f32], acc: &mut [f32], ld: usize, start: bool);
         fn transpose_8x8(to: &mut [f32], to_ld: usize, from: &[f32], from_ld: usize);

@@ -120,6 +120,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn fence(self) {}
 
+    /// Says that the line of memory at `x`, which need not be there, will be wanted.
+    #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+
     fn zero(self) -> Self::V {
         self.splat(0.0)
     }

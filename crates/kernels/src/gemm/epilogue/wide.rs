@@ -3,7 +3,7 @@
 //! Such a product takes its kernel so little time that what follows must be a handful of instructions a row: nothing is
 //! looked at twice, and each of the common forms has a loop of its own.
 
-use super::{Activation, Block, Epilogue, Kept};
+use super::{Activation, Block, Epilogue, Kept, Step};
 use crate::{number::Number, out::Out, simd::Simd};
 
 /// Columns of a block.
@@ -65,6 +65,8 @@ impl<C: Number> Epilogue<'_, C> {
         unsafe {
             if block.cols < WIDE {
                 self.write(s, acc, WIDE, block, out);
+            } else if let Some(step) = &self.step {
+                self.step(s, step, acc, block, out);
             } else if self.activation != Activation::None || self.keep.is_some() {
                 self.rows::<S, { form::ANY }>(s, acc, block, out, stream);
             } else if self.factors.is_some() {
@@ -75,6 +77,40 @@ impl<C: Number> Epilogue<'_, C> {
                 self.rows::<S, { form::ACCUMULATE }>(s, acc, block, out, stream);
             } else {
                 self.rows::<S, { form::BIAS }>(s, acc, block, out, stream);
+            }
+        }
+    }
+
+    /// Weights and moments are new each time and come from memory: those of the next block's rows are asked for meanwhile.
+    ///
+    /// # Safety
+    /// As [`Self::write`], for a block of 32 columns.
+    #[inline(always)]
+    unsafe fn step<S: Simd>(&self, s: S, step: &Step<'_>, acc: &[f32], block: Block, out: &Out<'_, C>) {
+        let Block { row, col, rows, .. } = block;
+        let (acc, c) = (&acc[..rows * WIDE], step.scalars.vectors(s));
+        for r in 0..rows {
+            let at = |ld: usize| (row + r) * ld + col;
+            let g = array(&acc[r * WIDE..]);
+            // SAFETY: the block lies within the result, and within the moments, which have its shape, by the caller's word.
+            let (w, m, v) = unsafe {
+                (
+                    &mut *out.ptr().add(at(out.ld())).cast::<[C; WIDE]>(),
+                    &mut *step.m.ptr().add(at(step.m.ld())).cast::<[f32; WIDE]>(),
+                    &mut *step.v.ptr().add(at(step.v.ld())).cast::<[f32; WIDE]>(),
+                )
+            };
+            for ahead in [w.as_ptr().cast::<f32>(), m.as_ptr(), v.as_ptr()] {
+                s.prefetch(ahead.wrapping_add(WIDE));
+                s.prefetch(ahead.wrapping_add(WIDE + 16));
+            }
+            let mut i = 0;
+            while i < WIDE {
+                let new = c.step(s, [C::load(s, &w[i..]), s.load(&g[i..]), s.load(&m[i..]), s.load(&v[i..])]);
+                C::put(s, w, i, new[0]);
+                s.store(&mut m[i..], new[1]);
+                s.store(&mut v[i..], new[2]);
+                i += S::LANES;
             }
         }
     }

@@ -13,7 +13,7 @@
 use half::bf16;
 
 use super::{
-    KR, Left, NR, Term, pack,
+    Forms, KR, Left, NR, Rows, Term, pack,
     tile::{Block, HalfTile, Lines, block_len},
     token,
 };
@@ -38,14 +38,16 @@ pub(super) fn gemm<C: Number>(
     terms: &[Term<'_>],
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
+    forms: Option<&Forms<'_>>,
 ) {
     let half = token(isa);
     match isa.amx() {
-        Some(amx) => run(amx, half, m, n, terms, out, epilogue),
-        None => run(half, half, m, n, terms, out, epilogue),
+        Some(amx) => run(amx, half, m, n, terms, out, epilogue, forms),
+        None => run(half, half, m, n, terms, out, epilogue, forms),
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn run<C: Number, K: HalfTile>(
     kernel: K,
     half: Avx512Bf16,
@@ -54,23 +56,84 @@ fn run<C: Number, K: HalfTile>(
     terms: &[Term<'_>],
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
+    forms: Option<&Forms<'_>>,
 ) {
     let turned = terms.iter().any(|t| matches!(t.a, Left::Transposed(_)));
     let stream = epilogue.streams(&out, if turned { STREAMED_GRADIENT } else { STREAMED });
-    let work = Work { out, epilogue, stream };
-    let depth: usize = terms.iter().map(|t| t.b.k.next_multiple_of(KR)).sum();
-    let most = (RESIDENT / (2 * depth.max(1))).clamp(4 * NR, 1024);
+    let forms = forms.filter(|f| f.any());
+    assert!(forms.is_none() || K::MR == KR, "packed forms are renewed by blocks of 32 rows");
+    let work = Work { out, epilogue, stream, forms };
+    if let (&[term @ Term { a: Left::Transposed(a), b }], true) = (terms, epilogue.is_step() && K::WHOLE)
+        && b.k <= STEP_DEEP
+    {
+        return step(kernel, half, m, n, term, a, &work);
+    }
+    let slices: Vec<Slice<'_>> =
+        terms.iter().map(|&term| Slice { term, from: 0, to: term.b.k, turned: None }).collect();
+    let columns = columns(&slices, n);
+    let depth: usize = slices.iter().map(Slice::depth).sum();
     // Rows that are turned are turned for every task that has them, so that all columns would have to stay.
-    if depth > DEEP || turned && n > most {
+    if epilogue.is_step() || depth > DEEP || turned && n > columns {
         tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
-            within(half, kernel, half, m, terms, place, &work);
+            within(half, kernel, half, m, &slices, place, &work);
         });
     } else {
-        let columns = n.div_ceil(n.div_ceil(most)).next_multiple_of(NR);
         let rows = if turned { 64 } else { tasks::LARGEST.0 };
         let size = tasks::size(m, n, K::MR, NR, (rows, columns));
-        tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, terms, place, &work));
+        tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &slices, place, &work));
     }
+}
+
+/// A step with a weight's gradient of little depth. Weights and moments come from memory at a rate that the product would wait for, did
+/// not each of its tiles take its own time: so rows are turned before, and each tile meets all of the depth at once.
+fn step<C: Number, K: HalfTile>(
+    kernel: K,
+    half: Avx512Bf16,
+    m: usize,
+    n: usize,
+    term: Term<'_>,
+    a: Rows<'_>,
+    work: &Work<'_, C>,
+) {
+    let k = term.b.k;
+    let mut turned = Buf::for_overwrite(m.next_multiple_of(32) * k.next_multiple_of(KR));
+    pack::turned(half, &mut turned, Mat::t(a.data, a.ld), m, k);
+    let slices = [Slice { term, from: 0, to: k, turned: Some(&turned) }];
+    let size = tasks::size(m, n, K::MR, NR, (tasks::LARGEST.0, columns(&slices, n)));
+    tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &slices, place, work));
+}
+
+/// Depth of such a step, at most; of more too few columns would stay in the second cache.
+const STEP_DEEP: usize = 1024;
+
+/// Some of the depth of a term.
+#[derive(Clone, Copy)]
+struct Slice<'a> {
+    term: Term<'a>,
+    /// A multiple of 32.
+    from: usize,
+    to: usize,
+    /// Rows of a transpose, all of the depth, by tiles.
+    turned: Option<&'a [bf16]>,
+}
+
+impl Slice<'_> {
+    /// Its depth.
+    fn len(&self) -> usize {
+        self.to - self.from
+    }
+
+    /// The same padded.
+    fn depth(&self) -> usize {
+        self.len().next_multiple_of(KR)
+    }
+}
+
+/// Columns of a task of which all of the depth stays in the second cache.
+fn columns(slices: &[Slice<'_>], n: usize) -> usize {
+    let depth: usize = slices.iter().map(Slice::depth).sum();
+    let most = (RESIDENT / (2 * depth.max(1))).clamp(4 * NR, 1024);
+    n.div_ceil(n.div_ceil(most)).next_multiple_of(NR)
 }
 
 /// Depth of which columns stay in the second cache, at most.
@@ -107,13 +170,15 @@ struct Work<'a, C: Number> {
     out: Out<'a, C>,
     epilogue: &'a Epilogue<'a, C>,
     stream: bool,
+    /// Packed forms of the result.
+    forms: Option<&'a Forms<'a>>,
 }
 
 /// A part of the depth of a term: what one pass of the kernel takes.
 #[derive(Clone, Copy)]
 struct Part {
-    /// Which term's, and where it begins in its depth.
-    term: usize,
+    /// Which slice's, and where it begins in the depth of the term.
+    slice: usize,
     from: usize,
     /// Its depth, and the same padded.
     k: usize,
@@ -123,22 +188,24 @@ struct Part {
     panel: usize,
 }
 
-/// The parts of all terms, each of a depth that leaves a panel in the first cache.
-fn parts<K: HalfTile>(terms: &[Term<'_>], place: Place) -> Vec<Part> {
+/// The parts of all slices, each of a depth that leaves a panel in the first cache.
+fn parts<K: HalfTile>(slices: &[Slice<'_>], place: Place) -> Vec<Part> {
     let mut parts = Vec::new();
     let (first, panels) = (place.col / NR, place.cols.div_ceil(NR));
-    for (term, Term { b, .. }) in terms.iter().enumerate() {
-        let depth = b.k.next_multiple_of(KR);
-        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (first + panels) * NR * depth);
+    for (at, slice) in slices.iter().enumerate() {
+        let (b, depth) = (slice.term.b, slice.depth());
+        let whole = b.k.next_multiple_of(KR);
+        assert!(slice.from.is_multiple_of(KR) && slice.from + depth <= whole);
+        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (first + panels) * NR * whole);
         let most = depth.div_ceil(depth.div_ceil(K::KC).max(1)).next_multiple_of(KR).max(KR);
-        for from in (0..depth).step_by(most) {
+        for p in (0..depth).step_by(most) {
             parts.push(Part {
-                term,
-                from,
-                k: most.min(b.k - from),
-                depth: most.min(depth - from),
-                b: b.data[(first * depth + from) * NR..].as_ptr(),
-                panel: NR * depth,
+                slice: at,
+                from: slice.from + p,
+                k: most.min(slice.len() - p),
+                depth: most.min(depth - p),
+                b: b.data[(first * whole + slice.from + p) * NR..].as_ptr(),
+                panel: NR * whole,
             });
         }
     }
@@ -190,9 +257,9 @@ fn copy_len(place: Place, k: usize) -> usize {
 }
 
 /// Whether the kernel can read the block's rows where they lie.
-fn fits<K: HalfTile>(term: &Term<'_>, place: Place) -> bool {
-    let Left::Rows(a) = term.a else { return false };
-    let k = term.b.k;
+fn fits<K: HalfTile>(slice: &Slice<'_>, place: Place) -> bool {
+    let Left::Rows(a) = slice.term.a else { return slice.turned.is_some() };
+    let k = slice.term.b.k;
     let rows = place.rows.next_multiple_of(K::MR);
     let readable = (place.row + rows - 1) * a.ld + k <= a.data.len();
     let aligned = a.ld.is_multiple_of(KR) && (a.data.as_ptr() as usize).is_multiple_of(64);
@@ -203,26 +270,29 @@ half_fn! {
     /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by two panels at a time, of which
     /// they meet all parts of the depth, so that sums never leave the first cache.
     fn beside<[C: Number, K: HalfTile]>(
-        s, kernel: K, half: Avx512Bf16, m: usize, terms: &[Term<'_>], place: Place, work: &Work<'_, C>,
+        s, kernel: K, half: Avx512Bf16, m: usize, slices: &[Slice<'_>], place: Place, work: &Work<'_, C>,
     ) {
-        let mut copies: Vec<Option<Buf<bf16>>> = Vec::with_capacity(terms.len());
-        for term in terms {
-            copies.push(match fits::<K>(term, place) {
+        let mut copies: Vec<Option<Buf<bf16>>> = Vec::with_capacity(slices.len());
+        for slice in slices {
+            copies.push(match fits::<K>(slice, place) {
                 true => None,
                 false => {
-                    let mut to = Buf::for_overwrite(copy_len(place, term.b.k));
-                    copy::<K>(half, &mut to, term.a, m, place, 0, term.b.k);
+                    let mut to = Buf::for_overwrite(copy_len(place, slice.len()));
+                    copy::<K>(half, &mut to, slice.term.a, m, place, slice.from, slice.len());
                     Some(to)
                 }
             });
         }
-        let parts = parts::<K>(terms, place);
+        let parts = parts::<K>(slices, place);
         let mut lefts = Vec::with_capacity(parts.len());
         for part in &parts {
-            lefts.push(match (&copies[part.term], terms[part.term].a) {
-                (Some(x), _) => Tiles::copied::<K>(x, terms[part.term].b.k.next_multiple_of(KR), part.from),
-                (None, Left::Rows(a)) => Tiles::in_place::<K>(&a.data[place.row * a.ld + part.from..], a.ld),
-                (None, Left::Transposed(_)) => unreachable!("transposes are copied"),
+            let Slice { term, from, turned, .. } = slices[part.slice];
+            let whole = term.b.k.next_multiple_of(KR);
+            lefts.push(match (&copies[part.slice], turned, term.a) {
+                (Some(x), ..) => Tiles::copied::<K>(x, slices[part.slice].depth(), part.from - from),
+                (None, Some(x), _) => Tiles::copied::<K>(&x[place.row * whole..], whole, part.from),
+                (None, None, Left::Rows(a)) => Tiles::in_place::<K>(&a.data[place.row * a.ld + part.from..], a.ld),
+                (None, None, Left::Transposed(_)) => unreachable!("transposes are copied"),
             });
         }
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
@@ -256,9 +326,9 @@ half_fn! {
 half_fn! {
     /// A block whose sums stay in the second cache. Each part of the depth of its rows is copied in the form that the kernel needs.
     fn within<[C: Number, K: HalfTile]>(
-        s, kernel: K, half: Avx512Bf16, m: usize, terms: &[Term<'_>], place: Place, work: &Work<'_, C>,
+        s, kernel: K, half: Avx512Bf16, m: usize, slices: &[Slice<'_>], place: Place, work: &Work<'_, C>,
     ) {
-        let parts = parts::<K>(terms, place);
+        let parts = parts::<K>(slices, place);
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         if parts.is_empty() {
@@ -273,7 +343,7 @@ half_fn! {
         let mut rows = Buf::for_overwrite(copy_len(place, K::KC.next_multiple_of(KR)));
         for p in 0..parts.len() {
             let part = &parts[p];
-            copy::<K>(half, &mut rows, terms[part.term].a, m, place, part.from, part.k);
+            copy::<K>(half, &mut rows, slices[part.slice].term.a, m, place, part.from, part.k);
             let left = Tiles::copied::<K>(&rows, part.depth, 0);
             let (start, end) = (p == 0, p + 1 == parts.len());
             for i in 0..row_tiles {
@@ -337,10 +407,10 @@ impl<'a, C: Number> Passes<'a, C> {
     /// The sums of a tile, on their way.
     #[inline(always)]
     fn sums<K: HalfTile>(&self, (i, j): (usize, usize), slot: usize) -> Sums<'a, C> {
-        let Work { out, epilogue, stream } = *self.work;
+        let Work { out, epilogue, stream, forms } = *self.work;
         // SAFETY: as many sums as a slot has, which nobody writes before they are on their way.
         let sums = unsafe { std::slice::from_raw_parts(self.acc.add(slot * block_len(K::MR)), block_len(K::MR)) };
-        Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, stream }
+        Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, stream, forms }
     }
 
     /// Writes the sums of a tile.
@@ -358,6 +428,9 @@ impl<'a, C: Number> Passes<'a, C> {
         if self.work.stream {
             // Others see what went past the caches when they see that this task is done.
             s.fence();
+        }
+        if let Some(forms) = self.work.forms {
+            forms.end();
         }
     }
 }
@@ -383,6 +456,7 @@ pub(crate) struct Sums<'a, C: Number> {
     out: Out<'a, C>,
     epilogue: &'a Epilogue<'a, C>,
     stream: bool,
+    forms: Option<&'a Forms<'a>>,
 }
 
 impl<C: Number> Sums<'_, C> {
@@ -397,5 +471,11 @@ impl<C: Number> Sums<'_, C> {
         // SAFETY: tiles cover `C` without overlap, and `gemm_half` checked the epilogue against it.
         unsafe { self.epilogue.write_wide(s, &self.sums[self.row * NR..], place, &self.out, self.stream) };
         self.row += rows;
+        if self.row == self.place.rows
+            && let Some(forms) = self.forms
+        {
+            // SAFETY: the tile is this task's.
+            unsafe { forms.write(self.place) };
+        }
     }
 }

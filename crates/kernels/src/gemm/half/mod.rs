@@ -3,6 +3,7 @@
 //! ```text
 //! mod.rs      operands, the entry
 //! pack.rs     from matrices to operands: two ways to load, an optional transpose
+//! forms.rs    packed forms of a weight that changes
 //! driver.rs   tasks, parts of the depth, epilogues beside the kernel
 //! tile.rs     what a micro-kernel is
 //! avx512.rs   the micro-kernel of AVX512-BF16
@@ -19,6 +20,7 @@ mod amx;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod driver;
+mod forms;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod pack;
 #[cfg(target_arch = "x86_64")]
@@ -27,7 +29,9 @@ pub(crate) mod tile;
 use half::bf16;
 
 use super::{Epilogue, Mat};
-use crate::{isa::Isa, mem::Buf, number::Number, profile};
+use crate::{isa::Isa, mem::Buf, number::Number, optim::AdamW, out::Out, profile};
+pub(crate) use forms::Forms;
+pub use forms::PackedForms;
 
 /// Columns of a panel.
 pub(crate) const NR: usize = 32;
@@ -58,6 +62,11 @@ impl Panels {
         #[cfg(not(target_arch = "x86_64"))]
         unsupported(isa, &mut data);
         Panels { data, k, n }
+    }
+
+    /// Memory for an operand of `k` rows and `n` columns, whose numbers are arbitrary.
+    pub fn for_overwrite(k: usize, n: usize) -> Self {
+        Panels { data: Buf::for_overwrite(n.div_ceil(NR) * NR * k.next_multiple_of(KR)), k, n }
     }
 
     /// Depth.
@@ -126,11 +135,7 @@ pub fn gemm_half<C: Number>(
     mut epilogue: Epilogue<'_, C>,
 ) {
     let _time = profile::scope(profile::Kind::Product);
-    let n = terms.first().map_or(0, |t| t.b.n);
-    for t in terms {
-        assert_eq!(t.b.n, n, "columns of the terms");
-        t.a.check(m, t.b.k);
-    }
+    let n = check(m, terms);
     epilogue.check(m, n);
     epilogue.paired = true;
     assert!(n <= ldc || m <= 1, "C: rows of {n} overlap at stride {ldc}");
@@ -139,9 +144,61 @@ pub fn gemm_half<C: Number>(
     }
     assert!(c.len() >= (m - 1) * ldc + n, "C: got {} numbers, wanted {}", c.len(), (m - 1) * ldc + n);
     #[cfg(target_arch = "x86_64")]
-    driver::gemm(isa, m, n, terms, crate::out::Out::new(c, ldc), &epilogue);
+    driver::gemm(isa, m, n, terms, Out::new(c, ldc), &epilogue, None);
     #[cfg(not(target_arch = "x86_64"))]
     unsupported(isa, c);
+}
+
+/// Weights and what an optimizer knows of them, all stored by rows without gaps.
+pub struct Learned<'a> {
+    /// The weights.
+    pub w: &'a mut [f32],
+    /// First moments of their gradients.
+    pub m: &'a mut [f32],
+    /// Second moments.
+    pub v: &'a mut [f32],
+    /// Packed forms that are kept of them.
+    pub forms: PackedForms<'a>,
+}
+
+/// A step of AdamW with the gradient `Σ A B`, `[m, n]`, which never stands in memory.
+///
+/// # Panics
+/// As [`gemm_half`]; or if there are packed forms and not [`can_renew`].
+pub fn adamw_half(isa: Isa, m: usize, terms: &[Term<'_>], learned: Learned<'_>, options: AdamW) {
+    let _time = profile::scope(profile::Kind::Product);
+    let n = check(m, terms);
+    let Learned { w, m: first, v: second, forms } = learned;
+    assert!(w.len() == m * n && first.len() == m * n && second.len() == m * n, "weights and moments of [{m}, {n}]");
+    let epilogue = Epilogue::default().adamw(options, first, second, n);
+    epilogue.check(m, n);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let w = Out::new(w, n);
+    let forms = forms.of(isa, w, m, n);
+    #[cfg(target_arch = "x86_64")]
+    driver::gemm(isa, m, n, terms, w, &epilogue, Some(&forms));
+    #[cfg(not(target_arch = "x86_64"))]
+    unsupported(isa, &mut (epilogue.is_step(), forms.end()));
+}
+
+/// Whether packed forms can be written while weights change: blocks of the result are those of the forms.
+pub fn can_renew(isa: Isa) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return isa.amx().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// The columns of all terms, whose operands have `m` rows.
+fn check(m: usize, terms: &[Term<'_>]) -> usize {
+    let n = terms.first().map_or(0, |t| t.b.n);
+    for t in terms {
+        assert_eq!(t.b.n, n, "columns of the terms");
+        t.a.check(m, t.b.k);
+    }
+    n
 }
 
 /// The proof that packing cites.

@@ -38,8 +38,7 @@ pub(super) fn panels<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_,
             }
         }
         if stream {
-            // SAFETY: every x86-64 processor has it.
-            unsafe { _mm_sfence() };
+            fence();
         }
     });
 }
@@ -61,6 +60,21 @@ pub(crate) fn panel_of<T: Number>(
         // SAFETY: the token proves the instructions; `to` has all lines.
         unsafe { blocks(token, view, true, to) };
     }
+}
+
+/// A part of a panel: `k` by `n` numbers, at most 32 by 32, with zeros around them. It goes past the caches; see [`fence`].
+pub(super) fn square(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, f32>, k: usize, n: usize) {
+    let to = &mut to[..KR * NR];
+    let view = View { x, depth: 0, depths: k, other: 0, others: n };
+    let stream = (to.as_ptr() as usize).is_multiple_of(64);
+    // SAFETY: the token proves the instructions; `to` has all lines.
+    unsafe { blocks(token, view, true, Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream }) };
+}
+
+/// Ends what went past the caches.
+pub(super) fn fence() {
+    // SAFETY: every x86-64 processor has it.
+    unsafe { _mm_sfence() };
 }
 
 /// The rows from `row` on, as many groups of 16 as `to` has, each a multiple of 32 numbers long.
@@ -109,6 +123,23 @@ pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_,
         // SAFETY: the token proves the instructions; the group has all lines.
         unsafe { blocks(token, view, false, to) };
     }
+}
+
+/// All `m` rows of a transpose, as [`tiles_of`] puts them, which is told where they lie.
+pub(super) fn turned<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize) {
+    let (depth, groups) = (k.next_multiple_of(KR), m.div_ceil(32));
+    let out = Out::new(data, 1);
+    // Tasks read what lies side by side in memory.
+    pool::for_each(depth / KR, |task| {
+        for i in 0..groups {
+            // SAFETY: each part of a group is one task's.
+            let to = unsafe { out.row((i * depth + task * KR) * 32, 0, KR * 32) };
+            let view = View { x: x.t_view(), depth: task * KR, depths: k, other: 32 * i, others: m };
+            let to = Lines { start: to.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
+            // SAFETY: the token proves the instructions; `to` has all lines.
+            unsafe { blocks(token, view, false, to) };
+        }
+    });
 }
 
 /// 16 by 16 pairs of an operand that is stored as `[depths, others]`, or transposed.

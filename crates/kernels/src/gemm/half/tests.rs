@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gemm::{Activation, activate, activate_backward, tests::numbers},
-    pool,
+    optim, pool,
 };
 
 fn halves(x: &[f32]) -> Vec<bf16> {
@@ -189,6 +189,66 @@ fn operands_in_place_and_results_past_the_caches() {
                 near("value", c[i].to_f32(), want[i], i);
                 near("slope", slopes[i].to_f32(), want_slopes[i], i);
                 near("factors", sloped[i].to_f32(), plain[i] * factors[i].to_f32(), i);
+            }
+        }
+    }
+}
+
+/// The numbers as they are stored: none equals one that is not a number.
+fn bits(panels: &Panels) -> Vec<u16> {
+    panels.data.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn a_step_within_the_product_is_the_step_after_it() {
+    let options = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 0.5 };
+    // Whole tiles; ends of rows, columns and depth; several tasks, parts of the depth and blocks.
+    for (m, n, k) in [
+        (64, 96, 64),
+        (1, 1, 1),
+        (37, 45, 51),
+        (70, 33, 700),
+        (800, 400, 40),
+        (33, 900, 900),
+        (40, 70, 1100),
+        (40, 70, 2100),
+    ] {
+        let (dy, x) = (halves(&numbers(k * m, 1)), halves(&numbers(k * n, 2)));
+        let start = [numbers(m * n, 3), numbers(m * n, 4), numbers(m * n, 5).iter().map(|v| v.abs()).collect()];
+        for isa in Isa::with_half() {
+            let panels = Panels::pack(isa, Mat::new(&x, n), k, n);
+            let terms = [Term { a: Left::Transposed(Rows { data: &dy, ld: m }), b: &panels }];
+            let (mut g, mut want) = (vec![0.0; m * n], start.clone());
+            gemm_half(isa, m, &terms, &mut g, n, Epilogue::default());
+            let [w, first, second] = &mut want;
+            optim::adamw(isa, options, w, &g, first, second);
+            let packed = [Panels::pack(isa, Mat::new(w, n), m, n), Panels::pack(isa, Mat::t(w, n), n, m)];
+            for renewed in [false, true] {
+                if renewed && !can_renew(isa) {
+                    continue;
+                }
+                let mut forms = [Panels::for_overwrite(m, n), Panels::for_overwrite(n, m)];
+                for fused in [true, false] {
+                    let mut got = start.clone();
+                    let [w, m1, m2] = &mut got;
+                    let [stored, transposed] = &mut forms;
+                    for form in [&mut stored.data, &mut transposed.data] {
+                        form.fill(bf16::NAN);
+                    }
+                    let forms = match renewed {
+                        true => PackedForms { stored: Some(&mut *stored), transposed: Some(&mut *transposed) },
+                        false => PackedForms::default(),
+                    };
+                    match fused {
+                        true => adamw_half(isa, m, &terms, Learned { w, m: m1, v: m2, forms }, options),
+                        false => optim::adamw_packed(isa, options, w, &g, m1, m2, [m, n], forms),
+                    }
+                    assert!(got == want, "{isa} {m} {n} {k} {renewed} {fused}");
+                    if renewed {
+                        assert!(bits(stored) == bits(&packed[0]), "{isa} {m} {n} {k} {fused}: as it is stored");
+                        assert!(bits(transposed) == bits(&packed[1]), "{isa} {m} {n} {k} {fused}: its transpose");
+                    }
+                }
             }
         }
     }

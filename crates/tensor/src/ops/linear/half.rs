@@ -10,7 +10,7 @@ use bedstone_kernels::{
 };
 
 use super::{Forward, Layout, Linear, LinearArgs, LinearBackward, Parts};
-use crate::{Ctx, Element, Env, Grads, Orientation, Result, Tensor};
+use crate::{Ctx, Element, Env, Grads, Orientation, Result, Tensor, grads::WeightProduct};
 
 /// A weight as a right operand, `[in, out]` or its transpose.
 fn operand(w: Linear, env: &Env<'_>, transposed: bool) -> Result<Arc<Panels>> {
@@ -63,29 +63,32 @@ pub(super) fn backward<X: Element + Number>(
     env: &Env<'_>,
 ) -> Result<()> {
     let (x, m, k, width) = (&node.x, node.x.shape().rows(), node.x.shape().width(), dy.shape().width());
-    let (isa, input, dy) = (env.isa, x.data::<bf16>("linear")?, dy.data::<bf16>("linear")?);
+    let (isa, input, gradient) = (env.isa, x.data::<bf16>("linear")?, dy.data::<bf16>("linear")?);
     if m == 0 {
         return Ok(());
     }
     // The input as a right operand, which weights side by side share.
     let mut right = None;
     for (w, from, n) in node.parts.iter() {
-        let dy = &dy[from..];
-        grads.write_param(w.weight, env, |dw, accumulate| {
-            let epilogue = Epilogue::default().accumulate(accumulate);
+        let param = env.params.get(w.weight);
+        if !param.trainable {
+            continue;
+        }
+        let shape = param.value.shape();
+        grads.add_product(
+            w.weight,
+            env,
             match w.layout {
                 Layout::OutIn => {
-                    let a = HalfLeft::Transposed(Rows { data: dy, ld: width });
-                    let b = right.get_or_insert_with(|| Panels::pack(isa, Mat::new(input, k), m, k));
-                    gemm_half(isa, n, &[Term { a, b }], dw, k, epilogue);
+                    let b = right.get_or_insert_with(|| Arc::new(Panels::pack(isa, Mat::new(input, k), m, k)));
+                    WeightProduct { left: dy.clone(), from, m: n, right: b.clone(), shape }
                 }
                 Layout::InOut => {
-                    let a = HalfLeft::Transposed(Rows { data: input, ld: k });
-                    let b = Panels::pack(isa, Mat::new(dy, width), m, n);
-                    gemm_half(isa, k, &[Term { a, b: &b }], dw, n, epilogue);
+                    let b = Arc::new(Panels::pack(isa, Mat::new(&gradient[from..], width), m, n));
+                    WeightProduct { left: x.clone(), from: 0, m: k, right: b, shape }
                 }
-            }
-        });
+            },
+        );
     }
     if x.var().is_none() {
         return Ok(());
@@ -95,7 +98,7 @@ pub(super) fn backward<X: Element + Number>(
         .parts
         .iter()
         .zip(&weights)
-        .map(|((_, from, _), b)| Term { a: HalfLeft::Rows(Rows { data: &dy[from..], ld: width }), b })
+        .map(|((_, from, _), b)| Term { a: HalfLeft::Rows(Rows { data: &gradient[from..], ld: width }), b })
         .collect();
     let slopes = if X::IS_BF16 { grads.take_slopes(x.var()) } else { None };
     let mut dx = grads.begin::<X>(x.var(), x.shape(), isa)?;
