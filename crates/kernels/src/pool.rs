@@ -1,7 +1,7 @@
 //! The one thread pool: kernels, loaders and tokenizers share rayon's.
 //!
-//! Work is cut into tasks by shape, never by the number of threads, and each task writes its own part of the result.
-//! Sums over tasks go through a fixed binary tree. So any number of threads gives the same bits.
+//! Work is cut into tasks by shape, and each task writes its own part of the result. Sums over tasks go through a fixed binary tree. Only
+//! where tasks share no sum at all may their size depend on the number of threads. So any number of threads gives the same bits.
 
 use std::{
     cell::Cell,

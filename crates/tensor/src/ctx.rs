@@ -56,7 +56,8 @@ impl Precision {
 /// How long packed weights are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
-    /// Until the weights change: for inference, and for several micro-batches a step.
+    /// Until the weights change, or beyond if the optimizer writes them again ([`Params::renew`]): for inference, for several
+    /// micro-batches a step, and where that is so.
     #[default]
     Kept,
     /// For one product: where each is needed once before the weights change.

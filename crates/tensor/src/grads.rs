@@ -19,8 +19,16 @@ use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
 pub struct Grads {
     vars: Vars,
     params: Vec<Option<Tensor>>,
-    /// Those that are products nobody has computed yet, where that may wait.
-    products: Option<Vec<Option<WeightProduct>>>,
+    products: Products,
+}
+
+/// Gradients of weights that may be handed over as products.
+#[derive(Debug, Default)]
+struct Products {
+    /// Weights whose only contribution comes now.
+    may_wait: Vec<ParamId>,
+    /// Those that nobody has computed yet.
+    waiting: Vec<(ParamId, WeightProduct)>,
 }
 
 /// The gradient of a parameter.
@@ -104,12 +112,13 @@ pub(crate) struct Slope {
 impl Grads {
     /// None yet, for all of `params`.
     pub fn new(params: &Params) -> Self {
-        Grads { vars: Vars::default(), params: vec![None; params.len()], products: None }
+        Grads { vars: Vars::default(), params: vec![None; params.len()], products: Products::default() }
     }
 
-    /// The same, for somebody who may take products for gradients of weights.
-    pub(crate) fn of_products(params: &Params) -> Self {
-        Grads { products: Some(vec![None; params.len()]), ..Grads::new(params) }
+    /// Says to which weights the next operation gives the only contribution, or the last, which is taken right after it: it may be a
+    /// product.
+    pub(crate) fn may_wait(&mut self, ids: Vec<ParamId>) {
+        self.products.may_wait = ids;
     }
 
     /// Begins with a tape, from the slopes at each of its places.
@@ -132,8 +141,10 @@ impl Grads {
         Some(self.vars.slopes[var.0].take()?.slopes)
     }
 
-    /// The gradients of intermediate results, while another tape uses their place; [`Self::restore`] brings them back.
+    /// The gradients of intermediate results, while another tape uses their place; [`Self::restore`] brings them back. That tape's
+    /// products are computed at once: they would wait for all of it.
     pub(crate) fn set_aside(&mut self) -> Vars {
+        self.products.may_wait.clear();
         std::mem::take(&mut self.vars)
     }
 
@@ -142,13 +153,21 @@ impl Grads {
     }
 
     pub(crate) fn take_param(&mut self, id: ParamId) -> Option<ParamGradient> {
-        let product = self.products.as_mut().and_then(|all| all[id.index()].take());
-        product.map(ParamGradient::Product).or_else(|| self.params[id.index()].take().map(ParamGradient::Whole))
+        match self.waits(id) {
+            Some(product) => Some(ParamGradient::Product(product)),
+            None => self.params[id.index()].take().map(ParamGradient::Whole),
+        }
+    }
+
+    /// Takes out a product that waits.
+    fn waits(&mut self, id: ParamId) -> Option<WeightProduct> {
+        let i = self.products.waiting.iter().position(|(of, _)| *of == id)?;
+        Some(self.products.waiting.swap_remove(i).1)
     }
 
     /// Computes a product that waits: something is added to it.
     fn settle(&mut self, id: ParamId, isa: Isa) {
-        if let Some(product) = self.products.as_mut().and_then(|all| all[id.index()].take()) {
+        if let Some(product) = self.waits(id) {
             self.params[id.index()] = Some(product.tensor(isa));
         }
     }
@@ -160,9 +179,9 @@ impl Grads {
             return;
         }
         self.settle(id, env.isa);
-        match &mut self.products {
-            Some(products) if self.params[id.index()].is_none() => products[id.index()] = Some(product),
-            _ => self.write_param(id, env, |to, accumulate| product.write(env.isa, to, accumulate)),
+        match self.params[id.index()].is_none() && self.products.may_wait.contains(&id) {
+            true => self.products.waiting.push((id, product)),
+            false => self.write_param(id, env, |to, accumulate| product.write(env.isa, to, accumulate)),
         }
     }
 

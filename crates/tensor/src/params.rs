@@ -121,7 +121,7 @@ impl Params {
     }
 
     /// The parameter `id` for an optimizer that writes its packed forms as well. There are none where `isa` cannot
-    /// ([`gemm::can_renew`]), or nobody has asked for them.
+    /// ([`gemm::can_renew`]), or nobody has asked for them. Forms that are handed out and not written are wrong from then on.
     ///
     /// [`gemm::can_renew`]: bedstone_kernels::gemm::can_renew
     pub fn renew(&mut self, id: ParamId, isa: Isa) -> (&mut Param, PackedForms<'_>) {
@@ -219,5 +219,29 @@ fn kept<T>(slot: &OnceLock<Arc<T>>, packing: Packing, pack: impl FnOnce() -> Arc
             slot.get_or_init(|| made).clone()
         }
         (None, Packing::Passing) => pack(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_that_somebody_holds_are_not_written() {
+        let isa = Isa::detect();
+        if !isa.has_bf16() {
+            return;
+        }
+        let mut params = Params::default();
+        let id = params.add("w".into(), Tensor::from_slice(&[0.5f32; 40 * 33], [40, 33])).unwrap();
+        let held = params.panels(id, Orientation::Stored, isa, Packing::Kept).unwrap();
+        let (_, forms) = params.renew(id, isa);
+        assert!(forms.transposed.is_none(), "nobody has asked for it");
+        let new = forms.stored.map(|panels| std::ptr::from_ref(panels));
+        assert_eq!(new.is_some(), can_renew(isa));
+        assert!(new.is_none_or(|new| new != Arc::as_ptr(&held)));
+        // Who may write the weights alone leaves no forms behind.
+        params.get_mut(id);
+        assert!(params.renew(id, isa).1.is_empty());
     }
 }

@@ -114,11 +114,13 @@ impl Recording {
     /// Computes the gradients of `params` from `loss`, a number, and hands each to `whole` as soon as nothing more will
     /// be added to it and nothing more will read the parameter, which `whole` may change.
     ///
-    /// Gradients so never stand in memory all together; those of weights of which they are one product are handed over as that.
+    /// Gradients so never stand in memory all together. With `products`, that of a weight which is one product is handed over as
+    /// such.
     pub fn backward_each(
         self,
         loss: &Tensor,
         params: &mut Params,
+        products: bool,
         mut whole: impl FnMut(ParamId, &mut Params, ParamGradient) -> Result<()>,
     ) -> Result<()> {
         let Recording { mut tape, isa, precision, packing } = self;
@@ -126,12 +128,15 @@ impl Recording {
         let Some(var) = loss.var() else { return Err(TensorError::not_recorded()) };
         let mut uses = vec![0usize; params.len()];
         tape.nodes.iter().flat_map(|n| &n.params).for_each(|id| uses[id.index()] += 1);
-        let mut grads = Grads::of_products(params);
+        let mut grads = Grads::new(params);
         tape.used([var].into_iter());
         grads.start(tape.nodes.iter_mut().map(Node::slope));
         grads.add(Some(var), one(loss), &Env { isa, precision, packing, params });
         for (i, mut node) in tape.nodes.into_iter().enumerate().rev() {
             let ids = std::mem::take(&mut node.params);
+            if products {
+                grads.may_wait(ids.iter().copied().filter(|id| uses[id.index()] == 1).collect());
+            }
             step(i, node, &mut grads, &Env { isa, precision, packing, params })?;
             for id in ids {
                 uses[id.index()] -= 1;

@@ -144,10 +144,10 @@ impl Pass<'_> {
         self.check_complete(model.params(), |id| recording.reaches(id))?;
         let mut squares = vec![None; model.params().len()];
         optimizer.begin_step();
-        recording.backward_each(&loss, model.params_mut(), |id, params, grad| {
+        // A norm needs the numbers of gradients, and so do the factors of a weight.
+        recording.backward_each(&loss, model.params_mut(), !norm, |id, params, grad| {
             let grad = match grad {
-                // A norm needs the numbers, and so do the factors of a weight.
-                ParamGradient::Product(grad) if !norm && !optimizer.low_rank().contains_key(&id) => {
+                ParamGradient::Product(grad) if !optimizer.low_rank().contains_key(&id) => {
                     squares[id.index()] = Some(0.0);
                     optimizer.update_by(id, params, &grad, lr as f32, isa);
                     return Ok(());

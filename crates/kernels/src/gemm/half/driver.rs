@@ -5,8 +5,9 @@
 //!
 //! - Rows that are read where they lie pass by columns of the right operand that stay in the second cache ([`beside`]): all blocks
 //!   of some columns come before those of the next.
-//! - Rows that have to be turned more than once, and depths of which too few columns would stay: sums of a block stay in the second cache, and
-//!   parts of the depth pass by ([`within`]).
+//! - Where too few columns would stay for that, because the depth is large or rows would be turned once for each few of them: sums of a
+//!   block stay in the second cache, and parts of the depth pass by ([`within`]). So for steps of an optimizer, but for those of little
+//!   depth, whose rows are turned before all tasks ([`step`]).
 //!
 //! Sums go through the epilogue while the kernel works on the next tile.
 
@@ -68,19 +69,18 @@ fn run<C: Number, K: HalfTile>(
     {
         return step(kernel, half, m, n, term, a, &work);
     }
-    let slices: Vec<Slice<'_>> =
-        terms.iter().map(|&term| Slice { term, from: 0, to: term.b.k, turned: None }).collect();
-    let columns = columns(&slices, n);
-    let depth: usize = slices.iter().map(Slice::depth).sum();
+    let sources: Vec<Source<'_>> = terms.iter().map(|&term| Source { term, turned: None }).collect();
+    let columns = columns(&sources, n);
+    let depth: usize = sources.iter().map(Source::depth).sum();
     // Rows that are turned are turned for every task that has them, so that all columns would have to stay.
     if epilogue.is_step() || depth > DEEP || turned && n > columns {
         tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
-            within(half, kernel, half, m, &slices, place, &work);
+            within(half, kernel, half, m, &sources, place, &work);
         });
     } else {
         let rows = if turned { 64 } else { tasks::LARGEST.0 };
         let size = tasks::size(m, n, K::MR, NR, (rows, columns));
-        tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &slices, place, &work));
+        tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &sources, place, &work));
     }
 }
 
@@ -98,40 +98,32 @@ fn step<C: Number, K: HalfTile>(
     let k = term.b.k;
     let mut turned = Buf::for_overwrite(m.next_multiple_of(32) * k.next_multiple_of(KR));
     pack::turned(half, &mut turned, Mat::t(a.data, a.ld), m, k);
-    let slices = [Slice { term, from: 0, to: k, turned: Some(&turned) }];
-    let size = tasks::size(m, n, K::MR, NR, (tasks::LARGEST.0, columns(&slices, n)));
-    tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &slices, place, work));
+    let sources = [Source { term, turned: Some(&turned) }];
+    let size = tasks::size(m, n, K::MR, NR, (tasks::LARGEST.0, columns(&sources, n)));
+    tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &sources, place, work));
 }
 
 /// Depth of such a step, at most; of more too few columns would stay in the second cache.
 const STEP_DEEP: usize = 1024;
 
-/// Some of the depth of a term.
+/// A term, and its rows where they are turned already.
 #[derive(Clone, Copy)]
-struct Slice<'a> {
+struct Source<'a> {
     term: Term<'a>,
-    /// A multiple of 32.
-    from: usize,
-    to: usize,
-    /// Rows of a transpose, all of the depth, by tiles.
+    /// All rows of a transpose, by tiles.
     turned: Option<&'a [bf16]>,
 }
 
-impl Slice<'_> {
-    /// Its depth.
-    fn len(&self) -> usize {
-        self.to - self.from
-    }
-
-    /// The same padded.
+impl Source<'_> {
+    /// Its depth, padded.
     fn depth(&self) -> usize {
-        self.len().next_multiple_of(KR)
+        self.term.b.k.next_multiple_of(KR)
     }
 }
 
 /// Columns of a task of which all of the depth stays in the second cache.
-fn columns(slices: &[Slice<'_>], n: usize) -> usize {
-    let depth: usize = slices.iter().map(Slice::depth).sum();
+fn columns(sources: &[Source<'_>], n: usize) -> usize {
+    let depth: usize = sources.iter().map(Source::depth).sum();
     let most = (RESIDENT / (2 * depth.max(1))).clamp(4 * NR, 1024);
     n.div_ceil(n.div_ceil(most)).next_multiple_of(NR)
 }
@@ -177,8 +169,8 @@ struct Work<'a, C: Number> {
 /// A part of the depth of a term: what one pass of the kernel takes.
 #[derive(Clone, Copy)]
 struct Part {
-    /// Which slice's, and where it begins in the depth of the term.
-    slice: usize,
+    /// Which term's, and where it begins in its depth.
+    source: usize,
     from: usize,
     /// Its depth, and the same padded.
     k: usize,
@@ -188,24 +180,22 @@ struct Part {
     panel: usize,
 }
 
-/// The parts of all slices, each of a depth that leaves a panel in the first cache.
-fn parts<K: HalfTile>(slices: &[Slice<'_>], place: Place) -> Vec<Part> {
+/// The parts of all terms, each of a depth that leaves a panel in the first cache.
+fn parts<K: HalfTile>(sources: &[Source<'_>], place: Place) -> Vec<Part> {
     let mut parts = Vec::new();
     let (first, panels) = (place.col / NR, place.cols.div_ceil(NR));
-    for (at, slice) in slices.iter().enumerate() {
-        let (b, depth) = (slice.term.b, slice.depth());
-        let whole = b.k.next_multiple_of(KR);
-        assert!(slice.from.is_multiple_of(KR) && slice.from + depth <= whole);
-        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (first + panels) * NR * whole);
+    for (at, source) in sources.iter().enumerate() {
+        let (b, depth) = (source.term.b, source.depth());
+        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (first + panels) * NR * depth);
         let most = depth.div_ceil(depth.div_ceil(K::KC).max(1)).next_multiple_of(KR).max(KR);
-        for p in (0..depth).step_by(most) {
+        for from in (0..depth).step_by(most) {
             parts.push(Part {
-                slice: at,
-                from: slice.from + p,
-                k: most.min(slice.len() - p),
-                depth: most.min(depth - p),
-                b: b.data[(first * whole + slice.from + p) * NR..].as_ptr(),
-                panel: NR * whole,
+                source: at,
+                from,
+                k: most.min(b.k - from),
+                depth: most.min(depth - from),
+                b: b.data[(first * depth + from) * NR..].as_ptr(),
+                panel: NR * depth,
             });
         }
     }
@@ -257,9 +247,9 @@ fn copy_len(place: Place, k: usize) -> usize {
 }
 
 /// Whether the kernel can read the block's rows where they lie.
-fn fits<K: HalfTile>(slice: &Slice<'_>, place: Place) -> bool {
-    let Left::Rows(a) = slice.term.a else { return slice.turned.is_some() };
-    let k = slice.term.b.k;
+fn fits<K: HalfTile>(source: &Source<'_>, place: Place) -> bool {
+    let Left::Rows(a) = source.term.a else { return source.turned.is_some() };
+    let k = source.term.b.k;
     let rows = place.rows.next_multiple_of(K::MR);
     let readable = (place.row + rows - 1) * a.ld + k <= a.data.len();
     let aligned = a.ld.is_multiple_of(KR) && (a.data.as_ptr() as usize).is_multiple_of(64);
@@ -270,27 +260,28 @@ half_fn! {
     /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by two panels at a time, of which
     /// they meet all parts of the depth, so that sums never leave the first cache.
     fn beside<[C: Number, K: HalfTile]>(
-        s, kernel: K, half: Avx512Bf16, m: usize, slices: &[Slice<'_>], place: Place, work: &Work<'_, C>,
+        s, kernel: K, half: Avx512Bf16, m: usize, sources: &[Source<'_>], place: Place, work: &Work<'_, C>,
     ) {
-        let mut copies: Vec<Option<Buf<bf16>>> = Vec::with_capacity(slices.len());
-        for slice in slices {
-            copies.push(match fits::<K>(slice, place) {
+        let mut copies: Vec<Option<Buf<bf16>>> = Vec::with_capacity(sources.len());
+        for source in sources {
+            let k = source.term.b.k;
+            copies.push(match fits::<K>(source, place) {
                 true => None,
                 false => {
-                    let mut to = Buf::for_overwrite(copy_len(place, slice.len()));
-                    copy::<K>(half, &mut to, slice.term.a, m, place, slice.from, slice.len());
+                    let mut to = Buf::for_overwrite(copy_len(place, k));
+                    copy::<K>(half, &mut to, source.term.a, m, place, 0, k);
                     Some(to)
                 }
             });
         }
-        let parts = parts::<K>(slices, place);
+        let parts = parts::<K>(sources, place);
         let mut lefts = Vec::with_capacity(parts.len());
         for part in &parts {
-            let Slice { term, from, turned, .. } = slices[part.slice];
-            let whole = term.b.k.next_multiple_of(KR);
-            lefts.push(match (&copies[part.slice], turned, term.a) {
-                (Some(x), ..) => Tiles::copied::<K>(x, slices[part.slice].depth(), part.from - from),
-                (None, Some(x), _) => Tiles::copied::<K>(&x[place.row * whole..], whole, part.from),
+            let Source { term, turned } = sources[part.source];
+            let depth = sources[part.source].depth();
+            lefts.push(match (&copies[part.source], turned, term.a) {
+                (Some(x), ..) => Tiles::copied::<K>(x, depth, part.from),
+                (None, Some(x), _) => Tiles::copied::<K>(&x[place.row * depth..], depth, part.from),
                 (None, None, Left::Rows(a)) => Tiles::in_place::<K>(&a.data[place.row * a.ld + part.from..], a.ld),
                 (None, None, Left::Transposed(_)) => unreachable!("transposes are copied"),
             });
@@ -298,9 +289,11 @@ half_fn! {
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         // Of three tiles in a row two are worked on while one is written.
         let mut acc = Buf::<f32>::for_overwrite(4 * block_len(K::MR));
-        let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
         if parts.is_empty() {
             acc.fill(0.0);
+        }
+        let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
+        if parts.is_empty() {
             for tile in 0..row_tiles * panels {
                 passes.write(s, kernel, (tile / panels, tile % panels), 0);
             }
@@ -326,9 +319,9 @@ half_fn! {
 half_fn! {
     /// A block whose sums stay in the second cache. Each part of the depth of its rows is copied in the form that the kernel needs.
     fn within<[C: Number, K: HalfTile]>(
-        s, kernel: K, half: Avx512Bf16, m: usize, slices: &[Slice<'_>], place: Place, work: &Work<'_, C>,
+        s, kernel: K, half: Avx512Bf16, m: usize, sources: &[Source<'_>], place: Place, work: &Work<'_, C>,
     ) {
-        let parts = parts::<K>(slices, place);
+        let parts = parts::<K>(sources, place);
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
         if parts.is_empty() {
@@ -343,7 +336,7 @@ half_fn! {
         let mut rows = Buf::for_overwrite(copy_len(place, K::KC.next_multiple_of(KR)));
         for p in 0..parts.len() {
             let part = &parts[p];
-            copy::<K>(half, &mut rows, slices[part.slice].term.a, m, place, part.from, part.k);
+            copy::<K>(half, &mut rows, sources[part.source].term.a, m, place, part.from, part.k);
             let left = Tiles::copied::<K>(&rows, part.depth, 0);
             let (start, end) = (p == 0, p + 1 == parts.len());
             for i in 0..row_tiles {

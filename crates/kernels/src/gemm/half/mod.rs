@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Both instruction sets multiply pairs of neighbours along the depth `k`, so they share their operands: the left one is
-//! rows as tensors have them, `k` contiguous, or the transpose of such rows, which tasks turn; the right one is packed into panels
+//! rows as tensors have them, `k` contiguous, or the transpose of such rows, which are turned on the way; the right one is packed into panels
 //! of 32 columns whose pairs lie side by side.
 
 #[cfg(target_arch = "x86_64")]
@@ -99,7 +99,7 @@ pub struct Rows<'a> {
 pub enum Left<'a> {
     /// As it is stored, read where it lies.
     Rows(Rows<'a>),
-    /// The transpose of what is stored, `[k, m]`; tasks turn their part.
+    /// The transpose of what is stored, `[k, m]`, which is turned on the way.
     Transposed(Rows<'a>),
 }
 

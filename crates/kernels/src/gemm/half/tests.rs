@@ -127,7 +127,7 @@ fn epilogues() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for (m, n, k) in [(128, 512, 300), (257, 129, 777), (1, 3000, 700)] {
+    for (m, n, k) in [(128, 512, 300), (257, 129, 777), (1, 3000, 700), (420, 650, 1000)] {
         let (a, b) = (Stored::new(m, k, true, 0, 1), Stored::new(k, n, true, 0, 2));
         for isa in Isa::with_half() {
             let run = |threads| {
@@ -141,6 +141,23 @@ fn any_number_of_threads_gives_the_same_bits() {
             };
             let one = run(1);
             assert!([2, 3, 5].into_iter().all(|threads| run(threads) == one), "{isa} {m} {n} {k}");
+            let options =
+                AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 1, grad_scale: 1.0 };
+            let step = |threads| {
+                let mut learned = [numbers(m * n, 3), vec![0.0; m * n], vec![0.0; m * n]];
+                let mut form = Panels::for_overwrite(m, n);
+                pool::with_threads(threads, || {
+                    let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
+                    let [w, first, second] = &mut learned;
+                    let forms = PackedForms { stored: can_renew(isa).then_some(&mut form), transposed: None };
+                    let learned = Learned { w, m: first, v: second, forms };
+                    adamw_half(isa, m, &[Term { a: left(&a.half, &a), b: &panels }], learned, options);
+                })
+                .unwrap();
+                (learned, if can_renew(isa) { bits(&form) } else { Vec::new() })
+            };
+            let one = step(1);
+            assert!([2, 3, 5].into_iter().all(|threads| step(threads) == one), "{isa} {m} {n} {k}: a step");
         }
     }
 }
