@@ -374,10 +374,7 @@ impl<'a, C: Number> Passes<'a, C> {
         start: bool,
         end: bool,
     ) {
-        let mut sums = match self.done.take() {
-            Some((tile, slot)) => Some(self.sums::<K>(tile, slot)),
-            None => None,
-        };
+        let mut sums = self.done.take().map(|(tile, slot)| self.sums::<K>(tile, slot));
         let block = Block {
             // SAFETY: the rows are some of the block's, of which a part has all.
             a: Lines { start: unsafe { left.lines.start.add(i * left.next) }, ..left.lines },
