@@ -51,7 +51,6 @@ impl ParamGradient {
 }
 
 /// A weight's gradient as the product of bf16 numbers that it is, `[m, k] [k, n]`.
-#[derive(Clone)]
 pub struct WeightProduct {
     /// The left operand's transpose: columns of rows `[k, ..]`, from the column `from` on.
     pub(crate) left: Tensor,

@@ -132,12 +132,11 @@ impl<'a, C: Number> Epilogue<'a, C> {
             && self.factors.is_none()
             && self.residual.is_none()
             && self.keep.is_none()
-            && self.step.is_none()
     }
 
     /// Panics unless every part fits a result of `m × n`.
     pub(super) fn check(&self, m: usize, n: usize) {
-        assert!(!self.accumulate || self.is_plain(), "an accumulating product takes no epilogue");
+        assert!(!self.accumulate || self.is_plain() && !self.is_step(), "an accumulating product takes no epilogue");
         if let Some(bias) = self.bias {
             assert!(bias.len() >= n, "bias: got {} numbers, wanted {n}", bias.len());
         }
@@ -157,10 +156,7 @@ impl<'a, C: Number> Epilogue<'a, C> {
         if let Some(step) = &self.step {
             fits("first moments", step.m.len(), step.m.ld());
             fits("second moments", step.v.len(), step.v.ld());
-            let others =
-                self.bias.is_some() || self.factors.is_some() || self.residual.is_some() || self.keep.is_some();
-            let alone = !others && self.activation == Activation::None && !self.accumulate;
-            assert!(alone, "a step takes no epilogue");
+            assert!(self.is_plain(), "a step takes no epilogue");
         }
     }
 

@@ -42,46 +42,57 @@ pub(super) fn gemm<C: Number>(
     forms: Option<&Forms<'_>>,
 ) {
     let half = token(isa);
+    let stream = epilogue.streams(&out, if turns(terms) { STREAMED_GRADIENT } else { STREAMED });
+    let work = Work { out, epilogue, stream, forms: forms.filter(|f| f.any()) };
     match isa.amx() {
-        Some(amx) => run(amx, half, m, n, terms, out, epilogue, forms),
-        None => run(half, half, m, n, terms, out, epilogue, forms),
+        Some(amx) => run(amx, half, m, n, terms, &work),
+        None => run(half, half, m, n, terms, &work),
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+/// Whether rows of some term have to be turned.
+fn turns(terms: &[Term<'_>]) -> bool {
+    terms.iter().any(|t| matches!(t.a, Left::Transposed(_)))
+}
+
 fn run<C: Number, K: HalfTile>(
     kernel: K,
     half: Avx512Bf16,
     m: usize,
     n: usize,
     terms: &[Term<'_>],
-    out: Out<'_, C>,
-    epilogue: &Epilogue<'_, C>,
-    forms: Option<&Forms<'_>>,
+    work: &Work<'_, C>,
 ) {
-    let turned = terms.iter().any(|t| matches!(t.a, Left::Transposed(_)));
-    let stream = epilogue.streams(&out, if turned { STREAMED_GRADIENT } else { STREAMED });
-    let forms = forms.filter(|f| f.any());
-    assert!(forms.is_none() || K::MR == KR, "packed forms are renewed by blocks of 32 rows");
-    let work = Work { out, epilogue, stream, forms };
-    if let (&[term @ Term { a: Left::Transposed(a), b }], true) = (terms, epilogue.is_step() && K::WHOLE)
+    let (turned, steps) = (turns(terms), work.epilogue.is_step());
+    assert!(work.forms.is_none() || K::MR == KR, "packed forms are renewed by blocks of 32 rows");
+    if let (&[term @ Term { a: Left::Transposed(a), b }], true) = (terms, steps && K::WHOLE)
         && b.k <= STEP_DEEP
     {
-        return step(kernel, half, m, n, term, a, &work);
+        return step(kernel, half, m, n, term, a, work);
     }
     let sources: Vec<Source<'_>> = terms.iter().map(|&term| Source { term, turned: None }).collect();
-    let columns = columns(&sources, n);
     let depth: usize = sources.iter().map(Source::depth).sum();
     // Rows that are turned are turned for every task that has them, so that all columns would have to stay.
-    if epilogue.is_step() || depth > DEEP || turned && n > columns {
+    if steps || depth > DEEP || turned && n > columns(&sources, n) {
         tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
-            within(half, kernel, half, m, &sources, place, &work);
+            within(half, kernel, half, m, &sources, place, work);
         });
     } else {
-        let rows = if turned { 64 } else { tasks::LARGEST.0 };
-        let size = tasks::size(m, n, K::MR, NR, (rows, columns));
-        tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &sources, place, &work));
+        by_columns(kernel, half, (m, n), &sources, if turned { 64 } else { tasks::LARGEST.0 }, work);
     }
+}
+
+/// All blocks of at most so many rows, [`beside`] each other.
+fn by_columns<C: Number, K: HalfTile>(
+    kernel: K,
+    half: Avx512Bf16,
+    (m, n): (usize, usize),
+    sources: &[Source<'_>],
+    rows: usize,
+    work: &Work<'_, C>,
+) {
+    let size = tasks::size(m, n, K::MR, NR, (rows, columns(sources, n)));
+    tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, sources, place, work));
 }
 
 /// A step with a weight's gradient of little depth. Weights and moments come from memory at a rate that the product would wait for, did
@@ -98,9 +109,7 @@ fn step<C: Number, K: HalfTile>(
     let k = term.b.k;
     let mut turned = Buf::for_overwrite(m.next_multiple_of(32) * k.next_multiple_of(KR));
     pack::turned(half, &mut turned, Mat::t(a.data, a.ld), m, k);
-    let sources = [Source { term, turned: Some(&turned) }];
-    let size = tasks::size(m, n, K::MR, NR, (tasks::LARGEST.0, columns(&sources, n)));
-    tasks::for_each_block_by_columns(m, n, size, |place| beside(half, kernel, half, m, &sources, place, work));
+    by_columns(kernel, half, (m, n), &[Source { term, turned: Some(&turned) }], tasks::LARGEST.0, work);
 }
 
 /// Depth of such a step, at most; of more too few columns would stay in the second cache.
@@ -289,14 +298,9 @@ half_fn! {
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         // Of three tiles in a row two are worked on while one is written.
         let mut acc = Buf::<f32>::for_overwrite(4 * block_len(K::MR));
-        if parts.is_empty() {
-            acc.fill(0.0);
-        }
         let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
         if parts.is_empty() {
-            for tile in 0..row_tiles * panels {
-                passes.write(s, kernel, (tile / panels, tile % panels), 0);
-            }
+            passes.without_depth(s, kernel, row_tiles, panels);
         }
         let mut tile = 0;
         for i in 0..row_tiles {
@@ -324,14 +328,9 @@ half_fn! {
         let parts = parts::<K>(sources, place);
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
-        if parts.is_empty() {
-            acc.fill(0.0);
-        }
         let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
         if parts.is_empty() {
-            for tile in 0..row_tiles * panels {
-                passes.write(s, kernel, (tile / panels, tile % panels), 0);
-            }
+            passes.without_depth(s, kernel, row_tiles, panels);
         }
         let mut rows = Buf::for_overwrite(copy_len(place, K::KC.next_multiple_of(KR)));
         for p in 0..parts.len() {
@@ -401,6 +400,16 @@ impl<'a, C: Number> Passes<'a, C> {
         // SAFETY: as many sums as a slot has, which nobody writes before they are on their way.
         let sums = unsafe { std::slice::from_raw_parts(self.acc.add(slot * block_len(K::MR)), block_len(K::MR)) };
         Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, stream, forms }
+    }
+
+    /// Writes all tiles of a product without depth: no sums.
+    #[inline(always)]
+    fn without_depth<S: Simd, K: HalfTile>(&mut self, s: S, kernel: K, row_tiles: usize, panels: usize) {
+        // SAFETY: the first slot, which nobody else uses.
+        unsafe { std::slice::from_raw_parts_mut(self.acc, block_len(K::MR)) }.fill(0.0);
+        for tile in 0..row_tiles * panels {
+            self.write(s, kernel, (tile / panels, tile % panels), 0);
+        }
     }
 
     /// Writes the sums of a tile.

@@ -56,12 +56,12 @@ impl Panels {
     pub fn pack<T: Number>(isa: Isa, x: Mat<'_, T>, k: usize, n: usize) -> Self {
         let _time = profile::scope(profile::Kind::Pack);
         x.check("B", k, n);
-        let mut data = Buf::for_overwrite(n.div_ceil(NR) * NR * k.next_multiple_of(KR));
+        let mut panels = Panels::for_overwrite(k, n);
         #[cfg(target_arch = "x86_64")]
-        pack::panels(token(isa), &mut data, x, k, n);
+        pack::panels(token(isa), &mut panels.data, x, k, n);
         #[cfg(not(target_arch = "x86_64"))]
-        unsupported(isa, &mut data);
-        Panels { data, k, n }
+        unsupported(isa, &mut panels);
+        panels
     }
 
     /// Memory for an operand of `k` rows and `n` columns, whose numbers are arbitrary.

@@ -110,7 +110,6 @@ pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_,
         // What lies side by side in memory comes first.
         let (p, i) = if x.transposed { (n / groups, n % groups) } else { (n % steps, n / steps) };
         let p = p * KR;
-        let view = View { x: x.t_view(), depth: p, depths: k, other: row + 32 * i, others: m };
         if !x.transposed {
             let below = x.data.as_ptr().wrapping_add((row + 32 * (i + 1)) * x.ld + p);
             for r in 0..32 {
@@ -118,11 +117,23 @@ pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_,
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(below.wrapping_add(r * x.ld).cast()) };
             }
         }
-        let group = &mut to[(i * depth + p) * 32..][..32 * KR];
-        let to = Lines { start: group.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
-        // SAFETY: the token proves the instructions; the group has all lines.
-        unsafe { blocks(token, view, false, to) };
+        two_tiles(token, &mut to[(i * depth + p) * 32..], x, (m, row + 32 * i), (k, p));
     }
+}
+
+/// 32 of `m` rows, from `row` on, and of each 32 of `k` numbers, from `p` on: 16 rows and the 16 below them.
+fn two_tiles<T: Number>(
+    token: Avx512Bf16,
+    to: &mut [bf16],
+    x: Mat<'_, T>,
+    (m, row): (usize, usize),
+    (k, p): (usize, usize),
+) {
+    let to = &mut to[..32 * KR];
+    let view = View { x: x.t_view(), depth: p, depths: k, other: row, others: m };
+    let to = Lines { start: to.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
+    // SAFETY: the token proves the instructions; `to` has all lines.
+    unsafe { blocks(token, view, false, to) };
 }
 
 /// All `m` rows of a transpose, as [`tiles_of`] puts them, which is told where they lie.
@@ -134,10 +145,7 @@ pub(super) fn turned<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_,
         for i in 0..groups {
             // SAFETY: each part of a group is one task's.
             let to = unsafe { out.row((i * depth + task * KR) * 32, 0, KR * 32) };
-            let view = View { x: x.t_view(), depth: task * KR, depths: k, other: 32 * i, others: m };
-            let to = Lines { start: to.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
-            // SAFETY: the token proves the instructions; `to` has all lines.
-            unsafe { blocks(token, view, false, to) };
+            two_tiles(token, to, x, (m, 32 * i), (k, task * KR));
         }
     });
 }
