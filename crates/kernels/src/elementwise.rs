@@ -1,9 +1,11 @@
 //! Element by element: sums, gates, tables.
 
+use half::bf16;
+
 use crate::{
     gemm::Activation,
     isa::Isa,
-    number::Number,
+    number::{Lanes, Number},
     out::Out,
     pool, profile,
     simd::{each, each2, math, simd_fn},
@@ -175,12 +177,44 @@ pub fn sum_rows<T: Number>(isa: Isa, sums: &mut [f32], x: &[T], ld: usize) {
     let _time = profile::scope(profile::Kind::Elementwise);
     let width = sums.len();
     let rows = if x.is_empty() { 0 } else { (x.len() - width) / ld + 1 };
+    sum_groups(isa, sums, rows, |r, sums| add_part(isa, sums, &x[r * ld..r * ld + width]));
+}
+
+/// `y = x`, rounded, and what [`sum_rows`] does with the rows of `x`, which are as wide as `sums`: `x` is read once.
+pub fn round_and_sum(isa: Isa, y: &mut [bf16], sums: &mut [f32], x: &[f32]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
+    assert_eq!(y.len(), x.len());
+    let width = sums.len();
+    let out = Out::new(y, width.max(1));
+    sum_groups(isa, sums, x.len().checked_div(width).unwrap_or(0), |r, sums| {
+        // SAFETY: each row is one task's.
+        let y = unsafe { out.row(r, 0, width) };
+        round_and_add_part(isa, y, sums, &x[r * width..(r + 1) * width]);
+    });
+}
+
+simd_fn! {
+    fn round_and_add_part(s, y: &mut [bf16], sums: &mut [f32], x: &[f32]) {
+        let mut i = 0;
+        while i < x.len() {
+            let v = f32::at(s, x, i);
+            bf16::put(s, y, i, v);
+            let sum = s.add(f32::at(s, sums, i), v);
+            f32::put(s, sums, i, sum);
+            i += S::LANES;
+        }
+    }
+}
+
+/// Has `add(r, sums)` add each of `rows` to sums of its group, and adds those to `sums` as a fixed tree.
+fn sum_groups(isa: Isa, sums: &mut [f32], rows: usize, add: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    let width = sums.len();
     let per_task = (pool::SMALL / width.max(1)).clamp(16, 512);
     let tasks = rows.div_ceil(per_task);
     let mut partial = crate::mem::Buf::zeroed(tasks * width);
     pool::for_chunks(&mut partial, width.max(1), |task, part| {
         for r in task * per_task..((task + 1) * per_task).min(rows) {
-            add_part(isa, part, &x[r * ld..r * ld + width]);
+            add(r, part);
         }
     });
     pool::tree_add_rows(&mut partial, width);
@@ -202,9 +236,23 @@ pub(crate) fn rows_of<T: Send>(y: &mut [T], width: usize, task: impl Fn(usize, &
 
 #[cfg(test)]
 mod tests {
-    use half::bf16;
-
     use super::*;
+
+    #[test]
+    fn rounded_numbers_and_exact_sums() {
+        for isa in Isa::available() {
+            for (rows, width) in [(0, 3), (1, 1), (5, 33), (700, 70)] {
+                let x: Vec<f32> = (0..rows * width).map(|i| (i * 7919 % 1013) as f32 / 7.0).collect();
+                let (mut y, mut sums, mut want) = (vec![bf16::ZERO; x.len()], vec![0.5; width], vec![0.5; width]);
+                round_and_sum(isa, &mut y, &mut sums, &x);
+                sum_rows(isa, &mut want, &x, width);
+                assert!(
+                    sums == want && y.iter().zip(&x).all(|(y, x)| *y == bf16::from_f32(*x)),
+                    "{isa} {rows} {width}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn sums_are_f32() {

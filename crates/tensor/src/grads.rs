@@ -1,10 +1,10 @@
 //! Gradients while they are collected.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bedstone_kernels::{
     Isa, bf16, elementwise,
-    gemm::{Epilogue, HalfLeft, Learned, Panels, Rows, Term, adamw_half, gemm_half},
+    gemm::{ColumnSums, Cross, Learned, Rows, adamw_half, cross_half},
     mem::Buf,
     number::Number,
     optim::AdamW,
@@ -29,6 +29,8 @@ struct Products {
     may_wait: Vec<ParamId>,
     /// Those that nobody has computed yet.
     waiting: Vec<(ParamId, WeightProduct)>,
+    /// Gradients of biases that come with them.
+    biases: Vec<(ParamId, Arc<OnceLock<Tensor>>)>,
 }
 
 /// The gradient of a parameter.
@@ -36,7 +38,8 @@ struct Products {
 pub enum ParamGradient {
     /// Its numbers.
     Whole(Tensor),
-    /// What gives them.
+    /// What gives them. Its computation gives the gradient of the layer's bias, too, which is handed over next: so it has to take place
+    /// before.
     Product(WeightProduct),
 }
 
@@ -50,15 +53,36 @@ impl ParamGradient {
     }
 }
 
-/// A weight's gradient as the product of bf16 numbers that it is, `[m, k] [k, n]`.
+/// A weight's gradient as the product of bf16 numbers that it is: the transpose of some columns times others.
 pub struct WeightProduct {
-    /// The left operand's transpose: columns of rows `[k, ..]`, from the column `from` on.
-    pub(crate) left: Tensor,
-    pub(crate) from: usize,
-    pub(crate) m: usize,
-    pub(crate) right: Arc<Panels>,
+    pub(crate) left: Columns,
+    pub(crate) right: Columns,
     /// Of the weight.
     pub(crate) shape: Shape,
+    /// Which columns belong to the output.
+    pub(crate) output: Side,
+    /// Where the gradient of the bias goes, the sums of the output's columns.
+    pub(crate) bias: Option<Arc<OnceLock<Tensor>>>,
+}
+
+/// Columns `from..from + n` of rows.
+pub(crate) struct Columns {
+    pub(crate) rows: Tensor,
+    pub(crate) from: usize,
+    pub(crate) n: usize,
+}
+
+/// An operand of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+impl Columns {
+    fn get(&self) -> Rows<'_> {
+        Rows { data: halves(&self.rows).get(self.from..).unwrap_or(&[]), ld: self.rows.shape().width() }
+    }
 }
 
 impl std::fmt::Debug for WeightProduct {
@@ -68,15 +92,28 @@ impl std::fmt::Debug for WeightProduct {
 }
 
 impl WeightProduct {
-    fn term(&self) -> Term<'_> {
-        let rows = Rows { data: &halves(&self.left)[self.from..], ld: self.left.shape().width() };
-        Term { a: HalfLeft::Transposed(rows), b: &self.right }
+    /// Has `compute` do the product, and keeps the sums that are the gradient of the bias.
+    fn with(&self, compute: impl FnOnce(Cross<'_>)) {
+        let n = match self.output {
+            Side::Left => self.left.n,
+            Side::Right => self.right.n,
+        };
+        let mut bias = Buf::for_overwrite(if self.bias.is_some() { n } else { 0 });
+        let sums = match (&self.bias, self.output) {
+            (None, _) => ColumnSums::None,
+            (Some(_), Side::Left) => ColumnSums::Left(&mut bias),
+            (Some(_), Side::Right) => ColumnSums::Right(&mut bias),
+        };
+        let (left, right) = (self.left.get(), self.right.get());
+        compute(Cross { left, right, m: self.left.n, n: self.right.n, k: self.left.rows.shape().rows(), sums });
+        if let Some(to) = &self.bias {
+            to.get_or_init(|| Tensor::from_buf(bias, [n]));
+        }
     }
 
     /// Writes it, or adds it to what is there.
     fn write(&self, isa: Isa, to: &mut [f32], accumulate: bool) {
-        let epilogue = Epilogue::default().accumulate(accumulate);
-        gemm_half(isa, self.m, &[self.term()], to, self.right.n(), epilogue);
+        self.with(|cross| cross_half(isa, cross, to, accumulate));
     }
 
     /// Its numbers.
@@ -88,7 +125,7 @@ impl WeightProduct {
 
     /// A step of AdamW that computes it on the way; the bits are those of one after the other.
     pub fn adamw(&self, isa: Isa, learned: Learned<'_>, options: AdamW) {
-        adamw_half(isa, self.m, &[self.term()], learned, options);
+        self.with(|cross| adamw_half(isa, cross, learned, options));
     }
 }
 
@@ -153,9 +190,10 @@ impl Grads {
 
     pub(crate) fn take_param(&mut self, id: ParamId) -> Option<ParamGradient> {
         match self.waits(id) {
-            Some(product) => Some(ParamGradient::Product(product)),
-            None => self.params[id.index()].take().map(ParamGradient::Whole),
+            Some(product) => return Some(ParamGradient::Product(product)),
+            None => self.settle_bias(id),
         }
+        self.params[id.index()].take().map(ParamGradient::Whole)
     }
 
     /// Takes out a product that waits.
@@ -164,23 +202,55 @@ impl Grads {
         Some(self.products.waiting.swap_remove(i).1)
     }
 
-    /// Computes a product that waits: something is added to it.
+    /// Computes a product that waits, or that with which the gradient of a bias comes: something is added to it.
     fn settle(&mut self, id: ParamId, isa: Isa) {
-        if let Some(product) = self.waits(id) {
-            self.params[id.index()] = Some(product.tensor(isa));
+        let comes = self.products.biases.iter().find(|(bias, _)| *bias == id).map(|(_, sums)| sums);
+        let with = |product: &WeightProduct| match (&product.bias, comes) {
+            (Some(sums), Some(comes)) => Arc::ptr_eq(sums, comes),
+            _ => false,
+        };
+        let weight = self.products.waiting.iter().find(|(_, product)| with(product)).map_or(id, |(weight, _)| *weight);
+        if let Some(product) = self.waits(weight) {
+            self.params[weight.index()] = Some(product.tensor(isa));
+        }
+        self.settle_bias(id);
+    }
+
+    /// Takes over the gradient of a bias that has come with a product, which is the first contribution to it.
+    fn settle_bias(&mut self, id: ParamId) {
+        let biases = &mut self.products.biases;
+        let found = biases.iter().position(|(of, _)| *of == id).map(|i| biases.swap_remove(i).1);
+        if let Some(sums) = found {
+            self.params[id.index()] = sums.get().cloned();
         }
     }
 
-    /// Adds the gradient of a weight, as numbers or, while nothing else is added and that may wait, as the product; nothing where
-    /// it is frozen.
-    pub(crate) fn add_product(&mut self, id: ParamId, env: &Env<'_>, product: WeightProduct) {
-        if !env.params.get(id).trainable {
-            return;
-        }
+    /// Adds the gradient of a weight, and that of its bias, both of which learn, as numbers or, while nothing else is added and that may
+    /// wait, as the product: then the bias comes when that is computed.
+    pub(crate) fn add_product(
+        &mut self,
+        id: ParamId,
+        bias: Option<ParamId>,
+        env: &Env<'_>,
+        mut product: WeightProduct,
+    ) {
         self.settle(id, env.isa);
-        match self.params[id.index()].is_none() && self.products.may_wait.contains(&id) {
-            true => self.products.waiting.push((id, product)),
-            false => self.write_param(id, env, |to, accumulate| product.write(env.isa, to, accumulate)),
+        let sums = bias.map(|id| (id, Arc::new(OnceLock::new())));
+        product.bias = sums.as_ref().map(|(_, sums)| sums.clone());
+        let alone = |id: ParamId| self.params[id.index()].is_none() && self.products.may_wait.contains(&id);
+        match alone(id) && bias.is_none_or(alone) {
+            true => {
+                self.products.waiting.push((id, product));
+                self.products.biases.extend(sums);
+            }
+            false => {
+                self.write_param(id, env, |to, accumulate| product.write(env.isa, to, accumulate));
+                if let Some((bias, sums)) = sums
+                    && let Some(sums) = sums.get()
+                {
+                    self.put_param(bias, sums.clone(), env);
+                }
+            }
         }
     }
 

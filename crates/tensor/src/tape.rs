@@ -115,7 +115,7 @@ impl Recording {
     /// be added to it and nothing more will read the parameter, which `whole` may change.
     ///
     /// Gradients so never stand in memory all together. With `products`, that of a weight which is one product is handed over as
-    /// such.
+    /// such, and `whole` must compute it: the gradient of the bias comes with it.
     pub fn backward_each(
         self,
         loss: &Tensor,

@@ -147,7 +147,11 @@ impl AdamW {
     /// The same by a product that gives the gradient, which is not computed for itself.
     pub(crate) fn update_by(&mut self, id: ParamId, params: &mut Params, grad: &WeightProduct, lr: f32, isa: Isa) {
         let options = self.options(id, params, lr, 1.0);
-        let Some(Moments { m, v }) = &mut self.moments[id.index()] else { return };
+        let Some(Moments { m, v }) = &mut self.moments[id.index()] else {
+            // The gradient of the bias comes with it.
+            grad.tensor(isa);
+            return;
+        };
         let (param, forms) = params.renew(id, isa);
         grad.adamw(isa, Learned { w: param.value.f32s_mut(), m, v, forms }, options);
     }

@@ -1,7 +1,8 @@
 //! The same on numbers of bf16, with products by the instructions for them.
 //!
 //! Queries go past blocks of keys, with a running softmax, as in f32, but scores are computed transposed, keys by queries: probabilities
-//! then need only numbers of their columns. Backwards they are left operands of the gradients of values and keys as they are.
+//! then need only numbers of their columns. Backwards they are left operands of the gradients of values and keys as they are; the gradient
+//! of the queries is computed transposed as well, from pairs of keys.
 
 use std::{f32::consts::LOG2_E, ops::Range};
 
@@ -120,13 +121,8 @@ impl Sizes {
         self.keys * NR * self.depth
     }
 
-    /// Values as left operand `[d, keys]`.
+    /// Values, or keys, as left operand `[d, keys]`.
     fn value_rows(&self) -> usize {
-        self.wide * NR * self.keys * NR
-    }
-
-    /// Keys as right operand `[keys, d]`.
-    fn keys_packed(&self) -> usize {
         self.wide * NR * self.keys * NR
     }
 }
@@ -226,6 +222,52 @@ fn scale_lanes<S: Simd>(s: S, rows: &mut [f32], factors: &[S::V; VECTORS]) {
         }
     }
 }
+
+/// Rows of 32 numbers, a query a lane, as 32 rows of `ld` numbers, a multiple of 8.
+#[inline(always)]
+fn from_lanes<S: Simd>(s: S, to: &mut [f32], ld: usize, lanes: &[f32]) {
+    for r in (0..ld).step_by(8) {
+        for i in (0..NR).step_by(8) {
+            s.transpose_8x8(&mut to[i * ld + r..], ld, &lanes[r * NR + i..], NR);
+        }
+    }
+}
+
+/// What queries `i..` of a panel know of the softmax, and what to multiply by.
+#[derive(Clone, Copy)]
+struct Softmax<'a, S: Simd> {
+    lse: &'a [f32; NR],
+    delta: &'a [f32; NR],
+    factor: S::V,
+    scale: S::V,
+}
+
+impl<S: Simd> Softmax<'_, S> {
+    /// Probabilities, and gradients of the scores, of one key and the queries `i..`; zeros but for those of `from..to`.
+    #[inline(always)]
+    fn at(&self, s: S, x: &[f32; NR], slopes: &[f32; NR], i: usize, (from, to): (usize, usize)) -> (S::V, S::V) {
+        let p = math::exp2(s, s.sub(s.mul(s.load(&x[i..]), self.factor), s.load(&self.lse[i..])));
+        let d = s.mul(s.mul(p, s.sub(s.load(&slopes[i..]), s.load(&self.delta[i..]))), self.scale);
+        if from == 0 && to >= NR {
+            return (p, d);
+        }
+        let (lane, zero) = (s.load(&LANE[i..]), s.zero());
+        let (from, to) = (s.splat(from as f32), s.splat(to as f32));
+        let only = |v: S::V| s.select_lt(lane, from, zero, s.select_lt(lane, to, v, zero));
+        (only(p), only(d))
+    }
+}
+
+/// The number of each lane.
+static LANE: [f32; NR] = {
+    let mut lane = [0.0; NR];
+    let mut i = 0;
+    while i < NR {
+        lane[i] = i as f32;
+        i += 1;
+    }
+    lane
+};
 
 half_fn! {
     /// 32 queries of one head, from keys `[keys, d]` and values `[d, keys]`.
@@ -329,8 +371,8 @@ half_fn! {
             unsafe { product(kernel, left, a.d, (&*powers, 0, 1), |_, _| begin..n, &mut sums, !begun) };
             begun = true;
         }
-        let mut rows = Buf::<f32>::for_overwrite(NR * a.d.next_multiple_of(8));
         let ld = a.d.next_multiple_of(8);
+        let mut rows = Buf::<f32>::for_overwrite(NR * ld);
         let (mut largest, mut totals) = ([0.0f32; NR], [0.0f32; NR]);
         for v in 0..NR / S::LANES {
             s.store(&mut largest[v * S::LANES..], top[v]);
@@ -340,11 +382,7 @@ half_fn! {
             total[v] = s.select_lt(s.zero(), total[v], inverse, total[v]);
         }
         scale_lanes(s, &mut sums[..a.d * NR], &total);
-        for r in (0..a.d).step_by(8) {
-            for i in (0..NR).step_by(8) {
-                s.transpose_8x8(&mut rows[i * ld + r..], ld, &sums[r * NR + i..], NR);
-            }
-        }
+        from_lanes(s, &mut rows, ld, &sums);
         for i in 0..count {
             // SAFETY: the output of a query's head is one task's, and so is its sum.
             let (y, lse) = unsafe {
@@ -401,14 +439,14 @@ half_fn! {
     fn key_head<[K: HalfTile]>(s, kernel: K, half: Avx512Bf16, task: &Task<'_>, b: usize, kv: usize) {
         let a = task.a;
         let (sizes, width) = (Sizes::of(a), a.heads * a.d);
-        // Keys and values as left operands, keys as a right one; rows up to whole blocks.
+        // Keys and values as left operands, keys both ways; rows up to whole blocks.
         let padded = a.tk.next_multiple_of(ROWS);
         let mut left_keys = Buf::<bf16>::for_overwrite(padded * sizes.depth);
         let mut left_values = Buf::<bf16>::for_overwrite(padded * sizes.depth);
-        let mut right_keys = Buf::<bf16>::for_overwrite(sizes.keys_packed());
+        let mut turned_keys = Buf::<bf16>::for_overwrite(sizes.value_rows());
         pack::rows_of(half, &mut left_keys, task.k.head(b, kv, a.d), a.tk, a.d, 0);
         pack::rows_of(half, &mut left_values, task.v.head(b, kv, a.d), a.tk, a.d, 0);
-        panels(half, &mut right_keys, task.k.head(b, kv, a.d), a.tk, a.d);
+        pack::rows_of(half, &mut turned_keys, task.k.head(b, kv, a.d).t_view(), a.d, a.tk, 0);
         // A block of keys has sums of its own: `blocks` times `wide` panels of it.
         let blocks = padded / ROWS;
         let each = ROWS * sizes.wide * NR;
@@ -423,8 +461,11 @@ half_fn! {
         let mut slopes = Buf::<f32>::for_overwrite(ROWS * NR);
         let mut p = Buf::<bf16>::zeroed(ROWS * COLUMNS);
         let mut ds = Buf::<bf16>::zeroed(ROWS * COLUMNS);
-        let mut ds_rows = Buf::<bf16>::for_overwrite(COLUMNS.next_multiple_of(ROWS) * ROWS);
-        let mut dq = Buf::<f32>::for_overwrite(COLUMNS.next_multiple_of(ROWS) * sizes.wide * NR);
+        // The gradients of scores as a right operand, a panel of queries after another, and what they give transposed, a query a lane.
+        let mut ds_pairs = Buf::<bf16>::zeroed(ROWS * COLUMNS);
+        let dq_rows = a.d.next_multiple_of(K::MR).next_multiple_of(8);
+        let mut dq = Buf::<f32>::for_overwrite(COLUMNS * dq_rows);
+        let mut query_rows = Buf::<f32>::for_overwrite(NR * a.d.next_multiple_of(8));
         let padding = a.mask.map(|m| &m[b * a.tk..(b + 1) * a.tk]);
         for h in kv * a.group()..(kv + 1) * a.group() {
             for q0 in (0..a.tq).step_by(COLUMNS) {
@@ -475,36 +516,42 @@ half_fn! {
                         let lse: &[f32; NR] = lse[j * NR..].first_chunk().expect("a panel of queries");
                         let delta: &[f32; NR] = delta[j * NR..].first_chunk().expect("a panel of queries");
                         let (factor, scale) = (s.splat(a.scale * LOG2_E), s.splat(a.scale));
-                        for r in 0..rows {
-                            let (from, to) = visible[r];
-                            let at = r * COLUMNS + j * NR;
-                            let p: &mut [bf16; NR] = p[at..].first_chunk_mut().expect("a panel of the row");
-                            let ds: &mut [bf16; NR] = ds[at..].first_chunk_mut().expect("a panel of the row");
-                            if to <= first || from >= first + NR {
-                                p.fill(bf16::ZERO);
-                                ds.fill(bf16::ZERO);
+                        let softmax = Softmax { lse, delta, factor, scale };
+                        let within = |r: usize| {
+                            let (from, to) = if r < rows { visible[r] } else { (0, 0) };
+                            (from.saturating_sub(first).min(NR), to.saturating_sub(first).min(NR))
+                        };
+                        for r in (0..rows).step_by(2) {
+                            let [one, two] = [within(r), within(r + 1)];
+                            let pairs: &mut [bf16; 2 * NR] =
+                                ds_pairs[(j * ROWS + r) * NR..].first_chunk_mut().expect("a pair of keys");
+                            let (p, ds) = (&mut p[r * COLUMNS + j * NR..], &mut ds[r * COLUMNS + j * NR..]);
+                            if one.0 >= one.1 && two.0 >= two.1 {
+                                for x in [p, ds] {
+                                    x[..NR].fill(bf16::ZERO);
+                                    x[COLUMNS..COLUMNS + NR].fill(bf16::ZERO);
+                                }
+                                pairs.fill(bf16::ZERO);
                                 continue;
                             }
-                            let x: &[f32; NR] = scores[r * NR..].first_chunk().expect("a key's scores");
-                            let dp: &[f32; NR] = slopes[r * NR..].first_chunk().expect("a key's slopes");
+                            let x: &[f32; 2 * NR] = scores[r * NR..].first_chunk().expect("two keys' scores");
+                            let dp: &[f32; 2 * NR] = slopes[r * NR..].first_chunk().expect("two keys' slopes");
+                            let [x, y] = [x.first_chunk().expect("one"), x.last_chunk().expect("the other")];
+                            let [dp, dq] = [dp.first_chunk().expect("one"), dp.last_chunk().expect("the other")];
                             let mut i = 0;
                             while i < NR {
                                 let k = i + S::LANES;
-                                let e = math::exp2(s, s.sub(s.mul(s.load(&x[i..]), factor), s.load(&lse[i..])));
-                                let f = math::exp2(s, s.sub(s.mul(s.load(&x[k..]), factor), s.load(&lse[k..])));
+                                let (e, d) = softmax.at(s, x, dp, i, one);
+                                let (f, g) = softmax.at(s, x, dp, k, one);
                                 s.store_two_bf16(&mut p[i..], e, f);
-                                let d = s.sub(s.load(&dp[i..]), s.load(&delta[i..]));
-                                let g = s.sub(s.load(&dp[k..]), s.load(&delta[k..]));
-                                let (d, g) = (s.mul(s.mul(e, d), scale), s.mul(s.mul(f, g), scale));
                                 s.store_two_bf16(&mut ds[i..], d, g);
+                                let (e, d2) = softmax.at(s, y, dq, i, two);
+                                let (f, g2) = softmax.at(s, y, dq, k, two);
+                                s.store_two_bf16(&mut p[COLUMNS + i..], e, f);
+                                s.store_two_bf16(&mut ds[COLUMNS + i..], d2, g2);
+                                s.store_pairs_bf16(&mut pairs[2 * i..], d, d2);
+                                s.store_pairs_bf16(&mut pairs[2 * k..], g, g2);
                                 i += 2 * S::LANES;
-                            }
-                            let (before, after) = (from.saturating_sub(first), to.saturating_sub(first).min(NR));
-                            if before > 0 || after < NR {
-                                for x in [p, ds] {
-                                    x[..before].fill(bf16::ZERO);
-                                    x[after..].fill(bf16::ZERO);
-                                }
                             }
                         }
                     }
@@ -522,24 +569,25 @@ half_fn! {
                         product(kernel, p, rows, (&*don, stride, sizes.wide), some, &mut dv[sums.clone()], false);
                         product(kernel, ds, rows, (&*qn, stride, sizes.wide), some, &mut dk[sums], false);
                     }
-                    // Queries by keys again, for the gradient of the queries. Keys beyond the last have no part in it:
-                    // the right operand is zero there.
-                    let ld = rows.next_multiple_of(KR);
-                    pack::rows_of(half, &mut ds_rows[..n.next_multiple_of(16) * ld], Mat::t(&ds, COLUMNS), n, rows, 0);
-                    let stride = NR * sizes.keys * NR;
-                    let right = (&right_keys[k0 * NR..], stride, sizes.wide);
-                    let some = |r: Range<usize>, _: usize| part(a.row(q0 + r.start).0, a.row(q0 + r.end - 1).1, k0, rows);
-                    // SAFETY: the packed rows are as many as a multiple of 16; the buffer goes on to whole blocks.
-                    unsafe { product(kernel, (ds_rows.as_ptr(), ld), n, right, some, &mut dq, false) };
+                    // The gradient of the queries, transposed. Keys beyond the last have no part in it: the left operand is zero there.
+                    let (left, stride) = ((turned_keys[k0..].as_ptr(), sizes.keys * NR), ROWS * NR);
+                    let some = |_: Range<usize>, j: usize| {
+                        let (first, last) = (q0 + j * NR, q0 + n.min((j + 1) * NR) - 1);
+                        part(a.row(first).0, a.row(last).1, k0, rows)
+                    };
+                    // SAFETY: the packed rows are as many as a multiple of 32, and so are their numbers.
+                    unsafe { product(kernel, left, a.d, (&*ds_pairs, stride, count), some, &mut dq, false) };
                 }
-                let tiles = n.div_ceil(K::MR);
                 let l = task.places.q;
-                for r in 0..n {
-                    let start = l.start(b, h, a.d) + (q0 + r) * l.token;
-                    // SAFETY: the gradients of this head's queries are this task's.
-                    let y = unsafe { task.places.dq.row(start, 0, a.d) };
-                    for (j, y) in y.chunks_mut(NR).enumerate() {
-                        crate::number::convert_row(s, y, line::<K>(&mut dq, tiles, r, j));
+                let ld = a.d.next_multiple_of(8);
+                let each = a.d.div_ceil(K::MR) * block_len(K::MR);
+                for j in 0..count {
+                    from_lanes(s, &mut query_rows, ld, &dq[j * each..]);
+                    for i in 0..NR.min(n - j * NR) {
+                        let start = l.start(b, h, a.d) + (q0 + j * NR + i) * l.token;
+                        // SAFETY: the gradients of this head's queries are this task's.
+                        let y = unsafe { task.places.dq.row(start, 0, a.d) };
+                        crate::number::convert_row(s, y, &query_rows[i * ld..]);
                     }
                 }
             }

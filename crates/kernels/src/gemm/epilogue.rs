@@ -1,5 +1,6 @@
 //! What happens to a block of a product before it is written.
 
+mod gelu;
 mod wide;
 
 use crate::{
@@ -178,6 +179,14 @@ impl<'a, C: Number> Epilogue<'a, C> {
     #[inline(always)]
     fn activate<S: Simd>(&self, s: S, x: S::V) -> (S::V, S::V) {
         match (self.paired, &self.keep) {
+            (true, keep) if C::IS_BF16 => {
+                let (v, slope) = match self.activation {
+                    Activation::Gelu => gelu::PHI.both(s, x),
+                    Activation::GeluTanh => gelu::TANH.both(s, x),
+                    other => other.both(s, x),
+                };
+                (v, if let Some((Kept::Slope, _)) = keep { slope } else { x })
+            }
             (_, Some((Kept::Slope, _))) => self.activation.both(s, x),
             (true, _) => (self.activation.both(s, x).0, x),
             (false, _) => (self.activation.apply(s, x), x),

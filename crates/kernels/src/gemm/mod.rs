@@ -16,7 +16,10 @@ mod tile;
 
 pub(crate) use epilogue::Block;
 pub use epilogue::{Activation, Epilogue, activate, activate_backward};
-pub use half::{Learned, Left as HalfLeft, PackedForms, Panels, Rows, Term, adamw_half, can_renew, gemm_half};
+pub use half::{
+    ColumnSums, Cross, Learned, Left as HalfLeft, PackedForms, Panels, Rows, Term, adamw_half, can_renew, cross_half,
+    gemm_half,
+};
 pub use int8::{Int8Panels, Int8Rows, gemm_int8, int8_instruction};
 pub(crate) use tile::{Left, accumulate, tile};
 

@@ -135,6 +135,7 @@ impl Simd for Avx512Bf16 {
         fn mul_exp2(x: __m512, n: __m512) -> __m512;
         fn last_as_exponent(x: __m512) -> __m512;
         fn select_lt(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512;
+        fn lookup(table: &[f32; 32], at: __m512) -> __m512;
         fn sum(a: __m512) -> f32;
         fn max_lane(a: __m512) -> f32;
     }

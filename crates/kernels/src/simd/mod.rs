@@ -113,6 +113,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select_lt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// The sum of the lanes, in a fixed order.
     fn sum(self, a: Self::V) -> f32;
+    /// Numbers of `table`, at the places that the last five bits of each lane's are.
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 32], at: Self::V) -> Self::V {
+        let mut lanes = [0.0f32; 16];
+        self.store(&mut lanes, at);
+        self.load(&lanes.map(|at| table[at.to_bits() as usize % 32]))
+    }
     /// The largest lane.
     fn max_lane(self, a: Self::V) -> f32;
 

@@ -155,6 +155,11 @@ impl Simd for Avx512 {
         proven!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
     }
     #[inline(always)]
+    fn lookup(self, table: &[f32; 32], at: __m512) -> __m512 {
+        let (low, high) = (self.load(&table[..16]), self.load(&table[16..]));
+        proven!(_mm512_permutex2var_ps(low, _mm512_castps_si512(at), high))
+    }
+    #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
         proven!({
             let half = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));

@@ -6,7 +6,10 @@ use bedstone_kernels::{
     Isa,
     attention::{Attention, Heads, attention},
     bf16,
-    gemm::{Epilogue, Gemm, HalfLeft, Int8Panels, Int8Rows, Mat, Panels, Rows, Term, gemm, gemm_half, gemm_int8},
+    gemm::{
+        ColumnSums, Cross, Epilogue, Gemm, HalfLeft, Int8Panels, Int8Rows, Mat, Panels, Rows, Term, cross_half, gemm,
+        gemm_half, gemm_int8,
+    },
     loss::{CrossEntropy, cross_entropy},
     mem::Buf,
     norm::{self, Norm, norm},
@@ -83,7 +86,8 @@ pub fn bench_kernels(isas: &[Isa], each: Duration, mut row: impl FnMut(KernelRow
         let Gemm { m, n, k } = shape;
         let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0; m * n]);
         let half: Vec<_> = a.iter().map(|&x| bf16::from_f32(x)).collect();
-        let ((a, b), half) = (operands.mats(shape, &a, &b), Buf::copy_of(&half));
+        let right: Vec<_> = b.iter().map(|&x| bf16::from_f32(x)).collect();
+        let ((a, b), half, right) = (operands.mats(shape, &a, &b), Buf::copy_of(&half), Buf::copy_of(&right));
         let mut put = |isa: Isa, precision, seconds: f64| {
             let gflops = Some(2e-9 * (m * n * k) as f64 / seconds);
             let shape = format!("{m}x{n}x{k}");
@@ -101,19 +105,20 @@ pub fn bench_kernels(isas: &[Isa], each: Duration, mut row: impl FnMut(KernelRow
             let seconds = best(each, || gemm(isa, shape, a, b, &mut c, n, Epilogue::default()));
             put(isa, "f32", seconds);
             if isa.has_bf16() {
-                // Packing belongs to the gradient of a weight; a weight itself is packed once for many products.
-                let panels = Panels::pack(isa, b, k, n);
                 let seconds = match operands {
                     Operands::Weight => best(each, || {
-                        let (a, panels) =
-                            (HalfLeft::Transposed(Rows { data: &half, ld: m }), Panels::pack(isa, b, k, n));
-                        let terms = [Term { a, b: &panels }];
-                        gemm_half(isa, m, &terms, &mut c, n, Epilogue::default());
+                        let (left, right) = (Rows { data: &half, ld: m }, Rows { data: &right, ld: n });
+                        let cross = Cross { left, right, m, n, k, sums: ColumnSums::None };
+                        cross_half(isa, cross, &mut c, false);
                     }),
-                    _ => best(each, || {
-                        let terms = [Term { a: HalfLeft::Rows(Rows { data: &half, ld: k }), b: &panels }];
-                        gemm_half(isa, m, &terms, &mut c, n, Epilogue::default());
-                    }),
+                    _ => {
+                        // A weight is packed once for many products.
+                        let panels = Panels::pack(isa, b, k, n);
+                        best(each, || {
+                            let terms = [Term { a: HalfLeft::Rows(Rows { data: &half, ld: k }), b: &panels }];
+                            gemm_half(isa, m, &terms, &mut c, n, Epilogue::default());
+                        })
+                    }
                 };
                 put(isa, "bf16", seconds);
             }

@@ -6,7 +6,7 @@ use half::bf16;
 
 use super::{
     NR,
-    driver::Sums,
+    passes::Sums,
     tile::{Block, HalfTile, Lines},
 };
 use crate::{isa::Amx, number::Number, simd::Simd};

@@ -1,4 +1,4 @@
-//! From operands to a result: tasks, parts of the depth, and what follows the product.
+//! From operands to a result: tasks, and the order in which they go through the operands.
 //!
 //! A task takes a block of `C` and goes through the depth in parts short enough that a part of a panel, that of the rows of a tile
 //! and the sums stay in the first cache. Which blocks, and in which order, depends on what would come from memory again and again:
@@ -6,16 +6,18 @@
 //! - Rows that are read where they lie pass by columns of the right operand that stay in the second cache ([`beside`]): all blocks
 //!   of some columns come before those of the next.
 //! - Where too few columns would stay for that, because the depth is large or rows would be turned once for each few of them: sums of a
-//!   block stay in the second cache, and parts of the depth pass by ([`within`]). So for steps of an optimizer, but for those of little
-//!   depth, whose rows are turned before all tasks ([`step`]).
+//!   block stay in the second cache, and parts of the depth pass by ([`within`]). So for the gradients of weights, whose operands are
+//!   both brought into the form of the kernel on the way; but for steps of an optimizer of little depth that is done before ([`step`]).
 //!
 //! Sums go through the epilogue while the kernel works on the next tile.
 
 use half::bf16;
 
 use super::{
-    Forms, KR, Left, NR, Rows, Term, pack,
-    tile::{Block, HalfTile, Lines, block_len},
+    ColumnSums, Cross, Forms, KR, Left, NR, Panels, Term, pack,
+    parts::{Right, Source, Tiles, copy_len, parts},
+    passes::{Passes, Work},
+    tile::{HalfTile, block_len},
     token,
 };
 use crate::{
@@ -29,9 +31,10 @@ use crate::{
     number::Number,
     out::Out,
     pool,
-    simd::{Simd, half_fn},
+    simd::half_fn,
 };
 
+/// The sum of products of `terms`.
 pub(super) fn gemm<C: Number>(
     isa: Isa,
     m: usize,
@@ -39,47 +42,79 @@ pub(super) fn gemm<C: Number>(
     terms: &[Term<'_>],
     out: Out<'_, C>,
     epilogue: &Epilogue<'_, C>,
-    forms: Option<&Forms<'_>>,
 ) {
     let half = token(isa);
-    let stream = epilogue.streams(&out, if turns(terms) { STREAMED_GRADIENT } else { STREAMED });
-    let work = Work { out, epilogue, stream, forms: forms.filter(|f| f.any()) };
+    let turned = terms.iter().any(|t| matches!(t.a, Left::Transposed(_)));
+    let stream = epilogue.streams(&out, if turned { STREAMED_GRADIENT } else { STREAMED });
+    let work = Work { out, epilogue, stream, forms: None };
+    let sources: Vec<Source<'_>> = terms.iter().map(|&term| Source::of(term)).collect();
     match isa.amx() {
-        Some(amx) => run(amx, half, m, n, terms, &work),
-        None => run(half, half, m, n, terms, &work),
+        Some(amx) => sum(amx, half, m, n, &sources, turned, &work),
+        None => sum(half, half, m, n, &sources, turned, &work),
     }
 }
 
-/// Whether rows of some term have to be turned.
-fn turns(terms: &[Term<'_>]) -> bool {
-    terms.iter().any(|t| matches!(t.a, Left::Transposed(_)))
-}
-
-fn run<C: Number, K: HalfTile>(
+fn sum<C: Number, K: HalfTile>(
     kernel: K,
     half: Avx512Bf16,
     m: usize,
     n: usize,
-    terms: &[Term<'_>],
+    sources: &[Source<'_>],
+    turned: bool,
     work: &Work<'_, C>,
 ) {
-    let (turned, steps) = (turns(terms), work.epilogue.is_step());
-    assert!(work.forms.is_none() || K::MR == KR, "packed forms are renewed by blocks of 32 rows");
-    if let (&[term @ Term { a: Left::Transposed(a), b }], true) = (terms, steps && K::WHOLE)
-        && b.k <= STEP_DEEP
-    {
-        return step(kernel, half, m, n, term, a, work);
-    }
-    let sources: Vec<Source<'_>> = terms.iter().map(|&term| Source { term, turned: None }).collect();
     let depth: usize = sources.iter().map(Source::depth).sum();
     // Rows that are turned are turned for every task that has them, so that all columns would have to stay.
-    if steps || depth > DEEP || turned && n > columns(&sources, n) {
+    if depth > DEEP || turned && n > columns(sources, n) {
         tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
-            within(half, kernel, half, m, &sources, place, work);
+            within(half, kernel, half, m, sources, place, work, None);
         });
     } else {
-        by_columns(kernel, half, (m, n), &sources, if turned { 64 } else { tasks::LARGEST.0 }, work);
+        by_columns(kernel, half, (m, n), sources, if turned { 64 } else { tasks::LARGEST.0 }, work);
     }
+}
+
+/// The product of a transpose, perhaps with packed forms of the result.
+pub(super) fn cross<C: Number>(
+    isa: Isa,
+    cross: Cross<'_>,
+    out: Out<'_, C>,
+    epilogue: &Epilogue<'_, C>,
+    forms: Option<&Forms<'_>>,
+) {
+    let half = token(isa);
+    let stream = epilogue.streams(&out, STREAMED_GRADIENT);
+    let work = Work { out, epilogue, stream, forms: forms.filter(|f| f.any()) };
+    match isa.amx() {
+        Some(amx) => one(amx, half, cross, &work),
+        None => one(half, half, cross, &work),
+    }
+}
+
+fn one<C: Number, K: HalfTile>(kernel: K, half: Avx512Bf16, cross: Cross<'_>, work: &Work<'_, C>) {
+    let Cross { left, right, m, n, k, sums } = cross;
+    assert!(work.forms.is_none() || K::MR == KR, "packed forms are renewed by blocks of 32 rows");
+    let source = Source { left: Left::Transposed(left), right: Right::Rows(right, n), k, turned: None };
+    let (left_sums, right_sums): (&mut [f32], &mut [f32]) = match sums {
+        ColumnSums::None => (&mut [], &mut []),
+        ColumnSums::Left(sums) => (&mut sums[..m], &mut []),
+        ColumnSums::Right(sums) => (&mut [], &mut sums[..n]),
+    };
+    if work.epilogue.is_step() && K::WHOLE && k <= STEP_DEEP {
+        return step(kernel, half, (m, n), source, (left_sums, right_sums), work);
+    }
+    let (of_left, of_right) = (Out::new(left_sums, 1), Out::new(right_sums, 1));
+    tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
+        let (rows, columns) = (of_left.len() > 0 && place.col == 0, of_right.len() > 0 && place.row == 0);
+        // SAFETY: of all tasks with the same rows or columns one writes their sums.
+        let sums = unsafe {
+            (
+                if rows { of_left.row(place.row, 0, place.rows) } else { &mut [] },
+                if columns { of_right.row(place.col, 0, place.cols) } else { &mut [] },
+            )
+        };
+        within(half, kernel, half, m, &[source], place, work, Some(sums));
+    });
 }
 
 /// All blocks of at most so many rows, [`beside`] each other.
@@ -100,35 +135,24 @@ fn by_columns<C: Number, K: HalfTile>(
 fn step<C: Number, K: HalfTile>(
     kernel: K,
     half: Avx512Bf16,
-    m: usize,
-    n: usize,
-    term: Term<'_>,
-    a: Rows<'_>,
+    (m, n): (usize, usize),
+    source: Source<'_>,
+    (left_sums, right_sums): (&mut [f32], &mut [f32]),
     work: &Work<'_, C>,
 ) {
-    let k = term.b.k;
+    let Source { left: Left::Transposed(left), right: Right::Rows(right, _), k, .. } = source else {
+        unreachable!("a step is of a transpose and of rows")
+    };
     let mut turned = Buf::for_overwrite(m.next_multiple_of(32) * k.next_multiple_of(KR));
-    pack::turned(half, &mut turned, Mat::t(a.data, a.ld), m, k);
-    by_columns(kernel, half, (m, n), &[Source { term, turned: Some(&turned) }], tasks::LARGEST.0, work);
+    pack::turned(half, &mut turned, Mat::t(left.data, left.ld), (m, k), left_sums);
+    let mut panels = Panels::for_overwrite(k, n);
+    pack::panels(half, &mut panels.data, Mat::new(right.data, right.ld), k, n, right_sums);
+    let source = Source { right: Right::Panels(&panels), turned: Some(&turned), ..source };
+    by_columns(kernel, half, (m, n), &[source], tasks::LARGEST.0, work);
 }
 
 /// Depth of such a step, at most; of more too few columns would stay in the second cache.
 const STEP_DEEP: usize = 1024;
-
-/// A term, and its rows where they are turned already.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    term: Term<'a>,
-    /// All rows of a transpose, by tiles.
-    turned: Option<&'a [bf16]>,
-}
-
-impl Source<'_> {
-    /// Its depth, padded.
-    fn depth(&self) -> usize {
-        self.term.b.k.next_multiple_of(KR)
-    }
-}
 
 /// Columns of a task of which all of the depth stays in the second cache.
 fn columns(sources: &[Source<'_>], n: usize) -> usize {
@@ -166,105 +190,6 @@ fn square<K: HalfTile>(m: usize, n: usize) -> (usize, usize) {
     (rows, cols)
 }
 
-/// What becomes of sums.
-struct Work<'a, C: Number> {
-    out: Out<'a, C>,
-    epilogue: &'a Epilogue<'a, C>,
-    stream: bool,
-    /// Packed forms of the result.
-    forms: Option<&'a Forms<'a>>,
-}
-
-/// A part of the depth of a term: what one pass of the kernel takes.
-#[derive(Clone, Copy)]
-struct Part {
-    /// Which term's, and where it begins in its depth.
-    source: usize,
-    from: usize,
-    /// Its depth, and the same padded.
-    k: usize,
-    depth: usize,
-    /// The part of the first panel of the block, and from there to that of the next.
-    b: *const bf16,
-    panel: usize,
-}
-
-/// The parts of all terms, each of a depth that leaves a panel in the first cache.
-fn parts<K: HalfTile>(sources: &[Source<'_>], place: Place) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let (first, panels) = (place.col / NR, place.cols.div_ceil(NR));
-    for (at, source) in sources.iter().enumerate() {
-        let (b, depth) = (source.term.b, source.depth());
-        assert!(place.col.is_multiple_of(NR) && b.data.len() >= (first + panels) * NR * depth);
-        let most = depth.div_ceil(depth.div_ceil(K::KC).max(1)).next_multiple_of(KR).max(KR);
-        for from in (0..depth).step_by(most) {
-            parts.push(Part {
-                source: at,
-                from,
-                k: most.min(b.k - from),
-                depth: most.min(depth - from),
-                b: b.data[(first * depth + from) * NR..].as_ptr(),
-                panel: NR * depth,
-            });
-        }
-    }
-    parts
-}
-
-/// Rows of a part for the kernel: those of the first tile, and from there to those of the next.
-#[derive(Clone, Copy)]
-struct Tiles {
-    lines: Lines,
-    next: usize,
-}
-
-impl Tiles {
-    /// Of rows that are read where they lie.
-    fn in_place<K: HalfTile>(x: &[bf16], ld: usize) -> Self {
-        Tiles { lines: Lines::of(x, ld), next: K::MR * ld }
-    }
-
-    /// From number `from` of the depth on, of a [`copy`] of all of the depth.
-    fn copied<K: HalfTile>(copy: &[bf16], depth: usize, from: usize) -> Self {
-        match K::WHOLE {
-            true => {
-                let start = copy[32 * from..].as_ptr();
-                Tiles { lines: Lines { start, ld: KR, step: 32 * KR, below: 16 * KR }, next: 32 * depth }
-            }
-            false => Tiles::in_place::<K>(&copy[from..], depth),
-        }
-    }
-}
-
-/// `k` numbers from `from` on of the block's rows in the form that the kernel needs.
-fn copy<K: HalfTile>(half: Avx512Bf16, to: &mut Buf<bf16>, a: Left<'_>, m: usize, place: Place, from: usize, k: usize) {
-    let x = match a {
-        Left::Transposed(a) => Mat::t(a.data.get(from * a.ld..).unwrap_or(&[]), a.ld),
-        Left::Rows(a) => Mat::new(a.data.get(from..).unwrap_or(&[]), a.ld),
-    };
-    let to = &mut to[..copy_len(place, k)];
-    let rows = m.min(place.row + place.rows);
-    match K::WHOLE {
-        true => pack::tiles_of(half, to, x, rows, k, place.row),
-        false => pack::rows_of(half, to, x, rows, k, place.row),
-    }
-}
-
-/// Numbers of a [`copy`].
-fn copy_len(place: Place, k: usize) -> usize {
-    place.rows.next_multiple_of(32) * k.next_multiple_of(KR)
-}
-
-/// Whether the kernel can read the block's rows where they lie.
-fn fits<K: HalfTile>(source: &Source<'_>, place: Place) -> bool {
-    let Left::Rows(a) = source.term.a else { return source.turned.is_some() };
-    let k = source.term.b.k;
-    let rows = place.rows.next_multiple_of(K::MR);
-    let readable = (place.row + rows - 1) * a.ld + k <= a.data.len();
-    let aligned = a.ld.is_multiple_of(KR) && (a.data.as_ptr() as usize).is_multiple_of(64);
-    if K::WHOLE { readable && k.is_multiple_of(KR) && aligned } else { k.is_multiple_of(2) }
-}
-
 half_fn! {
     /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by two panels at a time, of which
     /// they meet all parts of the depth, so that sums never leave the first cache.
@@ -273,12 +198,11 @@ half_fn! {
     ) {
         let mut copies: Vec<Option<Buf<bf16>>> = Vec::with_capacity(sources.len());
         for source in sources {
-            let k = source.term.b.k;
-            copies.push(match fits::<K>(source, place) {
+            copies.push(match source.fits::<K>(place) {
                 true => None,
                 false => {
-                    let mut to = Buf::for_overwrite(copy_len(place, k));
-                    copy::<K>(half, &mut to, source.term.a, m, place, 0, k);
+                    let mut to = Buf::for_overwrite(copy_len(place, source.k));
+                    source.copy::<K>(half, &mut to, m, place, (0, source.k), &mut []);
                     Some(to)
                 }
             });
@@ -286,9 +210,9 @@ half_fn! {
         let parts = parts::<K>(sources, place);
         let mut lefts = Vec::with_capacity(parts.len());
         for part in &parts {
-            let Source { term, turned } = sources[part.source];
+            let Source { left, turned, .. } = sources[part.source];
             let depth = sources[part.source].depth();
-            lefts.push(match (&copies[part.source], turned, term.a) {
+            lefts.push(match (&copies[part.source], turned, left) {
                 (Some(x), ..) => Tiles::copied::<K>(x, depth, part.from),
                 (None, Some(x), _) => Tiles::copied::<K>(&x[place.row * depth..], depth, part.from),
                 (None, None, Left::Rows(a)) => Tiles::in_place::<K>(&a.data[place.row * a.ld + part.from..], a.ld),
@@ -321,9 +245,11 @@ half_fn! {
 }
 
 half_fn! {
-    /// A block whose sums stay in the second cache. Each part of the depth of its rows is copied in the form that the kernel needs.
+    /// A block whose sums stay in the second cache. Each part of the depth of its rows is copied in the form that the kernel needs, and
+    /// so is that of its columns, unless they are packed. Sums of rows and columns of the operands are written where they are wanted.
     fn within<[C: Number, K: HalfTile]>(
         s, kernel: K, half: Avx512Bf16, m: usize, sources: &[Source<'_>], place: Place, work: &Work<'_, C>,
+        wanted: Option<(&mut [f32], &mut [f32])>,
     ) {
         let parts = parts::<K>(sources, place);
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
@@ -332,149 +258,33 @@ half_fn! {
         if parts.is_empty() {
             passes.without_depth(s, kernel, row_tiles, panels);
         }
-        let mut rows = Buf::for_overwrite(copy_len(place, K::KC.next_multiple_of(KR)));
+        let deepest = K::KC.next_multiple_of(KR);
+        let mut rows = Buf::for_overwrite(copy_len(place, deepest));
+        let packs = sources.iter().any(|source| matches!(source.right, Right::Rows(..)));
+        let mut columns = Buf::for_overwrite(if packs { panels * NR * deepest } else { 0 });
+        let (of_rows, of_columns) = wanted.unwrap_or_default();
+        let sums = |wanted: &[f32]| Buf::<f32>::zeroed(wanted.len().next_multiple_of(32));
+        let (mut row_sums, mut column_sums) = (sums(of_rows), sums(of_columns));
         for p in 0..parts.len() {
-            let part = &parts[p];
-            copy::<K>(half, &mut rows, sources[part.source].term.a, m, place, part.from, part.k);
+            let mut part = parts[p];
+            let source = &sources[part.source];
+            if let Right::Rows(b, n) = source.right {
+                let to = &mut columns[..panels * NR * part.depth];
+                let x = Mat::new(b.data.get(part.from * b.ld..).unwrap_or(&[]), b.ld);
+                pack::panels_of(half, to, x, (part.k, n), place.col, &mut column_sums);
+                (part.b, part.panel) = (to.as_ptr(), NR * part.depth);
+            }
+            source.copy::<K>(half, &mut rows, m, place, (part.from, part.k), &mut row_sums);
             let left = Tiles::copied::<K>(&rows, part.depth, 0);
             let (start, end) = (p == 0, p + 1 == parts.len());
             for i in 0..row_tiles {
                 for j in 0..panels {
-                    passes.pass(s, kernel, part, left, (i, j), i * panels + j, start, end);
+                    passes.pass(s, kernel, &part, left, (i, j), i * panels + j, start, end);
                 }
             }
         }
         passes.end(s, kernel);
-    }
-}
-
-/// Passes of a kernel over the tiles of a block, whose sums lie in slots.
-struct Passes<'a, C: Number> {
-    place: Place,
-    work: &'a Work<'a, C>,
-    acc: *mut f32,
-    /// A tile whose sums are whole and not written yet, and its slot.
-    done: Option<((usize, usize), usize)>,
-}
-
-impl<'a, C: Number> Passes<'a, C> {
-    /// Adds a part of the depth to the sums of a tile, of which it is the `start` or the `end`, and writes those of the tile that was done
-    /// before meanwhile: a kernel leaves most of a processor idle.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn pass<S: Simd, K: HalfTile>(
-        &mut self,
-        s: S,
-        kernel: K,
-        part: &Part,
-        left: Tiles,
-        (i, j): (usize, usize),
-        slot: usize,
-        start: bool,
-        end: bool,
-    ) {
-        let mut sums = self.done.take().map(|(tile, slot)| self.sums::<K>(tile, slot));
-        let block = Block {
-            // SAFETY: the rows are some of the block's, of which a part has all.
-            a: Lines { start: unsafe { left.lines.start.add(i * left.next) }, ..left.lines },
-            // SAFETY: the panel is one of the block's, of which a part has all.
-            b: unsafe { part.b.add(j * part.panel) },
-            pairs: part.k.div_ceil(2),
-            // SAFETY: one of the slots, and not that of the tile that is written.
-            acc: unsafe { self.acc.add(slot * block_len(K::MR)) },
-        };
-        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs.
-        unsafe { kernel.tile_beside(s, block, K::MR.min(self.place.rows - i * K::MR), start, &mut sums) };
-        if let Some(sums) = &mut sums {
-            sums.write(s, K::MR);
-        }
-        if end {
-            self.done = Some(((i, j), slot));
-        }
-    }
-
-    /// The sums of a tile, on their way.
-    #[inline(always)]
-    fn sums<K: HalfTile>(&self, (i, j): (usize, usize), slot: usize) -> Sums<'a, C> {
-        let Work { out, epilogue, stream, forms } = *self.work;
-        // SAFETY: as many sums as a slot has, which nobody writes before they are on their way.
-        let sums = unsafe { std::slice::from_raw_parts(self.acc.add(slot * block_len(K::MR)), block_len(K::MR)) };
-        Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, stream, forms }
-    }
-
-    /// Writes all tiles of a product without depth: no sums.
-    #[inline(always)]
-    fn without_depth<S: Simd, K: HalfTile>(&mut self, s: S, kernel: K, row_tiles: usize, panels: usize) {
-        // SAFETY: the first slot, which nobody else uses.
-        unsafe { std::slice::from_raw_parts_mut(self.acc, block_len(K::MR)) }.fill(0.0);
-        for tile in 0..row_tiles * panels {
-            self.write(s, kernel, (tile / panels, tile % panels), 0);
-        }
-    }
-
-    /// Writes the sums of a tile.
-    #[inline(always)]
-    fn write<S: Simd, K: HalfTile>(&mut self, s: S, _: K, tile: (usize, usize), slot: usize) {
-        self.sums::<K>(tile, slot).write(s, K::MR);
-    }
-
-    /// Writes what is left.
-    #[inline(always)]
-    fn end<S: Simd, K: HalfTile>(mut self, s: S, kernel: K) {
-        if let Some((tile, slot)) = self.done.take() {
-            self.write(s, kernel, tile, slot);
-        }
-        if self.work.stream {
-            // Others see what went past the caches when they see that this task is done.
-            s.fence();
-        }
-        if let Some(forms) = self.work.forms {
-            forms.end();
-        }
-    }
-}
-
-/// Where tile `(i, j)` of a block stands.
-#[inline(always)]
-fn tile_of<K: HalfTile>(place: Place, i: usize, j: usize) -> Place {
-    let (row, col) = (i * K::MR, j * NR);
-    Place {
-        row: place.row + row,
-        col: place.col + col,
-        rows: K::MR.min(place.rows - row),
-        cols: NR.min(place.cols - col),
-    }
-}
-
-/// The sums of a tile on their way through the epilogue.
-pub(crate) struct Sums<'a, C: Number> {
-    sums: &'a [f32],
-    place: Place,
-    /// The first row that is not written yet.
-    row: usize,
-    out: Out<'a, C>,
-    epilogue: &'a Epilogue<'a, C>,
-    stream: bool,
-    forms: Option<&'a Forms<'a>>,
-}
-
-impl<C: Number> Sums<'_, C> {
-    /// Writes the next rows, at most `count`.
-    #[inline(always)]
-    pub(super) fn write<S: Simd>(&mut self, s: S, count: usize) {
-        let rows = count.min(self.place.rows - self.row);
-        if rows == 0 {
-            return;
-        }
-        let place = Place { row: self.place.row + self.row, rows, ..self.place };
-        // SAFETY: tiles cover `C` without overlap, and `gemm_half` checked the epilogue against it.
-        unsafe { self.epilogue.write_wide(s, &self.sums[self.row * NR..], place, &self.out, self.stream) };
-        self.row += rows;
-        if self.row == self.place.rows
-            && let Some(forms) = self.forms
-        {
-            // SAFETY: the tile is this task's.
-            unsafe { forms.write(self.place) };
-        }
+        of_rows.copy_from_slice(&row_sums[..of_rows.len()]);
+        of_columns.copy_from_slice(&column_sums[..of_columns.len()]);
     }
 }

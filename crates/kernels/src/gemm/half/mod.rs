@@ -4,7 +4,9 @@
 //! mod.rs      operands, the entry
 //! pack.rs     from matrices to operands: two ways to load, an optional transpose
 //! forms.rs    packed forms of a weight that changes
-//! driver.rs   tasks, parts of the depth, epilogues beside the kernel
+//! driver.rs   tasks, and the order in which they go through the operands
+//! parts.rs    parts of the depth, rows and panels as a block takes them
+//! passes.rs   a kernel's passes over the tiles of a block, epilogues beside it
 //! tile.rs     what a micro-kernel is
 //! avx512.rs   the micro-kernel of AVX512-BF16
 //! amx.rs      the micro-kernel of AMX
@@ -23,6 +25,10 @@ mod driver;
 mod forms;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod pack;
+#[cfg(target_arch = "x86_64")]
+mod parts;
+#[cfg(target_arch = "x86_64")]
+mod passes;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tile;
 
@@ -58,7 +64,7 @@ impl Panels {
         x.check("B", k, n);
         let mut panels = Panels::for_overwrite(k, n);
         #[cfg(target_arch = "x86_64")]
-        pack::panels(token(isa), &mut panels.data, x, k, n);
+        pack::panels(token(isa), &mut panels.data, x, k, n, &mut []);
         #[cfg(not(target_arch = "x86_64"))]
         unsupported(isa, &mut panels);
         panels
@@ -144,9 +150,71 @@ pub fn gemm_half<C: Number>(
     }
     assert!(c.len() >= (m - 1) * ldc + n, "C: got {} numbers, wanted {}", c.len(), (m - 1) * ldc + n);
     #[cfg(target_arch = "x86_64")]
-    driver::gemm(isa, m, n, terms, Out::new(c, ldc), &epilogue, None);
+    driver::gemm(isa, m, n, terms, Out::new(c, ldc), &epilogue);
     #[cfg(not(target_arch = "x86_64"))]
     unsupported(isa, c);
+}
+
+/// `Lᵀ R`: the gradient of a weight, where one operand is the input and the other the gradient of the output.
+pub struct Cross<'a> {
+    /// `[k, m]`.
+    pub left: Rows<'a>,
+    /// `[k, n]`.
+    pub right: Rows<'a>,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Rows of both operands.
+    pub k: usize,
+    /// Sums of an operand's columns, to be written on the way: the gradient of a bias. Zeros where the result has no numbers.
+    pub sums: ColumnSums<'a>,
+}
+
+/// Where sums of an operand's columns go, in f32.
+#[derive(Default)]
+pub enum ColumnSums<'a> {
+    /// Nobody wants them.
+    #[default]
+    None,
+    /// Those of the left operand, `[m]`.
+    Left(&'a mut [f32]),
+    /// Those of the right operand, `[n]`.
+    Right(&'a mut [f32]),
+}
+
+impl Cross<'_> {
+    /// Writes what sums there are of no rows; panics unless all operands fit.
+    fn begin(&mut self) {
+        Mat::new(self.left.data, self.left.ld).check("left", self.k, self.m);
+        Mat::new(self.right.data, self.right.ld).check("right", self.k, self.n);
+        let (sums, n): (&mut [f32], usize) = match &mut self.sums {
+            ColumnSums::None => return,
+            ColumnSums::Left(sums) => (sums, self.m),
+            ColumnSums::Right(sums) => (sums, self.n),
+        };
+        assert_eq!(sums.len(), n, "sums of columns");
+        sums.fill(0.0);
+    }
+}
+
+/// `C = Lᵀ R`, or `C += Lᵀ R`; `c` is stored by rows without gaps.
+///
+/// # Panics
+/// If a slice is too short or `isa` has no products of bf16: mistakes of the calling code.
+pub fn cross_half(isa: Isa, mut cross: Cross<'_>, c: &mut [f32], accumulate: bool) {
+    let _time = profile::scope(profile::Kind::Product);
+    cross.begin();
+    let (m, n) = (cross.m, cross.n);
+    assert_eq!(c.len(), m * n, "C");
+    if m == 0 || n == 0 {
+        return;
+    }
+    let epilogue = Epilogue::default().accumulate(accumulate);
+    #[cfg(target_arch = "x86_64")]
+    driver::cross(isa, cross, Out::new(c, n), &epilogue, None);
+    #[cfg(not(target_arch = "x86_64"))]
+    unsupported(isa, &mut (c, epilogue.is_step()));
 }
 
 /// Weights and what an optimizer knows of them, all stored by rows without gaps.
@@ -161,13 +229,14 @@ pub struct Learned<'a> {
     pub forms: PackedForms<'a>,
 }
 
-/// A step of AdamW with the gradient `Σ A B`, `[m, n]`, which never stands in memory.
+/// A step of AdamW with the gradient `Lᵀ R`, `[m, n]`, which never stands in memory.
 ///
 /// # Panics
-/// As [`gemm_half`]; or if there are packed forms and not [`can_renew`].
-pub fn adamw_half(isa: Isa, m: usize, terms: &[Term<'_>], learned: Learned<'_>, options: AdamW) {
+/// As [`cross_half`]; or if there are packed forms and not [`can_renew`].
+pub fn adamw_half(isa: Isa, mut cross: Cross<'_>, learned: Learned<'_>, options: AdamW) {
     let _time = profile::scope(profile::Kind::Product);
-    let n = check(m, terms);
+    cross.begin();
+    let (m, n) = (cross.m, cross.n);
     let Learned { w, m: first, v: second, forms } = learned;
     assert!(w.len() == m * n && first.len() == m * n && second.len() == m * n, "weights and moments of [{m}, {n}]");
     let epilogue = Epilogue::default().adamw(options, first, second, n);
@@ -178,7 +247,7 @@ pub fn adamw_half(isa: Isa, m: usize, terms: &[Term<'_>], learned: Learned<'_>, 
     let w = Out::new(w, n);
     let forms = forms.of(isa, w, m, n);
     #[cfg(target_arch = "x86_64")]
-    driver::gemm(isa, m, n, terms, w, &epilogue, Some(&forms));
+    driver::cross(isa, cross, w, &epilogue, Some(&forms));
     #[cfg(not(target_arch = "x86_64"))]
     unsupported(isa, &mut (epilogue.is_step(), forms.end()));
 }

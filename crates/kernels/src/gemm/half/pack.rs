@@ -9,13 +9,76 @@ use std::arch::x86_64::*;
 use half::bf16;
 
 use super::{KR, NR};
-use crate::{gemm::Mat, isa::Avx512Bf16, number::Number, out::Out, pool};
+use crate::{gemm::Mat, isa::Avx512Bf16, mem::Buf, number::Number, out::Out, pool};
 
 /// From this many bytes on panels go past the caches.
 const STREAMED: usize = 2 << 20;
 
-/// The panels of an operand `[k, n]`; see [`super::Panels`].
-pub(super) fn panels<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, T>, k: usize, n: usize) {
+/// Where sums of an operand's columns go, `32 j..32 (j + 1)` for those of panel or tile `j`; null if nobody wants them.
+#[derive(Clone, Copy)]
+struct Sums(*mut f32);
+
+impl Sums {
+    const NONE: Sums = Sums(std::ptr::null_mut());
+
+    /// None if `x` is empty.
+    fn of(x: &mut [f32], groups: usize) -> Self {
+        assert!(x.is_empty() || x.len() >= 32 * groups);
+        if x.is_empty() { Sums::NONE } else { Sums(x.as_mut_ptr()) }
+    }
+
+    /// Those from group `i` on.
+    fn from(self, i: usize) -> Self {
+        if self.0.is_null() { self } else { Sums(self.0.wrapping_add(32 * i)) }
+    }
+}
+
+/// Sums of columns for each 32 numbers of the depth, which are added in their order: as [`Sums`] are that one task adds to.
+struct StepSums<'a> {
+    sums: &'a mut [f32],
+    steps: Buf<f32>,
+    width: usize,
+}
+
+impl<'a> StepSums<'a> {
+    /// Those of `sums`, for `depth` numbers; none if `sums` is empty.
+    fn of(sums: &'a mut [f32], depth: usize) -> Self {
+        let width = sums.len().next_multiple_of(32);
+        StepSums { sums, steps: Buf::zeroed(depth.div_ceil(KR) * width), width }
+    }
+
+    /// What tasks add to: a row for each step, or nothing.
+    fn open(&mut self) -> Out<'_> {
+        Out::new(&mut self.steps, self.width)
+    }
+
+    fn end(self) {
+        for step in self.steps.chunks_exact(self.width.max(1)) {
+            self.sums.iter_mut().zip(step).for_each(|(sum, x)| *sum += x);
+        }
+    }
+}
+
+/// The sums of a step.
+///
+/// # Safety
+/// Nobody else uses the row of `out` meanwhile.
+unsafe fn sums_of(out: &Out<'_>, step: usize) -> Sums {
+    // SAFETY: the caller's word.
+    if out.len() == 0 { Sums::NONE } else { Sums(unsafe { out.row(step, 0, out.ld()) }.as_mut_ptr()) }
+}
+
+/// The panels of an operand `[k, n]`; see [`super::Panels`]. Adds the sums of its columns to `sums`, unless that is empty: only of an
+/// operand that is stored as it is.
+pub(super) fn panels<T: Number>(
+    token: Avx512Bf16,
+    data: &mut [bf16],
+    x: Mat<'_, T>,
+    k: usize,
+    n: usize,
+    sums: &mut [f32],
+) {
+    assert!(sums.is_empty() || !x.transposed, "columns that lie along memory have no sums");
     let depth = k.next_multiple_of(KR);
     let (out, count) = (Out::new(data, 1), n.div_ceil(NR));
     // Tasks read what lies side by side in memory: some columns whole, or some depth of all columns.
@@ -25,15 +88,19 @@ pub(super) fn panels<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_,
     };
     let parts = depth.div_ceil(depths.max(1));
     let stream = 2 * out.len() >= STREAMED;
+    let mut sums = StepSums::of(sums, depth);
+    let step_sums = sums.open();
     pool::for_each(count.div_ceil(columns.max(1)) * parts, |task| {
         let (first, from) = (task / parts * columns, task % parts * depths);
         for p in (from..(from + depths).min(depth)).step_by(KR) {
+            // SAFETY: each step is one task's where operands have sums.
+            let sums = unsafe { sums_of(&step_sums, p / KR) };
             for j in first..(first + columns).min(count) {
                 // SAFETY: each part of a panel is one task's.
                 let to = unsafe { out.row((j * depth + p) * NR, 0, KR * NR) };
                 let view = View { x, depth: p, depths: k, other: j * NR, others: n };
-                let to = Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream };
-                // SAFETY: the token proves the instructions; `to` has all lines.
+                let to = Lines { stream, ..Lines::of_panel(to, sums.from(j)) };
+                // SAFETY: the token proves the instructions; `to` has all lines, and sums.
                 unsafe { blocks(token, view, true, to) };
             }
         }
@@ -41,6 +108,7 @@ pub(super) fn panels<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_,
             fence();
         }
     });
+    sums.end();
 }
 
 /// The panel of the columns from `col` on.
@@ -56,9 +124,32 @@ pub(crate) fn panel_of<T: Number>(
         let to = &mut panel[p * NR..][..KR * NR];
         // Lines of the panel have their pairs across the depth.
         let view = View { x, depth: p, depths: k, other: col, others: n };
-        let to = Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream: false };
         // SAFETY: the token proves the instructions; `to` has all lines.
-        unsafe { blocks(token, view, true, to) };
+        unsafe { blocks(token, view, true, Lines::of_panel(to, Sums::NONE)) };
+    }
+}
+
+/// The panels of the columns from `col` on, as many as `to` has, of `k` numbers of the depth of an operand with `n` columns; adds the
+/// sums of these columns to `sums`, unless that is empty.
+pub(super) fn panels_of(
+    token: Avx512Bf16,
+    to: &mut [bf16],
+    x: Mat<'_, bf16>,
+    (k, n): (usize, usize),
+    col: usize,
+    sums: &mut [f32],
+) {
+    let depth = k.next_multiple_of(KR);
+    let panels = to.len() / (NR * depth).max(1);
+    let sums = Sums::of(sums, panels);
+    // What lies side by side in memory comes first.
+    for p in (0..depth).step_by(KR) {
+        for j in 0..panels {
+            let to = &mut to[(j * depth + p) * NR..][..KR * NR];
+            let view = View { x, depth: p, depths: k, other: col + j * NR, others: n };
+            // SAFETY: the token proves the instructions; `to` has all lines, and sums.
+            unsafe { blocks(token, view, true, Lines::of_panel(to, sums.from(j))) };
+        }
     }
 }
 
@@ -68,7 +159,7 @@ pub(super) fn square(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, f32>, k: usi
     let view = View { x, depth: 0, depths: k, other: 0, others: n };
     let stream = (to.as_ptr() as usize).is_multiple_of(64);
     // SAFETY: the token proves the instructions; `to` has all lines.
-    unsafe { blocks(token, view, true, Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream }) };
+    unsafe { blocks(token, view, true, Lines { stream, ..Lines::of_panel(to, Sums::NONE) }) };
 }
 
 /// Ends what went past the caches.
@@ -79,7 +170,20 @@ pub(super) fn fence() {
 
 /// The rows from `row` on, as many groups of 16 as `to` has, each a multiple of 32 numbers long.
 pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
+    rows_summed(token, to, x, (m, k), row, &mut []);
+}
+
+/// The same, and adds the sum of each row to `sums`, unless that is empty: only of rows that lie across memory.
+pub(super) fn rows_summed<T: Number>(
+    token: Avx512Bf16,
+    to: &mut [bf16],
+    x: Mat<'_, T>,
+    (m, k): (usize, usize),
+    row: usize,
+    sums: &mut [f32],
+) {
     let ld = k.next_multiple_of(KR);
+    let sums = Sums::of(sums, to.len().div_ceil((32 * ld).max(1)));
     for p in (0..ld).step_by(KR) {
         for (i, group) in to.chunks_mut(32 * ld).enumerate() {
             let view = View { x: x.t_view(), depth: p, depths: k, other: row + 32 * i, others: m };
@@ -92,9 +196,9 @@ pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, 
                         token,
                         view,
                         false,
-                        Lines { start: group.as_mut_ptr(), second: 16 * ld, ld, stream: false },
+                        Lines { start: group.as_mut_ptr(), second: 16 * ld, ld, stream: false, sums: sums.from(i) },
                     ),
-                    false => block(token, view, false, group.as_mut_ptr(), ld, false),
+                    false => block(token, view, false, group.as_mut_ptr(), ld, false, sums.from(i)),
                 }
             }
         }
@@ -102,10 +206,18 @@ pub(crate) fn rows_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, 
 }
 
 /// The rows from `row` on, as many groups of 32 as `to` has, by tiles: 16 rows of 32 numbers and the 16 below them, one after
-/// another, then what follows along the depth.
-pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize, row: usize) {
+/// another, then what follows along the depth. Adds the sum of each row to `sums`, as [`rows_summed`] does.
+pub(super) fn tiles_of<T: Number>(
+    token: Avx512Bf16,
+    to: &mut [bf16],
+    x: Mat<'_, T>,
+    (m, k): (usize, usize),
+    row: usize,
+    sums: &mut [f32],
+) {
     let depth = k.next_multiple_of(KR);
     let (steps, groups) = (depth / KR, to.len() / (32 * depth).max(1));
+    let sums = Sums::of(sums, groups);
     for n in 0..steps * groups {
         // What lies side by side in memory comes first.
         let (p, i) = if x.transposed { (n / groups, n % groups) } else { (n % steps, n / steps) };
@@ -117,37 +229,48 @@ pub(super) fn tiles_of<T: Number>(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_,
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(below.wrapping_add(r * x.ld).cast()) };
             }
         }
-        two_tiles(token, &mut to[(i * depth + p) * 32..], x, (m, row + 32 * i), (k, p));
+        // SAFETY: there are sums of all groups, if any.
+        unsafe { two_tiles(token, &mut to[(i * depth + p) * 32..], x, (m, row + 32 * i), (k, p), sums.from(i)) };
     }
 }
 
 /// 32 of `m` rows, from `row` on, and of each 32 of `k` numbers, from `p` on: 16 rows and the 16 below them.
-fn two_tiles<T: Number>(
+///
+/// # Safety
+/// There are 32 sums, if any, which nobody else uses meanwhile.
+unsafe fn two_tiles<T: Number>(
     token: Avx512Bf16,
     to: &mut [bf16],
     x: Mat<'_, T>,
     (m, row): (usize, usize),
     (k, p): (usize, usize),
+    sums: Sums,
 ) {
     let to = &mut to[..32 * KR];
     let view = View { x: x.t_view(), depth: p, depths: k, other: row, others: m };
-    let to = Lines { start: to.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false };
-    // SAFETY: the token proves the instructions; `to` has all lines.
+    let to = Lines { start: to.as_mut_ptr(), second: 16 * KR, ld: KR, stream: false, sums };
+    // SAFETY: the token proves the instructions; `to` has all lines, and sums by the caller's word.
     unsafe { blocks(token, view, false, to) };
 }
 
-/// All `m` rows of a transpose, as [`tiles_of`] puts them, which is told where they lie.
-pub(super) fn turned<T: Number>(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, T>, m: usize, k: usize) {
+/// All `m` rows of a transpose, as [`tiles_of`] puts them. Adds the sum of each to `sums`, unless that is empty.
+pub(super) fn turned(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, bf16>, (m, k): (usize, usize), sums: &mut [f32]) {
     let (depth, groups) = (k.next_multiple_of(KR), m.div_ceil(32));
     let out = Out::new(data, 1);
+    let mut sums = StepSums::of(sums, depth);
+    let step_sums = sums.open();
     // Tasks read what lies side by side in memory.
-    pool::for_each(depth / KR, |task| {
-        for i in 0..groups {
-            // SAFETY: each part of a group is one task's.
-            let to = unsafe { out.row((i * depth + task * KR) * 32, 0, KR * 32) };
-            two_tiles(token, to, x, (m, 32 * i), (k, task * KR));
+    pool::for_each(depth / KR, |step| {
+        // SAFETY: each step, and with it a part of each group, is one task's; there are sums of all groups, if any.
+        unsafe {
+            let sums = sums_of(&step_sums, step);
+            for i in 0..groups {
+                let to = out.row((i * depth + step * KR) * 32, 0, KR * 32);
+                two_tiles(token, to, x, (m, 32 * i), (k, step * KR), sums.from(i));
+            }
         }
     });
+    sums.end();
 }
 
 /// 16 by 16 pairs of an operand that is stored as `[depths, others]`, or transposed.
@@ -161,13 +284,45 @@ struct View<'a, T> {
 }
 
 /// Where two blocks go: each 16 lines, `ld` apart, of 32 numbers; the second block begins `second` behind the first. If they
-/// `stream`, lines are those of memory.
+/// `stream`, lines are those of memory. Numbers of the 32 columns are added to `sums`.
 #[derive(Clone, Copy)]
 struct Lines {
     start: *mut bf16,
     second: usize,
     ld: usize,
     stream: bool,
+    sums: Sums,
+}
+
+impl Lines {
+    /// A part of a panel.
+    fn of_panel(to: &mut [bf16], sums: Sums) -> Self {
+        Lines { start: to.as_mut_ptr(), second: 2 * 16, ld: 2 * NR, stream: false, sums }
+    }
+}
+
+/// Adds 16 pairs of each of 16 columns to their sums.
+///
+/// # Safety
+/// There are 16 sums, if any, which nobody else uses meanwhile.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn add_pairs(sums: Sums, pairs: &[__m512i; 16]) {
+    if sums.0.is_null() {
+        return;
+    }
+    // The bits of 1 in bf16, twice.
+    let ones = bf16s(_mm512_set1_epi32(0x3f80_3f80));
+    // SAFETY: the caller's word.
+    unsafe {
+        let [mut even, mut odd] = [_mm512_setzero_ps(); 2];
+        for i in 0..8 {
+            even = _mm512_dpbf16_ps(even, bf16s(pairs[2 * i]), ones);
+            odd = _mm512_dpbf16_ps(odd, bf16s(pairs[2 * i + 1]), ones);
+        }
+        // So that the sum is the same whether those of many steps are added here or later.
+        _mm512_storeu_ps(sums.0, _mm512_add_ps(_mm512_loadu_ps(sums.0), _mm512_add_ps(even, odd)));
+    }
 }
 
 /// 32 numbers, past the caches if they `stream`.
@@ -199,8 +354,9 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
     if !(T::IS_BF16 && !x.transposed && whole) {
         // SAFETY: the caller's word.
         unsafe {
-            block(token, view, across, to.start, to.ld, to.stream);
-            block(token, View { other: other + 16, ..view }, across, second, to.ld, to.stream);
+            block(token, view, across, to.start, to.ld, to.stream, to.sums);
+            let sums = if to.sums.0.is_null() { to.sums } else { Sums(to.sums.0.add(16)) };
+            block(token, View { other: other + 16, ..view }, across, second, to.ld, to.stream, sums);
         }
         return;
     }
@@ -222,6 +378,13 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
         low[i] = _mm512_permutex2var_epi16(a, first, b);
         high[i] = _mm512_permutex2var_epi16(a, after, b);
     }
+    if !to.sums.0.is_null() {
+        // SAFETY: the caller's word.
+        unsafe {
+            add_pairs(to.sums, &low);
+            add_pairs(Sums(to.sums.0.add(16)), &high);
+        }
+    }
     if !across {
         transpose(&mut low);
         transpose(&mut high);
@@ -235,6 +398,14 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
     }
 }
 
+/// 32 numbers of bf16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bf16s(bits: __m512i) -> __m512bh {
+    // SAFETY: both are 512 plain bits.
+    unsafe { std::mem::transmute::<__m512i, __m512bh>(bits) }
+}
+
 /// 0 to 15.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -246,10 +417,19 @@ fn counting() -> __m512i {
 /// column `i`.
 ///
 /// # Safety
-/// Nobody else uses the 16 lines of 32 numbers that begin `ld` apart at `to` meanwhile. (The token proves the
-/// instructions.) Lines are those of memory if they `stream`.
+/// Nobody else uses the 16 lines of 32 numbers that begin `ld` apart at `to` meanwhile, nor the 16 sums, if any. (The token proves
+/// the instructions.) Lines are those of memory if they `stream`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *mut bf16, ld: usize, stream: bool) {
+#[allow(clippy::too_many_arguments)]
+unsafe fn block<T: Number>(
+    _: Avx512Bf16,
+    view: View<'_, T>,
+    across: bool,
+    to: *mut bf16,
+    ld: usize,
+    stream: bool,
+    sums: Sums,
+) {
     let mut v = [_mm512_setzero_si512(); 16];
     let View { x, depth, depths, other, others } = view;
     let (rows, cols) = (depths.saturating_sub(depth).min(KR), others.saturating_sub(other).min(16));
@@ -286,6 +466,9 @@ unsafe fn block<T: Number>(_: Avx512Bf16, view: View<'_, T>, across: bool, to: *
             v[i] = along(row);
         }
     }
+    debug_assert!(stored_across || sums.0.is_null(), "pairs lie along the columns");
+    // SAFETY: the caller's word.
+    unsafe { add_pairs(sums, &v) };
     if stored_across != across {
         transpose(&mut v);
     }

@@ -31,6 +31,11 @@ impl Stored {
     }
 }
 
+/// Of rows without gaps.
+fn cross<'a>((m, n, k): (usize, usize, usize), left: &'a [bf16], right: &'a [bf16], sums: ColumnSums<'a>) -> Cross<'a> {
+    Cross { left: Rows { data: left, ld: m }, right: Rows { data: right, ld: n }, m, n, k, sums }
+}
+
 fn left<'a>(data: &'a [bf16], s: &Stored) -> Left<'a> {
     let rows = Rows { data, ld: s.ld };
     if s.transposed { Left::Transposed(rows) } else { Left::Rows(rows) }
@@ -129,6 +134,7 @@ fn epilogues() {
 fn any_number_of_threads_gives_the_same_bits() {
     for (m, n, k) in [(128, 512, 300), (257, 129, 777), (1, 3000, 700), (420, 650, 1000)] {
         let (a, b) = (Stored::new(m, k, true, 0, 1), Stored::new(k, n, true, 0, 2));
+        let right = halves(&numbers(k * n, 4));
         for isa in Isa::with_half() {
             let run = |threads| {
                 let mut c = vec![0.0f32; m * n];
@@ -146,15 +152,15 @@ fn any_number_of_threads_gives_the_same_bits() {
             let step = |threads| {
                 let mut learned = [numbers(m * n, 3), vec![0.0; m * n], vec![0.0; m * n]];
                 let mut form = Panels::for_overwrite(m, n);
+                let mut sums = vec![0.0; n];
                 pool::with_threads(threads, || {
-                    let panels = Panels::pack(isa, mat(&b.full, &b), k, n);
                     let [w, first, second] = &mut learned;
                     let forms = PackedForms { stored: can_renew(isa).then_some(&mut form), transposed: None };
                     let learned = Learned { w, m: first, v: second, forms };
-                    adamw_half(isa, m, &[Term { a: left(&a.half, &a), b: &panels }], learned, options);
+                    adamw_half(isa, cross((m, n, k), &a.half, &right, ColumnSums::Right(&mut sums)), learned, options);
                 })
                 .unwrap();
-                (learned, if can_renew(isa) { bits(&form) } else { Vec::new() })
+                (learned, sums, if can_renew(isa) { bits(&form) } else { Vec::new() })
             };
             let one = step(1);
             assert!([2, 3, 5].into_iter().all(|threads| step(threads) == one), "{isa} {m} {n} {k}: a step");
@@ -233,10 +239,9 @@ fn a_step_within_the_product_is_the_step_after_it() {
         let (dy, x) = (halves(&numbers(k * m, 1)), halves(&numbers(k * n, 2)));
         let start = [numbers(m * n, 3), numbers(m * n, 4), numbers(m * n, 5).iter().map(|v| v.abs()).collect()];
         for isa in Isa::with_half() {
-            let panels = Panels::pack(isa, Mat::new(&x, n), k, n);
-            let terms = [Term { a: Left::Transposed(Rows { data: &dy, ld: m }), b: &panels }];
             let (mut g, mut want) = (vec![0.0; m * n], start.clone());
-            gemm_half(isa, m, &terms, &mut g, n, Epilogue::default());
+            let mut sums = vec![0.0; m];
+            cross_half(isa, cross((m, n, k), &dy, &x, ColumnSums::Left(&mut sums)), &mut g, false);
             let [w, first, second] = &mut want;
             optim::adamw(isa, options, w, &g, first, second);
             let packed = [Panels::pack(isa, Mat::new(w, n), m, n), Panels::pack(isa, Mat::t(w, n), n, m)];
@@ -256,14 +261,57 @@ fn a_step_within_the_product_is_the_step_after_it() {
                         true => PackedForms { stored: Some(&mut *stored), transposed: Some(&mut *transposed) },
                         false => PackedForms::default(),
                     };
+                    let mut bias = vec![f32::NAN; m];
+                    let product = cross((m, n, k), &dy, &x, ColumnSums::Left(&mut bias));
                     match fused {
-                        true => adamw_half(isa, m, &terms, Learned { w, m: m1, v: m2, forms }, options),
+                        true => adamw_half(isa, product, Learned { w, m: m1, v: m2, forms }, options),
                         false => optim::adamw_packed(isa, options, w, &g, m1, m2, [m, n], forms),
                     }
                     assert!(got == want, "{isa} {m} {n} {k} {renewed} {fused}");
+                    assert!(!fused || bias == sums, "{isa} {m} {n} {k} {renewed}: other sums");
                     if renewed {
                         assert!(bits(stored) == bits(&packed[0]), "{isa} {m} {n} {k} {fused}: as it is stored");
                         assert!(bits(transposed) == bits(&packed[1]), "{isa} {m} {n} {k} {fused}: its transpose");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_weights_and_biases_are_sums() {
+    for (m, n, k, pad) in
+        [(1, 1, 0, 0), (1, 1, 1, 3), (37, 45, 51, 0), (33, 70, 700, 7), (64, 96, 64, 32), (400, 500, 1300, 0)]
+    {
+        let (left, right) = (Stored::new(k, m, false, pad, 1), Stored::new(k, n, false, pad, 2));
+        let rows = |x: &'_ Stored| -> Vec<bf16> { x.half.clone() };
+        let (l, r) = (rows(&left), rows(&right));
+        let start = numbers(m * n, 3);
+        for isa in Isa::with_half() {
+            for accumulate in [false, true] {
+                for of_left in [false, true] {
+                    let (mut c, mut sums) = (start.clone(), vec![f32::NAN; if of_left { m } else { n }]);
+                    let wanted = if of_left { ColumnSums::Left(&mut sums) } else { ColumnSums::Right(&mut sums) };
+                    let (left_rows, right_rows) = (Rows { data: &l, ld: m + pad }, Rows { data: &r, ld: n + pad });
+                    cross_half(
+                        isa,
+                        Cross { left: left_rows, right: right_rows, m, n, k, sums: wanted },
+                        &mut c,
+                        accumulate,
+                    );
+                    for at in (0..m * n).step_by(1 + m * n / 700) {
+                        let (i, j) = (at / n, at % n);
+                        let want: f64 = (0..k).map(|p| left.at(p, i) * right.at(p, j)).sum();
+                        let want = want + if accumulate { f64::from(start[at]) } else { 0.0 };
+                        let error = (f64::from(c[at]) - want).abs();
+                        assert!(error < 2e-6 * (k as f64 + 4.0), "{isa} {m} {n} {k} {i} {j}: {} want {want}", c[at]);
+                    }
+                    let of = if of_left { &left } else { &right };
+                    for (j, sum) in sums.iter().enumerate() {
+                        let want: f64 = (0..k).map(|p| of.at(p, j)).sum();
+                        let error = (f64::from(*sum) - want).abs();
+                        assert!(error < 2e-6 * (k as f64 + 4.0), "{isa} {m} {n} {k} sum {j}: {sum} want {want}");
                     }
                 }
             }

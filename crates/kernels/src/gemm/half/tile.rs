@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{NR, driver::Sums};
+use super::{NR, passes::Sums};
 use crate::{number::Number, simd::Simd};
 
 /// A block of at most [`Self::MR`] rows and 32 columns of a product. Implemented by tokens that prove the instructions.

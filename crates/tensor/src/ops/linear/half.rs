@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use bedstone_kernels::{
     bf16,
-    gemm::{Activation, Epilogue, HalfLeft, Mat, Panels, Rows, Term, gemm_half},
+    elementwise::sum_rows,
+    gemm::{Activation, Epilogue, HalfLeft, Panels, Rows, Term, gemm_half},
     mem::Buf,
     number::Number,
 };
 
 use super::{Forward, Layout, Linear, LinearArgs, LinearBackward, Parts};
-use crate::{Ctx, Element, Env, Grads, Orientation, Result, Tensor, grads::WeightProduct};
+use crate::{
+    Ctx, Element, Env, Grads, Orientation, Result, Tensor,
+    grads::{Columns, Side, WeightProduct},
+};
 
 /// A weight as a right operand, `[in, out]` or its transpose.
 fn operand(w: Linear, env: &Env<'_>, transposed: bool) -> Result<Arc<Panels>> {
@@ -55,40 +59,39 @@ pub(super) fn forward<C: Element + Number>(
     Ok(Forward { out: Tensor::from_buf(out, shape), kept })
 }
 
-/// `X` is the type of the input's gradient.
+/// `X` is the type of the input's gradient. Biases get theirs here if they are `wanted`.
 pub(super) fn backward<X: Element + Number>(
     node: &LinearBackward,
     dy: &Tensor,
+    wanted: bool,
     grads: &mut Grads,
     env: &Env<'_>,
 ) -> Result<()> {
     let (x, m, k, width) = (&node.x, node.x.shape().rows(), node.x.shape().width(), dy.shape().width());
-    let (isa, input, gradient) = (env.isa, x.data::<bf16>("linear")?, dy.data::<bf16>("linear")?);
+    let (isa, gradient) = (env.isa, dy.data::<bf16>("linear")?);
     if m == 0 {
+        // Sums of nothing.
+        node.parts.iter().filter_map(|(w, ..)| w.bias).for_each(|bias| grads.add_param(bias, env, |_| {}));
         return Ok(());
     }
-    // The input as a right operand, which weights side by side share.
-    let mut right = None;
     for (w, from, n) in node.parts.iter() {
         let param = env.params.get(w.weight);
+        let bias = w.bias.filter(|&bias| wanted && env.params.get(bias).trainable);
         if !param.trainable {
+            if let Some(bias) = bias {
+                let dy = &gradient[from..(m - 1) * width + from + n];
+                grads.add_param(bias, env, |db| sum_rows(isa, db, dy, width));
+            }
             continue;
         }
-        let shape = param.value.shape();
-        grads.add_product(
-            w.weight,
-            env,
-            match w.layout {
-                Layout::OutIn => {
-                    let b = right.get_or_insert_with(|| Arc::new(Panels::pack(isa, Mat::new(input, k), m, k)));
-                    WeightProduct { left: dy.clone(), from, m: n, right: b.clone(), shape }
-                }
-                Layout::InOut => {
-                    let b = Arc::new(Panels::pack(isa, Mat::new(&gradient[from..], width), m, n));
-                    WeightProduct { left: x.clone(), from: 0, m: k, right: b, shape }
-                }
-            },
-        );
+        let input = Columns { rows: x.clone(), from: 0, n: k };
+        let output = Columns { rows: dy.clone(), from, n };
+        let (left, right, output) = match w.layout {
+            Layout::OutIn => (output, input, Side::Left),
+            Layout::InOut => (input, output, Side::Right),
+        };
+        let product = WeightProduct { left, right, output, shape: param.value.shape(), bias: None };
+        grads.add_product(w.weight, bias, env, product);
     }
     if x.var().is_none() {
         return Ok(());
