@@ -134,14 +134,6 @@ impl<'a> Heads<'a, bf16> {
     }
 }
 
-/// Packs a right operand `[k, n]` whole.
-fn panels(half: Avx512Bf16, to: &mut [bf16], x: Mat<'_, bf16>, k: usize, n: usize) {
-    let depth = k.next_multiple_of(KR);
-    for (j, panel) in to.chunks_exact_mut(NR * depth).enumerate() {
-        pack::panel_of(half, panel, x, k, n, j * NR);
-    }
-}
-
 /// `acc (+)= A B` for `rows` rows of `a` and `count` panels of `b`, `stride` apart.
 ///
 /// `depths(rows of a tile, panel)` says which part of the depth counts there, beginning at a multiple of 32: what masks make
@@ -282,7 +274,7 @@ half_fn! {
         let (keys, values) = packed.split_at(sizes.key_rows());
         let count = NR.min(a.tq - q0);
         let mut right = Buf::<bf16>::for_overwrite(NR * sizes.depth);
-        pack::panel_of(half, &mut right, q.head(b, h, a.d).t_view(), a.d, a.tq, q0);
+        pack::panels_of(half, &mut right, q.head(b, h, a.d).t_view(), (a.d, a.tq), q0, &mut []);
         // Which keys each query sees, and which all of them see.
         let seen = a.keys(q0, q0 + count);
         let (mut first, mut end, mut all) = ([0.0f32; NR], [0.0f32; NR], seen.clone());
@@ -478,11 +470,11 @@ half_fn! {
                 let (qt, rest) = right.split_at_mut(across);
                 let (dot_t, rest) = rest.split_at_mut(across);
                 let (qn, don) = rest.split_at_mut(down);
-                panels(half, &mut qt[..count * NR * sizes.depth], queries.t_view(), a.d, n);
-                panels(half, &mut dot_t[..count * NR * sizes.depth], dout.t_view(), a.d, n);
+                pack::panels_of(half, &mut qt[..count * NR * sizes.depth], queries.t_view(), (a.d, n), 0, &mut []);
+                pack::panels_of(half, &mut dot_t[..count * NR * sizes.depth], dout.t_view(), (a.d, n), 0, &mut []);
                 let depth = n.next_multiple_of(KR);
-                panels(half, &mut qn[..sizes.wide * NR * depth], queries, n, a.d);
-                panels(half, &mut don[..sizes.wide * NR * depth], dout, n, a.d);
+                pack::panels_of(half, &mut qn[..sizes.wide * NR * depth], queries, (n, a.d), 0, &mut []);
+                pack::panels_of(half, &mut don[..sizes.wide * NR * depth], dout, (n, a.d), 0, &mut []);
                 let (mut lse, mut delta) = ([f32::INFINITY; COLUMNS], [0.0f32; COLUMNS]);
                 for i in 0..n {
                     let row = at + i * width;
@@ -537,7 +529,7 @@ half_fn! {
                             let x: &[f32; 2 * NR] = scores[r * NR..].first_chunk().expect("two keys' scores");
                             let dp: &[f32; 2 * NR] = slopes[r * NR..].first_chunk().expect("two keys' slopes");
                             let [x, y] = [x.first_chunk().expect("one"), x.last_chunk().expect("the other")];
-                            let [dp, dq] = [dp.first_chunk().expect("one"), dp.last_chunk().expect("the other")];
+                            let [dp, other_dp] = [dp.first_chunk().expect("one"), dp.last_chunk().expect("the other")];
                             let mut i = 0;
                             while i < NR {
                                 let k = i + S::LANES;
@@ -545,8 +537,8 @@ half_fn! {
                                 let (f, g) = softmax.at(s, x, dp, k, one);
                                 s.store_two_bf16(&mut p[i..], e, f);
                                 s.store_two_bf16(&mut ds[i..], d, g);
-                                let (e, d2) = softmax.at(s, y, dq, i, two);
-                                let (f, g2) = softmax.at(s, y, dq, k, two);
+                                let (e, d2) = softmax.at(s, y, other_dp, i, two);
+                                let (f, g2) = softmax.at(s, y, other_dp, k, two);
                                 s.store_two_bf16(&mut p[COLUMNS + i..], e, f);
                                 s.store_two_bf16(&mut ds[COLUMNS + i..], d2, g2);
                                 s.store_pairs_bf16(&mut pairs[2 * i..], d, d2);

@@ -14,7 +14,7 @@
 use half::bf16;
 
 use super::{
-    ColumnSums, Cross, Forms, KR, Left, NR, Panels, Term, pack,
+    ColumnSums, Cross, Forms, KR, Left, NR, Panels, Rows, Term, pack,
     parts::{Right, Source, Tiles, copy_len, parts},
     passes::{Passes, Work},
     tile::{HalfTile, block_len},
@@ -94,15 +94,15 @@ pub(super) fn cross<C: Number>(
 fn one<C: Number, K: HalfTile>(kernel: K, half: Avx512Bf16, cross: Cross<'_>, work: &Work<'_, C>) {
     let Cross { left, right, m, n, k, sums } = cross;
     assert!(work.forms.is_none() || K::MR == KR, "packed forms are renewed by blocks of 32 rows");
-    let source = Source { left: Left::Transposed(left), right: Right::Rows(right, n), k, turned: None };
     let (left_sums, right_sums): (&mut [f32], &mut [f32]) = match sums {
         ColumnSums::None => (&mut [], &mut []),
         ColumnSums::Left(sums) => (&mut sums[..m], &mut []),
         ColumnSums::Right(sums) => (&mut [], &mut sums[..n]),
     };
     if work.epilogue.is_step() && K::WHOLE && k <= STEP_DEEP {
-        return step(kernel, half, (m, n), source, (left_sums, right_sums), work);
+        return step(kernel, half, (m, n, k), (left, right), (left_sums, right_sums), work);
     }
+    let source = Source { left: Left::Transposed(left), right: Right::Rows(right, n), k, turned: None };
     let (of_left, of_right) = (Out::new(left_sums, 1), Out::new(right_sums, 1));
     tasks::for_each_block_by_columns(m, n, square::<K>(m, n), |place| {
         let (rows, columns) = (of_left.len() > 0 && place.col == 0, of_right.len() > 0 && place.row == 0);
@@ -135,19 +135,17 @@ fn by_columns<C: Number, K: HalfTile>(
 fn step<C: Number, K: HalfTile>(
     kernel: K,
     half: Avx512Bf16,
-    (m, n): (usize, usize),
-    source: Source<'_>,
+    (m, n, k): (usize, usize, usize),
+    (left, right): (Rows<'_>, Rows<'_>),
     (left_sums, right_sums): (&mut [f32], &mut [f32]),
     work: &Work<'_, C>,
 ) {
-    let Source { left: Left::Transposed(left), right: Right::Rows(right, _), k, .. } = source else {
-        unreachable!("a step is of a transpose and of rows")
-    };
     let mut turned = Buf::for_overwrite(m.next_multiple_of(32) * k.next_multiple_of(KR));
     pack::turned(half, &mut turned, Mat::t(left.data, left.ld), (m, k), left_sums);
     let mut panels = Panels::for_overwrite(k, n);
     pack::panels(half, &mut panels.data, Mat::new(right.data, right.ld), k, n, right_sums);
-    let source = Source { right: Right::Panels(&panels), turned: Some(&turned), ..source };
+    let (left, right) = (Left::Transposed(left), Right::Panels(&panels));
+    let source = Source { left, right, k, turned: Some(&turned) };
     by_columns(kernel, half, (m, n), &[source], tasks::LARGEST.0, work);
 }
 

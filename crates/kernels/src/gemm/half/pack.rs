@@ -27,9 +27,9 @@ impl Sums {
         if x.is_empty() { Sums::NONE } else { Sums(x.as_mut_ptr()) }
     }
 
-    /// Those from group `i` on.
+    /// Those from column `i` on.
     fn from(self, i: usize) -> Self {
-        if self.0.is_null() { self } else { Sums(self.0.wrapping_add(32 * i)) }
+        if self.0.is_null() { self } else { Sums(self.0.wrapping_add(i)) }
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) fn panels<T: Number>(
                 // SAFETY: each part of a panel is one task's.
                 let to = unsafe { out.row((j * depth + p) * NR, 0, KR * NR) };
                 let view = View { x, depth: p, depths: k, other: j * NR, others: n };
-                let to = Lines { stream, ..Lines::of_panel(to, sums.from(j)) };
+                let to = Lines { stream, ..Lines::of_panel(to, sums.from(32 * j)) };
                 // SAFETY: the token proves the instructions; `to` has all lines, and sums.
                 unsafe { blocks(token, view, true, to) };
             }
@@ -111,30 +111,12 @@ pub(super) fn panels<T: Number>(
     sums.end();
 }
 
-/// The panel of the columns from `col` on.
-pub(crate) fn panel_of<T: Number>(
-    token: Avx512Bf16,
-    panel: &mut [bf16],
-    x: Mat<'_, T>,
-    k: usize,
-    n: usize,
-    col: usize,
-) {
-    for p in (0..k.next_multiple_of(KR)).step_by(KR) {
-        let to = &mut panel[p * NR..][..KR * NR];
-        // Lines of the panel have their pairs across the depth.
-        let view = View { x, depth: p, depths: k, other: col, others: n };
-        // SAFETY: the token proves the instructions; `to` has all lines.
-        unsafe { blocks(token, view, true, Lines::of_panel(to, Sums::NONE)) };
-    }
-}
-
 /// The panels of the columns from `col` on, as many as `to` has, of `k` numbers of the depth of an operand with `n` columns; adds the
 /// sums of these columns to `sums`, unless that is empty.
-pub(super) fn panels_of(
+pub(crate) fn panels_of<T: Number>(
     token: Avx512Bf16,
     to: &mut [bf16],
-    x: Mat<'_, bf16>,
+    x: Mat<'_, T>,
     (k, n): (usize, usize),
     col: usize,
     sums: &mut [f32],
@@ -148,7 +130,7 @@ pub(super) fn panels_of(
             let to = &mut to[(j * depth + p) * NR..][..KR * NR];
             let view = View { x, depth: p, depths: k, other: col + j * NR, others: n };
             // SAFETY: the token proves the instructions; `to` has all lines, and sums.
-            unsafe { blocks(token, view, true, Lines::of_panel(to, sums.from(j))) };
+            unsafe { blocks(token, view, true, Lines::of_panel(to, sums.from(32 * j))) };
         }
     }
 }
@@ -196,9 +178,15 @@ pub(super) fn rows_summed<T: Number>(
                         token,
                         view,
                         false,
-                        Lines { start: group.as_mut_ptr(), second: 16 * ld, ld, stream: false, sums: sums.from(i) },
+                        Lines {
+                            start: group.as_mut_ptr(),
+                            second: 16 * ld,
+                            ld,
+                            stream: false,
+                            sums: sums.from(32 * i),
+                        },
                     ),
-                    false => block(token, view, false, group.as_mut_ptr(), ld, false, sums.from(i)),
+                    false => block(token, view, false, group.as_mut_ptr(), ld, false, sums.from(32 * i)),
                 }
             }
         }
@@ -230,7 +218,7 @@ pub(super) fn tiles_of<T: Number>(
             }
         }
         // SAFETY: there are sums of all groups, if any.
-        unsafe { two_tiles(token, &mut to[(i * depth + p) * 32..], x, (m, row + 32 * i), (k, p), sums.from(i)) };
+        unsafe { two_tiles(token, &mut to[(i * depth + p) * 32..], x, (m, row + 32 * i), (k, p), sums.from(32 * i)) };
     }
 }
 
@@ -266,7 +254,7 @@ pub(super) fn turned(token: Avx512Bf16, data: &mut [bf16], x: Mat<'_, bf16>, (m,
             let sums = sums_of(&step_sums, step);
             for i in 0..groups {
                 let to = out.row((i * depth + step * KR) * 32, 0, KR * 32);
-                two_tiles(token, to, x, (m, 32 * i), (k, step * KR), sums.from(i));
+                two_tiles(token, to, x, (m, 32 * i), (k, step * KR), sums.from(32 * i));
             }
         }
     });
@@ -355,8 +343,7 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
         // SAFETY: the caller's word.
         unsafe {
             block(token, view, across, to.start, to.ld, to.stream, to.sums);
-            let sums = if to.sums.0.is_null() { to.sums } else { Sums(to.sums.0.add(16)) };
-            block(token, View { other: other + 16, ..view }, across, second, to.ld, to.stream, sums);
+            block(token, View { other: other + 16, ..view }, across, second, to.ld, to.stream, to.sums.from(16));
         }
         return;
     }
@@ -378,12 +365,10 @@ unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, 
         low[i] = _mm512_permutex2var_epi16(a, first, b);
         high[i] = _mm512_permutex2var_epi16(a, after, b);
     }
-    if !to.sums.0.is_null() {
-        // SAFETY: the caller's word.
-        unsafe {
-            add_pairs(to.sums, &low);
-            add_pairs(Sums(to.sums.0.add(16)), &high);
-        }
+    // SAFETY: the caller's word.
+    unsafe {
+        add_pairs(to.sums, &low);
+        add_pairs(to.sums.from(16), &high);
     }
     if !across {
         transpose(&mut low);
