@@ -32,6 +32,11 @@ simd_fn! {
     }
 }
 
+/// `y = 0`.
+pub fn zero(y: &mut [f32]) {
+    pool::for_chunks(y, 8 * pool::SMALL, |_, part| part.fill(0.0));
+}
+
 /// `y *= a`.
 pub fn scale(isa: Isa, y: &mut [f32], a: f32) {
     let _time = profile::scope(profile::Kind::Elementwise);

@@ -96,6 +96,52 @@ pub fn adamw_packed(
     });
 }
 
+/// [`adamw`] for a table of rows of `width` numbers, of which only those that `ids` names, in ascending order, have a gradient, each a row
+/// of `g`; that of all others is zero.
+///
+/// # Panics
+/// If a row lies beyond the table or lengths do not fit.
+#[allow(clippy::too_many_arguments)]
+pub fn adamw_rows(
+    isa: Isa,
+    options: AdamW,
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    width: usize,
+    ids: &[usize],
+    g: &[f32],
+) {
+    let _time = profile::scope(profile::Kind::Optimizer);
+    let n = w.len();
+    if n == 0 {
+        return;
+    }
+    assert!(m.len() == n && v.len() == n && n.is_multiple_of(width) && g.len() == ids.len() * width);
+    assert!(
+        ids.is_sorted_by(|a, b| a < b) && ids.last().is_none_or(|&id| id < n / width),
+        "rows of the table, each once"
+    );
+    let (rows, scalars) = (n / width, options.scalars());
+    let group = (4 * pool::SMALL / width).max(1);
+    let none = vec![0.0; width];
+    let (w, m, v) = (Out::new(w, width), Out::new(m, width), Out::new(v, width));
+    pool::for_each(rows.div_ceil(group), |task| {
+        let all = task * group..rows.min((task + 1) * group);
+        let mut next = ids.partition_point(|&id| id < all.start);
+        for row in all {
+            let grad = match ids.get(next) == Some(&row) {
+                true => &g[next * width..(next + 1) * width],
+                false => &none,
+            };
+            next += usize::from(ids.get(next) == Some(&row));
+            // SAFETY: each row is one task's.
+            let (w, m, v) = unsafe { (w.row(row, 0, width), m.row(row, 0, width), v.row(row, 0, width)) };
+            adamw_part(isa, scalars, w, grad, m, v);
+        }
+    });
+}
+
 simd_fn! {
     fn adamw_part(s, scalars: Scalars, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
         let c = scalars.vectors(s);
@@ -218,6 +264,28 @@ mod tests {
                         assert!((w[i] as f64 - w64[i]).abs() < 1e-5, "{isa} {n} {i}: {} {}", w[i], w64[i]);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_without_a_gradient_take_a_step_of_zero() {
+        let o = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 1.0 };
+        let numbers = |n: usize, step: usize| -> Vec<f32> { (0..n).map(|i| (i * step % 97) as f32 / 48.0).collect() };
+        for isa in Isa::available() {
+            for (rows, width, ids) in [(1, 1, vec![0]), (5, 33, vec![]), (900, 100, vec![0, 7, 8, 655, 656, 899])] {
+                let n = rows * width;
+                let g = numbers(ids.len() * width, 41);
+                let mut dense = vec![0.0; n];
+                for (i, &id) in ids.iter().enumerate() {
+                    dense[id * width..][..width].copy_from_slice(&g[i * width..][..width]);
+                }
+                let start = || [numbers(n, 37), numbers(n, 31), numbers(n, 29)];
+                let ([mut w, mut m, mut v], [mut w1, mut m1, mut v1]) = (start(), start());
+                adamw(isa, o, &mut w, &dense, &mut m, &mut v);
+                adamw_rows(isa, o, &mut w1, &mut m1, &mut v1, width, &ids, &g);
+                // Vectors begin at rows here and at any number there.
+                assert!(w == w1 && m == m1 && v == v1, "{isa} {rows} {width}");
             }
         }
     }

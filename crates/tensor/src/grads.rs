@@ -7,7 +7,7 @@ use bedstone_kernels::{
     gemm::{ColumnSums, Cross, Learned, Rows, adamw_half, cross_half},
     mem::Buf,
     number::Number,
-    optim::AdamW,
+    optim::{self, AdamW},
 };
 
 use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
@@ -19,17 +19,17 @@ use crate::{Dtype, Element, Env, ParamId, Params, Result, Shape, Tensor, Var};
 pub struct Grads {
     vars: Vars,
     params: Vec<Option<Tensor>>,
-    products: Products,
+    waiting: Waiting,
 }
 
-/// Gradients of weights that may be handed over as products.
+/// Gradients that may be handed over as what gives them.
 #[derive(Debug, Default)]
-struct Products {
-    /// Weights whose only contribution comes now.
+struct Waiting {
+    /// Parameters whose only contribution comes now.
     may_wait: Vec<ParamId>,
     /// Those that nobody has computed yet.
-    waiting: Vec<(ParamId, WeightProduct)>,
-    /// Gradients of biases that come with them.
+    list: Vec<(ParamId, WaitingGradient)>,
+    /// Gradients of biases that come with products.
     biases: Vec<(ParamId, Arc<OnceLock<Tensor>>)>,
 }
 
@@ -38,9 +38,9 @@ struct Products {
 pub enum ParamGradient {
     /// Its numbers.
     Whole(Tensor),
-    /// What gives them. Its computation gives the gradient of the layer's bias, too, which is handed over next: so it has to take place
-    /// before.
-    Product(WeightProduct),
+    /// What gives them. The computation of a product gives the gradient of the layer's bias, too, which is handed over next: so it has to
+    /// take place before.
+    Waiting(WaitingGradient),
 }
 
 impl ParamGradient {
@@ -48,7 +48,79 @@ impl ParamGradient {
     pub fn tensor(self, isa: Isa) -> Tensor {
         match self {
             ParamGradient::Whole(tensor) => tensor,
-            ParamGradient::Product(product) => product.tensor(isa),
+            ParamGradient::Waiting(waiting) => waiting.tensor(isa),
+        }
+    }
+}
+
+/// A gradient whose numbers nobody has computed yet.
+#[derive(Debug)]
+pub enum WaitingGradient {
+    /// Of a weight.
+    Product(WeightProduct),
+    /// Of a table.
+    Rows(TableRows),
+}
+
+impl WaitingGradient {
+    /// Its numbers.
+    pub fn tensor(&self, isa: Isa) -> Tensor {
+        match self {
+            WaitingGradient::Product(product) => product.tensor(isa),
+            WaitingGradient::Rows(rows) => rows.tensor(),
+        }
+    }
+
+    /// A step of AdamW that computes it on the way; the bits are those of one after the other.
+    pub fn adamw(&self, isa: Isa, learned: Learned<'_>, options: AdamW) {
+        match self {
+            WaitingGradient::Product(product) => product.adamw(isa, learned, options),
+            WaitingGradient::Rows(rows) => rows.adamw(isa, learned, options),
+        }
+    }
+}
+
+/// The gradient of a table `[V, C]` of which only some rows were looked up: a step is bound by the speed of memory, and zeros of all others
+/// would have to be written and read.
+#[derive(Debug)]
+pub struct TableRows {
+    shape: Shape,
+    /// The rows, in ascending order.
+    ids: Vec<usize>,
+    /// Their gradients, `[ids, C]`.
+    rows: Tensor,
+}
+
+impl TableRows {
+    /// Of a table of that shape, from `dy`, a row for each of `ids`, which are rows of the table.
+    fn new(isa: Isa, shape: Shape, ids: &[i32], dy: &[f32]) -> Self {
+        let width = shape.width();
+        let mut all: Vec<usize> = ids.iter().map(|&id| id as usize).collect();
+        all.sort_unstable();
+        all.dedup();
+        let places: Vec<i32> = ids.iter().map(|&id| all.partition_point(|&other| other < id as usize) as i32).collect();
+        let mut rows = Buf::zeroed(all.len() * width);
+        elementwise::scatter_add(isa, &mut rows, dy, &places, width);
+        TableRows { shape, rows: Tensor::from_buf(rows, [all.len(), width]), ids: all }
+    }
+
+    fn tensor(&self) -> Tensor {
+        let (width, mut grad) = (self.shape.width(), Buf::zeroed(self.shape.numel()));
+        for (&id, row) in self.ids.iter().zip(self.rows.f32s().chunks_exact(width.max(1))) {
+            grad[id * width..(id + 1) * width].copy_from_slice(row);
+        }
+        Tensor::from_buf(grad, self.shape)
+    }
+
+    fn adamw(&self, isa: Isa, learned: Learned<'_>, options: AdamW) {
+        let Learned { w, m, v, forms } = learned;
+        let width = self.shape.width();
+        match forms.is_empty() {
+            true => optim::adamw_rows(isa, options, w, m, v, width, &self.ids, self.rows.f32s()),
+            false => {
+                let shape = [self.shape.rows(), width];
+                optim::adamw_packed(isa, options, w, self.tensor().f32s(), m, v, shape, forms);
+            }
         }
     }
 }
@@ -148,13 +220,13 @@ pub(crate) struct Slope {
 impl Grads {
     /// None yet, for all of `params`.
     pub fn new(params: &Params) -> Self {
-        Grads { vars: Vars::default(), params: vec![None; params.len()], products: Products::default() }
+        Grads { vars: Vars::default(), params: vec![None; params.len()], waiting: Waiting::default() }
     }
 
     /// Says to which weights the next operation gives the only contribution, or the last, which is taken right after it: it may be a
     /// product.
     pub(crate) fn may_wait(&mut self, ids: Vec<ParamId>) {
-        self.products.may_wait = ids;
+        self.waiting.may_wait = ids;
     }
 
     /// Begins with a tape, from the slopes at each of its places.
@@ -180,7 +252,7 @@ impl Grads {
     /// The gradients of intermediate results, while another tape uses their place; [`Self::restore`] brings them back. That tape's
     /// products are computed at once: they would wait for all of it.
     pub(crate) fn set_aside(&mut self) -> Vars {
-        self.products.may_wait.clear();
+        self.waiting.may_wait.clear();
         std::mem::take(&mut self.vars)
     }
 
@@ -190,35 +262,37 @@ impl Grads {
 
     pub(crate) fn take_param(&mut self, id: ParamId) -> Option<ParamGradient> {
         match self.waits(id) {
-            Some(product) => return Some(ParamGradient::Product(product)),
+            Some(waiting) => return Some(ParamGradient::Waiting(waiting)),
             None => self.settle_bias(id),
         }
         self.params[id.index()].take().map(ParamGradient::Whole)
     }
 
-    /// Takes out a product that waits.
-    fn waits(&mut self, id: ParamId) -> Option<WeightProduct> {
-        let i = self.products.waiting.iter().position(|(of, _)| *of == id)?;
-        Some(self.products.waiting.swap_remove(i).1)
+    /// Takes out what waits.
+    fn waits(&mut self, id: ParamId) -> Option<WaitingGradient> {
+        let i = self.waiting.list.iter().position(|(of, _)| *of == id)?;
+        Some(self.waiting.list.swap_remove(i).1)
     }
 
-    /// Computes a product that waits, or that with which the gradient of a bias comes: something is added to it.
+    /// Computes what waits, or the product with which the gradient of a bias comes: something is added to it.
     fn settle(&mut self, id: ParamId, isa: Isa) {
-        let comes = self.products.biases.iter().find(|(bias, _)| *bias == id).map(|(_, sums)| sums);
-        let with = |product: &WeightProduct| match (&product.bias, comes) {
-            (Some(sums), Some(comes)) => Arc::ptr_eq(sums, comes),
+        let comes = self.waiting.biases.iter().find(|(bias, _)| *bias == id).map(|(_, sums)| sums);
+        let with = |waiting: &WaitingGradient| match (waiting, comes) {
+            (WaitingGradient::Product(product), Some(comes)) => {
+                product.bias.as_ref().is_some_and(|sums| Arc::ptr_eq(sums, comes))
+            }
             _ => false,
         };
-        let weight = self.products.waiting.iter().find(|(_, product)| with(product)).map_or(id, |(weight, _)| *weight);
-        if let Some(product) = self.waits(weight) {
-            self.params[weight.index()] = Some(product.tensor(isa));
+        let weight = self.waiting.list.iter().find(|(_, waiting)| with(waiting)).map_or(id, |(weight, _)| *weight);
+        if let Some(waiting) = self.waits(weight) {
+            self.params[weight.index()] = Some(waiting.tensor(isa));
         }
         self.settle_bias(id);
     }
 
     /// Takes over the gradient of a bias that has come with a product, which is the first contribution to it.
     fn settle_bias(&mut self, id: ParamId) {
-        let biases = &mut self.products.biases;
+        let biases = &mut self.waiting.biases;
         let found = biases.iter().position(|(of, _)| *of == id).map(|i| biases.swap_remove(i).1);
         if let Some(sums) = found {
             self.params[id.index()] = sums.get().cloned();
@@ -237,11 +311,10 @@ impl Grads {
         self.settle(id, env.isa);
         let sums = bias.map(|id| (id, Arc::new(OnceLock::new())));
         product.bias = sums.as_ref().map(|(_, sums)| sums.clone());
-        let alone = |id: ParamId| self.params[id.index()].is_none() && self.products.may_wait.contains(&id);
-        match alone(id) && bias.is_none_or(alone) {
+        match self.alone(id) && bias.is_none_or(|bias| self.alone(bias)) {
             true => {
-                self.products.waiting.push((id, product));
-                self.products.biases.extend(sums);
+                self.waiting.list.push((id, WaitingGradient::Product(product)));
+                self.waiting.biases.extend(sums);
             }
             false => {
                 self.write_param(id, env, |to, accumulate| product.write(env.isa, to, accumulate));
@@ -251,6 +324,23 @@ impl Grads {
                     self.put_param(bias, sums.clone(), env);
                 }
             }
+        }
+    }
+
+    /// Whether a contribution to a gradient is the only one, and may wait.
+    fn alone(&self, id: ParamId) -> bool {
+        self.params[id.index()].is_none() && self.waiting.may_wait.contains(&id)
+    }
+
+    /// Adds `dy`, a row for each of `ids`, to these rows of the gradient of a table.
+    pub(crate) fn add_rows(&mut self, id: ParamId, env: &Env<'_>, ids: &[i32], dy: &[f32]) {
+        let (shape, trainable) = (env.params.get(id).value.shape(), env.params.get(id).trainable);
+        self.settle(id, env.isa);
+        if trainable && self.alone(id) && 2 * ids.len() <= shape.rows() {
+            let rows = TableRows::new(env.isa, shape, ids, dy);
+            self.waiting.list.push((id, WaitingGradient::Rows(rows)));
+        } else {
+            self.add_param(id, env, |dw| elementwise::scatter_add(env.isa, dw, dy, ids, shape.width()));
         }
     }
 
@@ -311,7 +401,7 @@ impl Grads {
     pub fn add_param(&mut self, id: ParamId, env: &Env<'_>, add: impl FnOnce(&mut [f32])) {
         self.write_param(id, env, |g, accumulate| {
             if !accumulate {
-                g.fill(0.0);
+                elementwise::zero(g);
             }
             add(g);
         });

@@ -27,7 +27,7 @@ pub use bedstone_kernels::{
 pub use cache::Cache;
 pub use ctx::{Ctx, Env, Packing, Precision, Training};
 pub use error::{Result, TensorError};
-pub use grads::{Grads, ParamGradient, WeightProduct};
+pub use grads::{Grads, ParamGradient, TableRows, WaitingGradient, WeightProduct};
 pub use params::{Orientation, Param, ParamId, Params};
 pub use shape::Shape;
 pub use storage::{Dtype, Element};

@@ -114,13 +114,13 @@ impl Recording {
     /// Computes the gradients of `params` from `loss`, a number, and hands each to `whole` as soon as nothing more will
     /// be added to it and nothing more will read the parameter, which `whole` may change.
     ///
-    /// Gradients so never stand in memory all together. With `products`, that of a weight which is one product is handed over as
-    /// such, and `whole` must compute it: the gradient of the bias comes with it.
+    /// Gradients so never stand in memory all together. If they `may_wait`, that of a weight which is one product, or of a table of
+    /// which few rows were looked up, is handed over as such, and `whole` must compute a product: the gradient of the bias comes with it.
     pub fn backward_each(
         self,
         loss: &Tensor,
         params: &mut Params,
-        products: bool,
+        may_wait: bool,
         mut whole: impl FnMut(ParamId, &mut Params, ParamGradient) -> Result<()>,
     ) -> Result<()> {
         let Recording { mut tape, isa, precision, packing } = self;
@@ -134,7 +134,7 @@ impl Recording {
         grads.add(Some(var), one(loss), &Env { isa, precision, packing, params });
         for (i, mut node) in tape.nodes.into_iter().enumerate().rev() {
             let ids = std::mem::take(&mut node.params);
-            if products {
+            if may_wait {
                 grads.may_wait(ids.iter().copied().filter(|id| uses[id.index()] == 1).collect());
             }
             step(i, node, &mut grads, &Env { isa, precision, packing, params })?;

@@ -7,7 +7,7 @@ use bedstone_kernels::{
     mem::Buf,
     optim::{self, sum_squares},
 };
-use bedstone_tensor::{Env, Grads, Isa, ParamId, Params, Tensor, WeightProduct};
+use bedstone_tensor::{Env, Grads, Isa, ParamId, Params, Tensor, WaitingGradient};
 use serde::{Deserialize, Serialize};
 
 use crate::lora::LowRank;
@@ -144,8 +144,8 @@ impl AdamW {
         }
     }
 
-    /// The same by a product that gives the gradient, which is not computed for itself.
-    pub(crate) fn update_by(&mut self, id: ParamId, params: &mut Params, grad: &WeightProduct, lr: f32, isa: Isa) {
+    /// The same by what gives the gradient, which is not computed for itself.
+    pub(crate) fn update_by(&mut self, id: ParamId, params: &mut Params, grad: &WaitingGradient, lr: f32, isa: Isa) {
         let options = self.options(id, params, lr, 1.0);
         let Some(Moments { m, v }) = &mut self.moments[id.index()] else {
             // The gradient of the bias comes with it.

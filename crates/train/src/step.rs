@@ -147,7 +147,7 @@ impl Pass<'_> {
         // A norm needs the numbers of gradients, and so do the factors of a weight.
         recording.backward_each(&loss, model.params_mut(), !norm, |id, params, grad| {
             let grad = match grad {
-                ParamGradient::Product(grad) if !optimizer.low_rank().contains_key(&id) => {
+                ParamGradient::Waiting(grad) if !optimizer.low_rank().contains_key(&id) => {
                     squares[id.index()] = Some(0.0);
                     optimizer.update_by(id, params, &grad, lr as f32, isa);
                     return Ok(());

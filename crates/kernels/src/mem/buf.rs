@@ -18,10 +18,13 @@ use std::{
 
 use bytemuck::Pod;
 
+use super::region::{self, PIECES, Region};
+use crate::pool;
+
 /// A cache line, and a row of an AMX tile.
 const ALIGN: usize = 64;
-/// From here on a buffer starts on a huge page's border, and the system is asked to back it with such pages.
-const HUGE: usize = 2 << 20;
+/// Bytes that a thread sets to zero at a time.
+const ZEROED: usize = 512 << 10;
 
 /// A fixed-size slice of plain numbers in memory aligned to 64 bytes, recycled when dropped.
 pub struct Buf<T: Pod> {
@@ -52,7 +55,7 @@ impl<T: Pod> Buf<T> {
     /// `len` zeros.
     pub fn zeroed(len: usize) -> Self {
         let mut buf = Self::for_overwrite(len);
-        bytemuck::fill_zeroes(&mut buf);
+        pool::for_chunks(bytemuck::cast_slice_mut::<T, u8>(&mut buf), ZEROED, |_, part| part.fill(0));
         buf
     }
 
@@ -112,12 +115,15 @@ fn give_back(class: usize, ptr: NonNull<u8>) {
     LIVE.fetch_sub(class, Relaxed);
     let mut lists = lists();
     lists.bytes += class;
-    lists.free.entry(class).or_default().push(Free(ptr));
+    lists.free.entry(class).or_default().push(Free { ptr, held: true });
 }
 
 /// Small memory that a thread has used and will use again: tasks ask for some all the time, and would wait for each other at the
 /// lists that all threads share. It counts as in use.
-struct Own(Vec<(usize, Free)>);
+struct Own(Vec<(usize, Piece)>);
+
+/// Memory that a thread keeps.
+struct Piece(NonNull<u8>);
 
 impl Own {
     /// Memory up to this size is kept,
@@ -131,24 +137,24 @@ impl Own {
             return false;
         }
         if self.0.len() == Self::MOST {
-            let (class, Free(ptr)) = self.0.remove(0);
+            let (class, Piece(ptr)) = self.0.remove(0);
             give_back(class, ptr);
         }
-        self.0.push((class, Free(ptr)));
+        self.0.push((class, Piece(ptr)));
         true
     }
 
     /// The last piece kept of those that serve `class` bytes and waste at most half as much again.
     fn take(&mut self, class: usize) -> Option<(NonNull<u8>, usize)> {
         let i = self.0.iter().rposition(|(size, _)| (class..=class + class / 2).contains(size))?;
-        let (size, Free(ptr)) = self.0.remove(i);
+        let (size, Piece(ptr)) = self.0.remove(i);
         Some((ptr, size))
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|(class, Free(ptr))| give_back(class, ptr));
+        self.0.drain(..).for_each(|(class, Piece(ptr))| give_back(class, ptr));
     }
 }
 
@@ -157,38 +163,54 @@ thread_local! { static OWN: RefCell<Own> = const { RefCell::new(Own(Vec::new()))
 /// Returns all waiting memory to the system, but for the little that threads keep for themselves.
 pub fn trim() {
     let mut lists = lists();
-    for (class, list) in std::mem::take(&mut lists.free) {
-        for Free(ptr) in list {
-            // SAFETY: `ptr` came from `alloc_zeroed` with this very layout, and left the list.
-            unsafe { dealloc(ptr.as_ptr(), layout(class)) };
+    lists.free.retain(|&class, list| {
+        for Free { ptr, held } in list {
+            // SAFETY: `take` cut all memory of this class from regions, or else got it with this very layout; nobody else takes it while
+            // the lists are locked.
+            unsafe {
+                match PIECES.contains(&class) {
+                    true if *held => region::give_pages(*ptr, class),
+                    true => {}
+                    false => dealloc(ptr.as_ptr(), layout(class)),
+                }
+            }
+            *held = false;
         }
-    }
+        PIECES.contains(&class)
+    });
     lists.bytes = 0;
 }
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-static LISTS: Mutex<Lists> = Mutex::new(Lists { free: BTreeMap::new(), bytes: 0 });
+static LISTS: Mutex<Lists> = Mutex::new(Lists { free: BTreeMap::new(), bytes: 0, region: Region::NONE });
 
 struct Lists {
     free: BTreeMap<usize, Vec<Free>>,
+    /// Of all that have pages.
     bytes: usize,
+    region: Region,
 }
 
 impl Lists {
     /// The smallest that serves `class` bytes and wastes at most half as much again.
     fn take(&mut self, class: usize) -> Option<(NonNull<u8>, usize)> {
         let (&size, list) = self.free.range_mut(class..=class + class / 2).next()?;
-        let Free(ptr) = list.pop()?;
+        let Free { ptr, held } = list.pop()?;
         if list.is_empty() {
             self.free.remove(&size);
         }
-        self.bytes -= size;
+        self.bytes -= if held { size } else { 0 };
         Some((ptr, size))
     }
 }
 
-struct Free(NonNull<u8>);
+/// Memory that waits.
+struct Free {
+    ptr: NonNull<u8>,
+    /// Whether it has pages: [`trim`] gives away those of pieces of regions.
+    held: bool,
+}
 
 // SAFETY: free memory belongs to whoever takes it from the list.
 unsafe impl Send for Free {}
@@ -207,9 +229,10 @@ fn class_of(bytes: usize) -> usize {
 }
 
 fn layout(class: usize) -> Layout {
-    let align = if class >= HUGE { HUGE } else { ALIGN };
-    // Only a size near the whole address space fails here, which no allocation could serve.
-    Layout::from_size_align(class, align).expect("a buffer smaller than the address space")
+    match class < *PIECES.start() {
+        true => Layout::from_size_align(class, ALIGN).expect("a small size"),
+        false => region::layout(class),
+    }
 }
 
 /// Memory of `class` bytes or somewhat more, and how many.
@@ -226,14 +249,15 @@ fn take(class: usize) -> (NonNull<u8>, usize) {
     if let Some(found) = recycled {
         return found;
     }
-    let layout = layout(class);
-    // SAFETY: the layout is not empty: the smallest class is `ALIGN`.
-    let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
-    #[cfg(target_os = "linux")]
-    if class >= HUGE {
-        // SAFETY: the range was just allocated. The advice changes no contents; refusal costs speed only.
-        unsafe { libc::madvise(ptr.as_ptr().cast(), class, libc::MADV_HUGEPAGE) };
-    }
+    let ptr = if PIECES.contains(&class) {
+        lists().region.cut(class)
+    } else if class > *PIECES.end() {
+        region::huge(class)
+    } else {
+        let layout = layout(class);
+        // SAFETY: the layout is not empty: the smallest class is `ALIGN`.
+        NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+    };
     (ptr, class)
 }
 
@@ -272,6 +296,25 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn what_is_trimmed_is_used_again() {
+        let lists = || Lists { free: BTreeMap::new(), bytes: 0, region: Region::NONE };
+        let (mut lists, ptr) = (lists(), Buf::<u8>::zeroed(1 << 20).ptr);
+        for held in [true, false] {
+            lists.bytes += if held { 1 << 20 } else { 0 };
+            lists.free.entry(1 << 20).or_default().push(Free { ptr, held });
+        }
+        assert_eq!(lists.take(1 << 20), Some((ptr, 1 << 20)));
+        assert_eq!(lists.bytes, 1 << 20, "pages that were given away are not counted twice");
+        assert_eq!(lists.take(1 << 20), Some((ptr, 1 << 20)));
+        assert_eq!((lists.bytes, lists.take(1 << 20)), (0, None));
+        // Others may use them meanwhile; no number is lost either way.
+        let kept = Buf::copy_of(&[7u8; 300_000]);
+        drop(Buf::copy_of(&[7u8; 300_000]));
+        trim();
+        assert!(kept.iter().all(|&x| x == 7) && Buf::<u8>::zeroed(300_000).iter().all(|&x| x == 0));
     }
 
     #[test]

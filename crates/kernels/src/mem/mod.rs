@@ -2,6 +2,7 @@
 
 mod buf;
 mod map;
+mod region;
 
 pub use buf::{Buf, Usage, trim, usage};
 pub use map::MappedFile;

@@ -42,10 +42,8 @@ struct EmbeddingBackward {
 
 impl Backward for EmbeddingBackward {
     fn backward(self: Box<Self>, grad: Tensor, grads: &mut Grads, env: &Env<'_>) -> Result<()> {
-        let width = grad.shape().width();
         for (table, ids) in &self.tables {
-            let ids = ids.data::<i32>("embedding")?;
-            grads.add_param(*table, env, |dw| kernel::scatter_add(env.isa, dw, grad.f32s(), ids, width));
+            grads.add_rows(*table, env, ids.data::<i32>("embedding")?, grad.f32s());
         }
         Ok(())
     }
@@ -64,6 +62,45 @@ mod tests {
             check("embedding", &[[5, width].into(), [3, width].into()], |p, ctx| {
                 embedding(&[(p[0], &ids), (p[1], &places)], ctx)
             });
+        }
+    }
+
+    #[test]
+    fn gradients_of_few_rows_may_wait() {
+        use crate::{ParamGradient, Params, WaitingGradient};
+        let (ids, places) = (Tensor::from_slice(&[30i32, 0, 30, 99], [4]), Tensor::from_slice(&[0i32, 1, 2, 3], [4]));
+        // With the table looked up once or twice, or frozen.
+        for (twice, learns, waits) in [(false, true, true), (true, true, false), (false, false, false)] {
+            for isa in crate::Isa::available() {
+                let mut params = Params::default();
+                let numbers: Vec<f32> = (0..100 * 9).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+                let words = params.add("words".into(), Tensor::from_slice(&numbers, [100, 9])).unwrap();
+                let order = params.add("order".into(), Tensor::from_slice(&numbers[..4 * 9], [4, 9])).unwrap();
+                params.get_mut(words).trainable = learns;
+                let mut run = |products| {
+                    let env = Env { isa, precision: Default::default(), packing: Default::default(), params: &params };
+                    let mut ctx = Ctx::gradients(env);
+                    let mut x = embedding(&[(words, &ids), (order, &places)], &mut ctx).unwrap();
+                    if twice {
+                        let more = embedding(&[(words, &places)], &mut ctx).unwrap();
+                        x = crate::ops::add(&x, &more, &mut ctx).unwrap();
+                    }
+                    let labels = Tensor::from_slice(&[1i32, 2, 3, 8], [4]);
+                    let loss = crate::ops::cross_entropy(&x, &labels, Default::default(), &mut ctx).unwrap();
+                    let (mut grads, mut waited) = (vec![None; params.len()], false);
+                    let recording = ctx.into_recording().unwrap();
+                    let take = |id: ParamId, _: &mut Params, grad: ParamGradient| {
+                        waited |= matches!(grad, ParamGradient::Waiting(WaitingGradient::Rows(_)));
+                        grads[id.index()] = Some(grad.tensor(isa).f32s().to_vec());
+                        Ok(())
+                    };
+                    recording.backward_each(&loss, &mut params, products, take).unwrap();
+                    (grads, waited)
+                };
+                let (whole, may_wait) = (run(false), run(true));
+                assert!(whole.0 == may_wait.0 && whole.0[0].is_some() == learns, "{isa} {twice}");
+                assert_eq!((whole.1, may_wait.1), (false, waits), "{isa} {twice}");
+            }
         }
     }
 

@@ -275,10 +275,11 @@ half_fn! {
             source.copy::<K>(half, &mut rows, m, place, (part.from, part.k), &mut row_sums);
             let left = Tiles::copied::<K>(&rows, part.depth, 0);
             let (start, end) = (p == 0, p + 1 == parts.len());
-            for i in 0..row_tiles {
-                for j in 0..panels {
-                    passes.pass(s, kernel, &part, left, (i, j), i * panels + j, start, end);
-                }
+            for n in 0..row_tiles * panels {
+                // A panel stays in the first cache while tiles of rows pass by, which lie one after another; but results are written
+                // row by row.
+                let (i, j) = if end { (n / panels, n % panels) } else { (n % row_tiles, n / row_tiles) };
+                passes.pass(s, kernel, &part, left, (i, j), i * panels + j, start, end);
             }
         }
         passes.end(s, kernel);

@@ -82,22 +82,27 @@ impl Forms<'_> {
         if let Some(half) = self.half {
             let Block { row, col, rows, cols } = place;
             debug_assert!(row.is_multiple_of(KR) && col.is_multiple_of(NR) && rows <= KR && cols <= NR);
-            let mut block = [0.0; KR * NR];
-            for (r, to) in block.chunks_exact_mut(NR).enumerate().take(rows) {
+            let mut block = [[0.0; NR]; KR];
+            for (r, to) in block.iter_mut().enumerate().take(rows) {
                 // SAFETY: the caller's word.
-                to[..cols].copy_from_slice(unsafe { self.w.row(row + r, col, cols) });
+                let from = unsafe { self.w.row(row + r, col, cols) };
+                match <&[f32; NR]>::try_from(&*from) {
+                    Ok(whole) => *to = *whole,
+                    Err(_) => to[..cols].copy_from_slice(from),
+                }
             }
+            let block = block.as_flattened();
             // 32 by 32 numbers of either form lie together, at a place of their own.
             let at = |panel: usize, depth: usize, from: usize| (panel / NR * depth.next_multiple_of(KR) + from) * NR;
             if let Some(form) = &self.stored {
                 // SAFETY: as above.
                 let to = unsafe { form.row(at(col, self.rows, row), 0, KR * NR) };
-                pack::square(half, to, Mat::new(&block, NR), rows, cols);
+                pack::square(half, to, Mat::new(block, NR), rows, cols);
             }
             if let Some(form) = &self.transposed {
                 // SAFETY: as above.
                 let to = unsafe { form.row(at(row, self.cols, col), 0, KR * NR) };
-                pack::square(half, to, Mat::t(&block, NR), cols, rows);
+                pack::square(half, to, Mat::t(block, NR), cols, rows);
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

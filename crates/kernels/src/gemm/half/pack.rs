@@ -337,48 +337,135 @@ unsafe fn put(to: *mut bf16, v: __m512i, stream: bool) {
 unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, to: Lines) {
     let View { x, depth, depths, other, others } = view;
     let whole = depth + KR <= depths && other + 32 <= others;
-    // SAFETY: the caller's word.
-    let second = unsafe { to.start.add(to.second) };
     if !(T::IS_BF16 && !x.transposed && whole) {
         // SAFETY: the caller's word.
         unsafe {
             block(token, view, across, to.start, to.ld, to.stream, to.sums);
-            block(token, View { other: other + 16, ..view }, across, second, to.ld, to.stream, to.sums.from(16));
+            block(
+                token,
+                View { other: other + 16, ..view },
+                across,
+                to.start.add(to.second),
+                to.ld,
+                to.stream,
+                to.sums.from(16),
+            );
         }
         return;
     }
     let start = depth * x.ld + other;
-    let all = &x.data[start..start + (KR - 1) * x.ld + 32];
-    let (mut low, mut high) = ([_mm512_setzero_si512(); 16], [_mm512_setzero_si512(); 16]);
+    let rows = x.data[start..start + (KR - 1) * x.ld + 32].as_ptr().cast::<bf16>();
+    // SAFETY: there are 32 rows of 32 numbers of bf16; the rest is the caller's word.
+    unsafe {
+        if across || !to.sums.0.is_null() {
+            put_across(rows, x.ld, to, across);
+        }
+        if !across {
+            put_turned(rows, x.ld, to);
+        }
+    }
+}
+
+/// Puts 32 rows of 32 numbers as pairs, if they are to be put, and adds the numbers of each column to its sum.
+///
+/// # Safety
+/// There are 32 rows of 32 numbers at `rows`, `ld` apart; and as for [`blocks`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn put_across(rows: *const bf16, ld: usize, to: Lines, puts: bool) {
     // Numbers of the first row at even places, those of the second, which count from 32, at odd ones.
     let first =
         _mm512_add_epi16(_mm512_set1_epi32(32 << 16), _mm512_mullo_epi32(counting(), _mm512_set1_epi32(0x1_0001)));
     let after = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-    // What comes next along the depth, which is asked for once the other columns here are done.
-    let next = x.data[start..].as_ptr().wrapping_add(KR * x.ld);
-    for i in 0..16 {
-        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * i * x.ld).cast());
-        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add((2 * i + 1) * x.ld).cast());
-        let (a, b) = (&all[2 * i * x.ld..][..32], &all[(2 * i + 1) * x.ld..][..32]);
-        // SAFETY: there are 32 numbers of two bytes.
-        let (a, b) = unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
-        low[i] = _mm512_permutex2var_epi16(a, first, b);
-        high[i] = _mm512_permutex2var_epi16(a, after, b);
+    // The bits of 1 in bf16, twice.
+    let ones = bf16s(_mm512_set1_epi32(0x3f80_3f80));
+    // Of even pairs and of odd ones.
+    let mut sums = [[_mm512_setzero_ps(); 2]; 2];
+    for i in 0..8 {
+        for (odd, sums) in sums.iter_mut().enumerate() {
+            let i = 2 * i + odd;
+            // SAFETY: the caller's word; asking for what comes next along the depth, perhaps beyond the end, reads nothing that a
+            // program sees.
+            unsafe {
+                let row = rows.add(2 * i * ld);
+                let (a, b) = (_mm512_loadu_si512(row.cast()), _mm512_loadu_si512(row.add(ld).cast()));
+                let (low, high) = (_mm512_permutex2var_epi16(a, first, b), _mm512_permutex2var_epi16(a, after, b));
+                if puts {
+                    let next = row.wrapping_add(32 * ld);
+                    _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(ld).cast());
+                    put(to.start.add(i * to.ld), low, to.stream);
+                    put(to.start.add(to.second + i * to.ld), high, to.stream);
+                }
+                if !to.sums.0.is_null() {
+                    sums[0] = _mm512_dpbf16_ps(sums[0], bf16s(low), ones);
+                    sums[1] = _mm512_dpbf16_ps(sums[1], bf16s(high), ones);
+                }
+            }
+        }
     }
-    // SAFETY: the caller's word.
-    unsafe {
-        add_pairs(to.sums, &low);
-        add_pairs(to.sums.from(16), &high);
+    if !to.sums.0.is_null() {
+        let [even, odd] = sums;
+        for j in 0..2 {
+            // SAFETY: the caller's word. Sums of a step are added as one number, so that they are the same whether those of many
+            // steps are added here or later.
+            unsafe {
+                let sum = to.sums.0.add(16 * j);
+                _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), _mm512_add_ps(even[j], odd[j])));
+            }
+        }
     }
-    if !across {
-        transpose(&mut low);
-        transpose(&mut high);
-    }
-    for i in 0..16 {
-        // SAFETY: the caller's word.
-        unsafe {
-            put(to.start.add(i * to.ld), low[i], to.stream);
-            put(second.add(i * to.ld), high[i], to.stream);
+}
+
+/// Puts the columns of 32 rows of 32 numbers as lines.
+///
+/// # Safety
+/// As [`put_across`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn put_turned(rows: *const bf16, ld: usize, to: Lines) {
+    // Eight columns at a time. Loads put rows 8, 16 and 24 further down beside a row, so that nothing goes across 128 bits afterwards.
+    let line = 2 * ld;
+    for q in 0..4 {
+        let mut v = [_mm512_setzero_si512(); 8];
+        let mut row = rows.cast::<u8>().wrapping_add(16 * q);
+        let (mut far, near) = (row.wrapping_add(16 * line), 8 * line);
+        // What comes next along the depth.
+        let mut next = rows.cast::<u8>().wrapping_add((32 + 8 * q) * line);
+        for v in &mut v {
+            // SAFETY: the caller's word; asking reads nothing that a program sees.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+                *v = _mm512_castsi128_si512(_mm_loadu_si128(row.cast()));
+                *v = _mm512_inserti32x4::<1>(*v, _mm_loadu_si128(row.wrapping_add(near).cast()));
+                *v = _mm512_inserti32x4::<2>(*v, _mm_loadu_si128(far.cast()));
+                *v = _mm512_inserti32x4::<3>(*v, _mm_loadu_si128(far.wrapping_add(near).cast()));
+            }
+            row = row.wrapping_add(line);
+            far = far.wrapping_add(line);
+            next = next.wrapping_add(line);
+        }
+        // Single numbers, pairs, fours.
+        let mut t = v;
+        for i in 0..4 {
+            t[2 * i] = _mm512_unpacklo_epi16(v[2 * i], v[2 * i + 1]);
+            t[2 * i + 1] = _mm512_unpackhi_epi16(v[2 * i], v[2 * i + 1]);
+        }
+        for i in 0..2 {
+            v[4 * i] = _mm512_unpacklo_epi32(t[4 * i], t[4 * i + 2]);
+            v[4 * i + 1] = _mm512_unpackhi_epi32(t[4 * i], t[4 * i + 2]);
+            v[4 * i + 2] = _mm512_unpacklo_epi32(t[4 * i + 1], t[4 * i + 3]);
+            v[4 * i + 3] = _mm512_unpackhi_epi32(t[4 * i + 1], t[4 * i + 3]);
+        }
+        for i in 0..4 {
+            t[2 * i] = _mm512_unpacklo_epi64(v[i], v[i + 4]);
+            t[2 * i + 1] = _mm512_unpackhi_epi64(v[i], v[i + 4]);
+        }
+        let mut line = to.start.wrapping_add(q / 2 * to.second + 8 * (q % 2) * to.ld);
+        for t in t {
+            // SAFETY: the caller's word.
+            unsafe { put(line, t, to.stream) };
+            line = line.wrapping_add(to.ld);
         }
     }
 }
