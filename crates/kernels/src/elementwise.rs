@@ -8,7 +8,7 @@ use crate::{
     number::{Lanes, Number},
     out::Out,
     pool, profile,
-    simd::{each, each2, math, simd_fn},
+    simd::{each, each2, math, rounding_fn, simd_fn},
 };
 
 /// `y += x`, in f32 whatever the numbers.
@@ -21,7 +21,7 @@ pub fn add<T: Number, U: Number>(isa: Isa, y: &mut [U], x: &[T]) {
     pool::for_chunks(y, pool::SMALL, |i, part| add_part(isa, part, &x[i * pool::SMALL..][..part.len()]));
 }
 
-simd_fn! {
+rounding_fn! {
     fn add_part<[T: Number, U: Number]>(s, y: &mut [U], x: &[T]) {
         let mut i = 0;
         while i < y.len() {
@@ -34,6 +34,7 @@ simd_fn! {
 
 /// `y = 0`.
 pub fn zero(y: &mut [f32]) {
+    let _time = profile::scope(profile::Kind::Elementwise);
     pool::for_chunks(y, 8 * pool::SMALL, |_, part| part.fill(0.0));
 }
 
@@ -60,7 +61,7 @@ pub fn multiply<T: Number>(isa: Isa, y: &mut [T], x: &[T]) {
     pool::for_chunks(y, pool::SMALL, |i, part| multiply_part(isa, part, &x[i * pool::SMALL..][..part.len()]));
 }
 
-simd_fn! {
+rounding_fn! {
     fn multiply_part<[T: Number]>(s, y: &mut [T], x: &[T]) {
         let mut i = 0;
         while i < y.len() {
@@ -107,7 +108,7 @@ pub fn gated<T: Number>(isa: Isa, activation: Activation, y: &mut [T], x: &[T], 
     });
 }
 
-simd_fn! {
+rounding_fn! {
     fn gated_row<[T: Number]>(s, activation: Activation, y: &mut [T], gate: &[T], up: &[T]) {
         let mut i = 0;
         while i < y.len() {
@@ -128,7 +129,7 @@ pub fn gated_backward<T: Number>(isa: Isa, activation: Activation, dx: &mut [T],
     });
 }
 
-simd_fn! {
+rounding_fn! {
     fn gated_backward_row<[T: Number]>(
         s, activation: Activation, d_gate: &mut [T], d_up: &mut [T], dy: &[T], gate: &[T], up: &[T],
     ) {
@@ -198,7 +199,7 @@ pub fn round_and_sum(isa: Isa, y: &mut [bf16], sums: &mut [f32], x: &[f32]) {
     });
 }
 
-simd_fn! {
+rounding_fn! {
     fn round_and_add_part(s, y: &mut [bf16], sums: &mut [f32], x: &[f32]) {
         let mut i = 0;
         while i < x.len() {

@@ -5,7 +5,7 @@ use crate::{
     number::Number,
     out::Out,
     pool, profile,
-    simd::{Simd, math, simd_fn},
+    simd::{Simd, math, rounding_fn},
 };
 
 /// Labels with this value take no part, as in PyTorch.
@@ -59,7 +59,7 @@ pub fn cross_entropy<T: Number>(
     });
 }
 
-simd_fn! {
+rounding_fn! {
     fn row_loss<[T: Number]>(s, options: CrossEntropy, row: &mut [T], label: usize) -> f32 {
         let n = row.len();
         if let Some(cap) = options.softcap {
@@ -70,13 +70,14 @@ simd_fn! {
                 i += S::LANES;
             }
         }
-        let mut top = s.splat(f32::NEG_INFINITY);
+        let mut top = [s.splat(f32::NEG_INFINITY); 2];
         let mut i = 0;
-        while i + S::LANES <= n {
-            top = s.max(top, T::load(s, &row[i..]));
-            i += S::LANES;
+        // Two at a time: one would wait for the one before.
+        while i + 2 * S::LANES <= n {
+            top = [s.max(top[0], T::load(s, &row[i..])), s.max(top[1], T::load(s, &row[i + S::LANES..]))];
+            i += 2 * S::LANES;
         }
-        let mut max = s.max_lane(top);
+        let mut max = s.max_lane(s.max(top[0], top[1]));
         // A comparison with what is not a number is false: the loss must not hide it.
         for i in i..n {
             let x = row[i].to_f32();
@@ -85,13 +86,13 @@ simd_fn! {
         let (m, mut acc) = (s.splat(max), s.zero());
         let mut i = 0;
         while i + S::LANES <= n {
-            acc = s.add(acc, math::exp(s, s.sub(T::load(s, &row[i..]), m)));
+            acc = s.add(acc, power(s, s.sub(T::load(s, &row[i..]), m)));
             i += S::LANES;
         }
         let mut tail = 0.0;
         if i < n {
             let mut e = [0.0; 16];
-            s.store(&mut e, math::exp(s, s.sub(T::load_part(s, &row[i..n]), m)));
+            s.store(&mut e, power(s, s.sub(T::load_part(s, &row[i..n]), m)));
             tail = e[..n - i].iter().sum();
         }
         let sum = s.sum(acc) + tail;
@@ -120,6 +121,12 @@ simd_fn! {
     }
 }
 
+/// `e^x` for `x` that are not above 0, but for rounding.
+#[inline(always)]
+fn power<S: Simd>(s: S, x: S::V) -> S::V {
+    math::exp2(s, s.mul(x, s.splat(std::f32::consts::LOG2_E)))
+}
+
 /// The gradient of a row's loss where a logit is not the label's.
 #[derive(Clone, Copy)]
 struct Slope {
@@ -133,7 +140,7 @@ struct Slope {
 impl Slope {
     #[inline(always)]
     fn at<S: Simd>(self, s: S, x: S::V) -> S::V {
-        let p = math::exp(s, s.sub(x, s.splat(self.lse)));
+        let p = power(s, s.sub(x, s.splat(self.lse)));
         let g = s.mul(s.splat(self.scale), s.sub(p, s.splat(self.even)));
         match self.cap {
             // The derivative of the cap: 1 - (capped / cap)².

@@ -6,7 +6,7 @@ use crate::{
     number::{Lanes, Number},
     out::Out,
     pool, profile,
-    simd::{Simd, simd_fn},
+    simd::{Simd, rounding_fn},
 };
 
 /// Where rows of equal width lie in a slice: groups of `inner` adjacent rows, each group `ld` after the last, the first
@@ -108,7 +108,7 @@ pub fn norm<T: Number, U: Number>(
     });
 }
 
-simd_fn! {
+rounding_fn! {
     fn row_forward<[T: Number, U: Number]>(
         s, norm: Norm, y: &mut [U], x: &[T], w: Option<&[f32]>, b: Option<&[f32]>, stats: &mut [f32],
     ) {
@@ -209,7 +209,7 @@ pub fn norm_backward<T: Number, U: Number>(
     }
 }
 
-simd_fn! {
+rounding_fn! {
     fn row_backward<[T: Number, U: Number]>(
         s, norm: Norm, dx: &mut [T], accumulate: bool, dw: &mut [f32], db: &mut [f32], dy: &[U], x: &[T],
         w: Option<&[f32]>, stats: &[f32],

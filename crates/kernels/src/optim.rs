@@ -130,11 +130,11 @@ pub fn adamw_rows(
         let all = task * group..rows.min((task + 1) * group);
         let mut next = ids.partition_point(|&id| id < all.start);
         for row in all {
-            let grad = match ids.get(next) == Some(&row) {
-                true => &g[next * width..(next + 1) * width],
-                false => &none,
-            };
-            next += usize::from(ids.get(next) == Some(&row));
+            let mut grad = &none[..];
+            if ids.get(next) == Some(&row) {
+                grad = &g[next * width..(next + 1) * width];
+                next += 1;
+            }
             // SAFETY: each row is one task's.
             let (w, m, v) = unsafe { (w.row(row, 0, width), m.row(row, 0, width), v.row(row, 0, width)) };
             adamw_part(isa, scalars, w, grad, m, v);

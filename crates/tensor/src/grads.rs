@@ -223,8 +223,8 @@ impl Grads {
         Grads { vars: Vars::default(), params: vec![None; params.len()], waiting: Waiting::default() }
     }
 
-    /// Says to which weights the next operation gives the only contribution, or the last, which is taken right after it: it may be a
-    /// product.
+    /// Says to which parameters the next operation gives the only contribution, or the last, which is taken right after it: it may be
+    /// handed over as what gives it.
     pub(crate) fn may_wait(&mut self, ids: Vec<ParamId>) {
         self.waiting.may_wait = ids;
     }
@@ -250,7 +250,7 @@ impl Grads {
     }
 
     /// The gradients of intermediate results, while another tape uses their place; [`Self::restore`] brings them back. That tape's
-    /// products are computed at once: they would wait for all of it.
+    /// gradients are computed at once: they would wait for all of it.
     pub(crate) fn set_aside(&mut self) -> Vars {
         self.waiting.may_wait.clear();
         std::mem::take(&mut self.vars)
@@ -336,6 +336,7 @@ impl Grads {
     pub(crate) fn add_rows(&mut self, id: ParamId, env: &Env<'_>, ids: &[i32], dy: &[f32]) {
         let (shape, trainable) = (env.params.get(id).value.shape(), env.params.get(id).trainable);
         self.settle(id, env.isa);
+        // Of more rows hardly a zero would be saved.
         if trainable && self.alone(id) && 2 * ids.len() <= shape.rows() {
             let rows = TableRows::new(env.isa, shape, ids, dy);
             self.waiting.list.push((id, WaitingGradient::Rows(rows)));

@@ -148,8 +148,10 @@ impl AdamW {
     pub(crate) fn update_by(&mut self, id: ParamId, params: &mut Params, grad: &WaitingGradient, lr: f32, isa: Isa) {
         let options = self.options(id, params, lr, 1.0);
         let Some(Moments { m, v }) = &mut self.moments[id.index()] else {
-            // The gradient of the bias comes with it.
-            grad.tensor(isa);
+            if let WaitingGradient::Product(product) = grad {
+                // The gradient of the bias comes with it.
+                product.tensor(isa);
+            }
             return;
         };
         let (param, forms) = params.renew(id, isa);

@@ -18,13 +18,12 @@ use std::{
 
 use bytemuck::Pod;
 
-use super::region::{self, PIECES, Region};
-use crate::pool;
+use super::region::{self, Region};
 
 /// A cache line, and a row of an AMX tile.
 const ALIGN: usize = 64;
-/// Bytes that a thread sets to zero at a time.
-const ZEROED: usize = 512 << 10;
+/// From here on a buffer starts on a huge page's border, and the system is asked to back it with such pages.
+const HUGE: usize = 2 << 20;
 
 /// A fixed-size slice of plain numbers in memory aligned to 64 bytes, recycled when dropped.
 pub struct Buf<T: Pod> {
@@ -55,7 +54,7 @@ impl<T: Pod> Buf<T> {
     /// `len` zeros.
     pub fn zeroed(len: usize) -> Self {
         let mut buf = Self::for_overwrite(len);
-        pool::for_chunks(bytemuck::cast_slice_mut::<T, u8>(&mut buf), ZEROED, |_, part| part.fill(0));
+        bytemuck::fill_zeroes(&mut buf);
         buf
     }
 
@@ -120,10 +119,7 @@ fn give_back(class: usize, ptr: NonNull<u8>) {
 
 /// Small memory that a thread has used and will use again: tasks ask for some all the time, and would wait for each other at the
 /// lists that all threads share. It counts as in use.
-struct Own(Vec<(usize, Piece)>);
-
-/// Memory that a thread keeps.
-struct Piece(NonNull<u8>);
+struct Own(Vec<(usize, NonNull<u8>)>);
 
 impl Own {
     /// Memory up to this size is kept,
@@ -137,48 +133,58 @@ impl Own {
             return false;
         }
         if self.0.len() == Self::MOST {
-            let (class, Piece(ptr)) = self.0.remove(0);
+            let (class, ptr) = self.0.remove(0);
             give_back(class, ptr);
         }
-        self.0.push((class, Piece(ptr)));
+        self.0.push((class, ptr));
         true
     }
 
     /// The last piece kept of those that serve `class` bytes and waste at most half as much again.
     fn take(&mut self, class: usize) -> Option<(NonNull<u8>, usize)> {
         let i = self.0.iter().rposition(|(size, _)| (class..=class + class / 2).contains(size))?;
-        let (size, Piece(ptr)) = self.0.remove(i);
+        let (size, ptr) = self.0.remove(i);
         Some((ptr, size))
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(|(class, Piece(ptr))| give_back(class, ptr));
+        self.0.drain(..).for_each(|(class, ptr)| give_back(class, ptr));
     }
 }
 
 thread_local! { static OWN: RefCell<Own> = const { RefCell::new(Own(Vec::new())) } }
 
-/// Returns all waiting memory to the system, but for the little that threads keep for themselves.
+/// Returns waiting memory to the system, but for the little that threads keep for themselves and what shares a huge page with memory
+/// in use.
 pub fn trim() {
     let mut lists = lists();
-    lists.free.retain(|&class, list| {
-        for Free { ptr, held } in list {
-            // SAFETY: `take` cut all memory of this class from regions, or else got it with this very layout; nobody else takes it while
-            // the lists are locked.
-            unsafe {
-                match PIECES.contains(&class) {
-                    true if *held => region::give_pages(*ptr, class),
-                    true => {}
-                    false => dealloc(ptr.as_ptr(), layout(class)),
-                }
-            }
-            *held = false;
+    let Lists { free, bytes, .. } = &mut *lists;
+    let mut pieces = Vec::new();
+    free.retain(|&class, list| {
+        if region::has(class) {
+            pieces.extend(list.iter().map(|waiting| (waiting.ptr, class)));
+            return true;
         }
-        PIECES.contains(&class)
+        for Free { ptr, .. } in list {
+            *bytes -= class;
+            // SAFETY: `take` got it with this very layout, and it leaves the lists.
+            unsafe { dealloc(ptr.as_ptr(), layout(class)) };
+        }
+        false
     });
-    lists.bytes = 0;
+    // SAFETY: these are pieces of regions, by their sizes, that wait in the lists, which are locked.
+    let given = unsafe { region::give_back(pieces) };
+    for (&class, list) in free {
+        for Free { ptr, held } in list {
+            let (from, to) = (ptr.addr().get(), ptr.addr().get() + class);
+            if *held && given.iter().any(|range| range.start <= from && to <= range.end) {
+                *held = false;
+                *bytes -= class;
+            }
+        }
+    }
 }
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -208,7 +214,7 @@ impl Lists {
 /// Memory that waits.
 struct Free {
     ptr: NonNull<u8>,
-    /// Whether it has pages: [`trim`] gives away those of pieces of regions.
+    /// Whether it has pages: [`trim`] gives away those of regions.
     held: bool,
 }
 
@@ -228,11 +234,11 @@ fn class_of(bytes: usize) -> usize {
     bytes.div_ceil(step) * step
 }
 
+/// The layout of memory that is no piece of a region.
 fn layout(class: usize) -> Layout {
-    match class < *PIECES.start() {
-        true => Layout::from_size_align(class, ALIGN).expect("a small size"),
-        false => region::layout(class),
-    }
+    let align = if class >= HUGE { HUGE } else { ALIGN };
+    // Only a size near the whole address space fails here, which no allocation could serve.
+    Layout::from_size_align(class, align).expect("a buffer smaller than the address space")
 }
 
 /// Memory of `class` bytes or somewhat more, and how many.
@@ -249,15 +255,18 @@ fn take(class: usize) -> (NonNull<u8>, usize) {
     if let Some(found) = recycled {
         return found;
     }
-    let ptr = if PIECES.contains(&class) {
-        lists().region.cut(class)
-    } else if class > *PIECES.end() {
-        region::huge(class)
-    } else {
-        let layout = layout(class);
-        // SAFETY: the layout is not empty: the smallest class is `ALIGN`.
-        NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
-    };
+    if region::has(class) {
+        let piece = lists().region.cut(class);
+        return (piece.unwrap_or_else(|| handle_alloc_error(layout(class))), class);
+    }
+    let layout = layout(class);
+    // SAFETY: the layout is not empty: the smallest class is `ALIGN`.
+    let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+    #[cfg(target_os = "linux")]
+    if class >= HUGE {
+        // SAFETY: the range was just allocated. The advice changes no contents; refusal costs speed only.
+        unsafe { libc::madvise(ptr.as_ptr().cast(), class, libc::MADV_HUGEPAGE) };
+    }
     (ptr, class)
 }
 
@@ -299,22 +308,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_trimmed_is_used_again() {
-        let lists = || Lists { free: BTreeMap::new(), bytes: 0, region: Region::NONE };
-        let (mut lists, ptr) = (lists(), Buf::<u8>::zeroed(1 << 20).ptr);
+    fn what_is_trimmed_is_used_again_and_counts_once() {
+        let mut lists = Lists { free: BTreeMap::new(), bytes: 0, region: Region::NONE };
+        let ptr = Buf::<u8>::zeroed(1 << 20).ptr;
         for held in [true, false] {
             lists.bytes += if held { 1 << 20 } else { 0 };
             lists.free.entry(1 << 20).or_default().push(Free { ptr, held });
         }
         assert_eq!(lists.take(1 << 20), Some((ptr, 1 << 20)));
-        assert_eq!(lists.bytes, 1 << 20, "pages that were given away are not counted twice");
+        assert_eq!(lists.bytes, 1 << 20, "pages that were given away are not counted");
         assert_eq!(lists.take(1 << 20), Some((ptr, 1 << 20)));
         assert_eq!((lists.bytes, lists.take(1 << 20)), (0, None));
-        // Others may use them meanwhile; no number is lost either way.
-        let kept = Buf::copy_of(&[7u8; 300_000]);
-        drop(Buf::copy_of(&[7u8; 300_000]));
-        trim();
-        assert!(kept.iter().all(|&x| x == 7) && Buf::<u8>::zeroed(300_000).iter().all(|&x| x == 0));
+    }
+
+    #[test]
+    fn trimming_leaves_what_is_in_use() {
+        // All kinds of memory, used and waiting; twice, so that pages are given away of which some were before.
+        for _ in 0..2 {
+            let sizes = [100, 300_000, 5 << 20, 20 << 20];
+            let kept = sizes.map(|n| Buf::copy_of(&vec![7u8; n]));
+            sizes.iter().for_each(|&n| drop(Buf::copy_of(&vec![9u8; n])));
+            trim();
+            let again = sizes.map(|n| Buf::copy_of(&vec![5u8; n]));
+            assert!(kept.iter().all(|buf| buf.iter().all(|&x| x == 7)));
+            assert!(again.iter().all(|buf| buf.iter().all(|&x| x == 5)));
+        }
     }
 
     #[test]

@@ -2,100 +2,131 @@
 //!
 //! A buffer that is read by rows far apart needs another page for each of them, and a processor has at hand where a few hundred pages
 //! lie; a cache that is indexed by physical addresses keeps less of small pages, which lie anywhere, than it could. So buffers that are
-//! too small for huge pages of their own share them.
+//! too small for huge pages of their own share them, where the system gives such pages on demand: on Linux.
 
-use std::{
-    alloc::{Layout, alloc_zeroed, handle_alloc_error},
-    ops::RangeInclusive,
-    ptr::NonNull,
-};
+use std::{ops::Range, ptr::NonNull};
 
 /// A huge page.
-pub(super) const HUGE: usize = 2 << 20;
+const HUGE: usize = 2 << 20;
 /// A region.
 const BYTES: usize = 64 << 20;
-/// A page, and the unit of pieces.
-const PAGE: usize = 4 << 10;
+/// The unit of pieces.
+const UNIT: usize = 4 << 10;
 /// Sizes of pieces. Smaller ones lie on few pages anyway, larger ones have huge pages of their own.
-pub(super) const PIECES: RangeInclusive<usize> = 64 << 10..=16 << 20;
+const PIECES: Range<usize> = 64 << 10..(16 << 20) + 1;
 
-/// What is left of the last region. Regions stay: their pieces are recycled.
-pub(super) struct Region {
-    next: usize,
-    end: usize,
+/// Whether buffers of that size are pieces of regions.
+pub(super) fn has(bytes: usize) -> bool {
+    cfg!(target_os = "linux") && PIECES.contains(&bytes)
 }
 
-impl Region {
-    pub(super) const NONE: Region = Region { next: 0, end: 0 };
+/// What is left of the last region. Regions stay, their pieces are recycled; what the last piece did not fit into is never touched, so
+/// that it takes addresses only.
+pub(super) struct Region(Option<(NonNull<u8>, usize)>);
 
-    /// A piece of zeros, at least `bytes` long, which begins at a page.
-    pub(super) fn cut(&mut self, bytes: usize) -> NonNull<u8> {
-        debug_assert!(PIECES.contains(&bytes));
-        let bytes = bytes.next_multiple_of(PAGE);
-        if self.end - self.next < bytes {
-            let start = huge(BYTES).as_ptr().expose_provenance();
-            *self = Region { next: start, end: start + BYTES };
-        }
-        let piece = std::ptr::with_exposed_provenance_mut(self.next);
-        self.next += bytes;
-        NonNull::new(piece).expect("a region does not begin at address 0")
+// SAFETY: what is left of a region is nobody else's.
+unsafe impl Send for Region {}
+
+impl Region {
+    pub(super) const NONE: Region = Region(None);
+
+    /// A piece of zeros, at least `bytes` long; none if the system has no more memory.
+    pub(super) fn cut(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        debug_assert!(has(bytes));
+        let bytes = bytes.next_multiple_of(UNIT);
+        let (piece, left) = match self.0 {
+            Some(last) if last.1 >= bytes => last,
+            _ => (open()?, BYTES),
+        };
+        // SAFETY: the piece ends within the region.
+        self.0 = Some((unsafe { piece.add(bytes) }, left - bytes));
+        Some(piece)
     }
 }
 
-/// Zeros on huge pages, where the system gives them.
-pub(super) fn huge(bytes: usize) -> NonNull<u8> {
-    let layout = layout(bytes);
-    // SAFETY: the layout is not empty.
-    let Some(ptr) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
-    #[cfg(target_os = "linux")]
-    // SAFETY: the range was just allocated. The advice changes no contents; refusal costs speed only.
-    unsafe {
-        libc::madvise(ptr.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE)
-    };
-    ptr
+/// A region: private memory of zeros that begins at a huge page.
+#[cfg(target_os = "linux")]
+fn open() -> Option<NonNull<u8>> {
+    let mut map = std::mem::ManuallyDrop::new(memmap2::MmapMut::map_anon(BYTES + HUGE).ok()?);
+    // Before it is touched. A refusal costs speed only.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    let start = map.as_mut_ptr();
+    // SAFETY: the map has room for that, and it stays.
+    NonNull::new(unsafe { start.add(start.align_offset(HUGE)) })
 }
 
-/// The layout of [`huge`] memory.
-pub(super) fn layout(bytes: usize) -> Layout {
-    // Only a size near the whole address space fails here, which no allocation could serve.
-    Layout::from_size_align(bytes, HUGE).map(|l| l.pad_to_align()).expect("a buffer smaller than the address space")
+#[cfg(not(target_os = "linux"))]
+fn open() -> Option<NonNull<u8>> {
+    None
 }
 
-/// Gives the pages of a piece back to the system, which puts zeros in their place when it is used again.
+/// Gives huge pages that lie wholly within `pieces` back to the system, which puts zeros in their place when they are used again, and
+/// returns where they lay. The rest stays: parts of huge pages would be small ones from then on.
 ///
 /// # Safety
-/// The piece was cut from a region and nobody uses it meanwhile.
-pub(super) unsafe fn give_pages(piece: NonNull<u8>, bytes: usize) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: pieces begin and end at pages, and the memory is the caller's. Elsewhere, and if refused, memory stays in use.
-    unsafe {
-        libc::madvise(piece.as_ptr().cast(), bytes.next_multiple_of(PAGE), libc::MADV_DONTNEED)
-    };
-    #[cfg(not(target_os = "linux"))]
-    let _ = (piece, bytes);
+/// All are pieces of regions, by address and size, that nobody uses meanwhile.
+pub(super) unsafe fn give_back(mut pieces: Vec<(NonNull<u8>, usize)>) -> Vec<Range<usize>> {
+    pieces.sort_unstable();
+    let mut given = Vec::new();
+    for run in pieces.chunk_by(|a, b| a.0.addr().get() + a.1.next_multiple_of(UNIT) == b.0.addr().get()) {
+        let (first, last) = (run[0].0, run[run.len() - 1]);
+        let from = first.addr().get();
+        let (start, end) = (from.next_multiple_of(HUGE), (last.0.addr().get() + last.1) / HUGE * HUGE);
+        // SAFETY: these huge pages are private memory without a file, as regions are, and part of the caller's pieces.
+        if start < end && unsafe { discard(first.as_ptr().wrapping_add(start - from), end - start) } {
+            given.push(start..end);
+        }
+    }
+    given
 }
 
-#[cfg(test)]
+/// Whether the system took the pages.
+///
+/// # Safety
+/// They are the caller's, of private memory without a file.
+#[cfg(target_os = "linux")]
+unsafe fn discard(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller's word; plain numbers may become zeros.
+    unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn discard(_: *mut u8, _: usize) -> bool {
+    false
+}
+
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
     #[test]
-    fn pieces_lie_apart_and_begin_as_zeros() {
+    fn pieces_lie_apart_and_whole_huge_pages_are_given_back() {
         let mut region = Region::NONE;
         let sizes = [64 << 10, (64 << 10) + 1, 16 << 20, 1 << 20, 16 << 20, 16 << 20, 16 << 20, 3 << 20];
-        let pieces: Vec<_> = sizes.map(|n| (region.cut(n).as_ptr(), n)).into();
+        let pieces: Vec<_> = sizes.iter().map(|&n| (region.cut(n).unwrap(), n)).collect();
         for (i, &(p, n)) in pieces.iter().enumerate() {
-            assert!((p as usize).is_multiple_of(PAGE));
             for &(q, m) in &pieces[..i] {
-                assert!(p as usize + n <= q as usize || q as usize + m <= p as usize, "pieces overlap");
+                let (p, q) = (p.addr().get(), q.addr().get());
+                assert!(p.is_multiple_of(UNIT) && (p + n <= q || q + m <= p), "pieces overlap");
             }
             // SAFETY: pieces are as long as they were asked for, and this test's alone.
-            let piece = unsafe { std::slice::from_raw_parts_mut(p, n) };
+            let piece = unsafe { std::slice::from_raw_parts_mut(p.as_ptr(), n) };
             assert!(piece.iter().all(|&x| x == 0));
             piece.fill(7);
-            // SAFETY: nobody uses the piece meanwhile.
-            unsafe { give_pages(NonNull::new(p).unwrap(), n) };
-            assert!(cfg!(not(target_os = "linux")) || piece.iter().all(|&x| x == 0));
+        }
+        // Of the first four, which lie side by side, all but the third.
+        let some = vec![pieces[3], pieces[1], pieces[0]];
+        // SAFETY: nobody uses the pieces.
+        assert!(unsafe { give_back(some) }.is_empty(), "none of them has a whole huge page");
+        // SAFETY: as above.
+        let given = unsafe { give_back(pieces[..4].to_vec()) };
+        let bytes: usize = given.iter().map(|r| r.end - r.start).sum();
+        assert!(given.len() == 1 && bytes >= 14 << 20 && given[0].start.is_multiple_of(HUGE), "{given:?}");
+        for (p, n) in pieces {
+            // SAFETY: as above.
+            let piece = unsafe { std::slice::from_raw_parts(p.as_ptr(), n) };
+            let whole = piece.iter().zip(p.addr().get()..).all(|(&x, at)| (x == 0) == given[0].contains(&at));
+            assert!(whole, "just these pages are zeros");
         }
     }
 }

@@ -77,7 +77,7 @@ mod tests {
                 let words = params.add("words".into(), Tensor::from_slice(&numbers, [100, 9])).unwrap();
                 let order = params.add("order".into(), Tensor::from_slice(&numbers[..4 * 9], [4, 9])).unwrap();
                 params.get_mut(words).trainable = learns;
-                let mut run = |products| {
+                let mut run = |may_wait| {
                     let env = Env { isa, precision: Default::default(), packing: Default::default(), params: &params };
                     let mut ctx = Ctx::gradients(env);
                     let mut x = embedding(&[(words, &ids), (order, &places)], &mut ctx).unwrap();
@@ -94,12 +94,12 @@ mod tests {
                         grads[id.index()] = Some(grad.tensor(isa).f32s().to_vec());
                         Ok(())
                     };
-                    recording.backward_each(&loss, &mut params, products, take).unwrap();
+                    recording.backward_each(&loss, &mut params, may_wait, take).unwrap();
                     (grads, waited)
                 };
-                let (whole, may_wait) = (run(false), run(true));
-                assert!(whole.0 == may_wait.0 && whole.0[0].is_some() == learns, "{isa} {twice}");
-                assert_eq!((whole.1, may_wait.1), (false, waits), "{isa} {twice}");
+                let (whole, waiting) = (run(false), run(true));
+                assert!(whole.0 == waiting.0 && whole.0[0].is_some() == learns, "{isa} {twice}");
+                assert_eq!((whole.1, waiting.1), (false, waits), "{isa} {twice}");
             }
         }
     }

@@ -321,7 +321,7 @@ mod tests {
                     params.get_mut(a.weight).trainable = !weight;
                     params.get_mut(a.bias.unwrap()).trainable = !bias;
                     let x = Tensor::from_slice(&numbers(rows * k, 41), [rows, k]);
-                    let mut run = |precision, products| {
+                    let mut run = |precision, may_wait| {
                         let mut ctx =
                             Ctx::gradients(Env { isa, precision, packing: Default::default(), params: &params });
                         let first = if twice { [b, b] } else { [a, b] };
@@ -337,7 +337,7 @@ mod tests {
                             grads[id.index()] = Some(grad.tensor(isa).f32s().to_vec());
                             Ok(())
                         };
-                        recording.backward_each(&loss, &mut params, products, take).unwrap();
+                        recording.backward_each(&loss, &mut params, may_wait, take).unwrap();
                         grads
                     };
                     let what = format!("{isa} {layout:?} {weight} {bias} {twice}");
