@@ -318,3 +318,39 @@ fn gradients_of_weights_and_biases_are_sums() {
         }
     }
 }
+
+/// The operand `[k, n]` as panels, or turned, as tiles or rows; the sums of its columns, if they are `summed`.
+fn packed<T: Number>(way: usize, x: Mat<'_, T>, (k, n): (usize, usize), summed: bool) -> (Vec<bf16>, Vec<f32>) {
+    let half = token(Isa::detect());
+    let mut to = vec![bf16::ONE; n.next_multiple_of(32) * k.next_multiple_of(32)];
+    let mut sums = vec![0.5; if summed { n.next_multiple_of(32) } else { 0 }];
+    match way {
+        0 => pack::panels_of(half, &mut to, x, (k, n), 0, &mut sums),
+        1 => pack::tiles_of(half, &mut to, x.t_view(), (n, k), 0, &mut sums),
+        _ => pack::rows_summed(half, &mut to, x.t_view(), (n, k), 0, &mut sums),
+    }
+    (to, sums)
+}
+
+#[test]
+fn blocks_of_halves_are_packed_and_turned_as_those_of_singles() {
+    if Isa::detect().avx512_bf16().is_none() {
+        return;
+    }
+    // Neighbours differ, as bf16, too. Blocks of 32 by 32, and what is left of them.
+    let (depth, others, ld) = (150, 90, 101);
+    let numbers = (0..depth * ld).map(|i| (i * 131 % 16_411) as f32);
+    let singles: Vec<f32> = numbers.map(|x| bf16::from_f32(x).to_f32()).collect();
+    let halves = halves(&singles);
+    for (k, n) in [(depth, others), (64, 64), (33, 31)] {
+        for (way, summed) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
+            let want = packed(way, Mat::new(&singles, ld), (k, n), summed);
+            let got = packed(way, Mat::new(&halves, ld), (k, n), summed);
+            assert!(want == got, "way {way}, {k} by {n}, sums {summed}");
+            if way == 2 {
+                let (rows, line) = (got.0, k.next_multiple_of(32));
+                assert!((0..k).all(|p| (0..n).all(|c| rows[c * line + p] == halves[p * ld + c])), "{k} by {n}");
+            }
+        }
+    }
+}
