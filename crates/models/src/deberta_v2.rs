@@ -152,16 +152,20 @@ struct Conv {
 
 impl Block for DebertaBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let h = self.attn_norm.forward(&self.attn.forward_residual(x, input, x, ctx)?, ctx)?;
+        // A convolution goes over all tokens, and a layer in many has one.
+        let attended = AttentionInput { wanted: input.wanted.filter(|_| self.conv.is_none()), ..input };
+        let kept = attended.kept(x, ctx)?;
+        let h = self.attn_norm.forward(&self.attn.forward_residual(x, attended, &kept, ctx)?, ctx)?;
         let y = self.mlp_norm.forward(&self.mlp.forward_residual(&h, self.dropout, &h, ctx)?, ctx)?;
         let Some(conv) = &self.conv else { return Ok(y) };
         let c = ops::conv1d(x, conv.weight, conv.bias, ctx)?;
         let c = ops::activation(&ops::dropout(&c, conv.dropout, ctx)?, conv.activation, ctx)?;
         let y = conv.norm.forward(&ops::add(&y, &c, ctx)?, ctx)?;
-        match input.mask {
-            Some(mask) => ops::keep_rows(&y, mask, ctx),
-            None => Ok(y),
-        }
+        let y = match input.mask {
+            Some(mask) => ops::keep_rows(&y, mask, ctx)?,
+            None => y,
+        };
+        input.kept(&y, ctx)
     }
 }
 

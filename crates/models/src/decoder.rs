@@ -282,7 +282,7 @@ impl<B: Block> Network for Decoder<B> {
         let mut states = HiddenStates::new(inputs);
         for (block, rope) in &self.blocks {
             states.push(&x);
-            let input = AttentionInput { rotation: Some(&rotations[*rope]), mask: mask.as_ref() };
+            let input = AttentionInput { rotation: Some(&rotations[*rope]), mask: mask.as_ref(), wanted: None };
             x = block.run(&x, input, ctx)?;
         }
         finish(x, &self.norm, &self.head, states, inputs, ids, ctx)

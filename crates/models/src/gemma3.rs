@@ -114,8 +114,9 @@ struct SandwichBlock {
 
 impl Block for SandwichBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let kept = input.kept(x, ctx)?;
         let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
-        let x = ops::add(&self.attn_out_norm.forward(&y, ctx)?, x, ctx)?;
+        let x = ops::add(&self.attn_out_norm.forward(&y, ctx)?, &kept, ctx)?;
         let y = self.mlp.forward(&self.mlp_norm.operand(&x, ctx)?, ctx)?;
         ops::add(&self.mlp_out_norm.forward(&y, ctx)?, &x, ctx)
     }

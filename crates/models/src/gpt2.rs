@@ -181,7 +181,7 @@ impl Network for Gpt2 {
         let mut states = HiddenStates::new(inputs);
         for block in &self.blocks {
             states.push(&x);
-            x = block.run(&x, AttentionInput { rotation: None, mask: mask.as_ref() }, ctx)?;
+            x = block.run(&x, AttentionInput { mask: mask.as_ref(), ..AttentionInput::default() }, ctx)?;
         }
         finish(x, &self.norm, &self.head, states, inputs, ids, ctx)
     }

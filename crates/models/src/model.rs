@@ -35,7 +35,8 @@ pub struct Inputs {
     pub patch_loss: f32,
     /// What that loss is divided by: patches that have an object, [`covered_patches`](crate::covered_patches); by their number if `None`.
     pub patch_divisor: Option<f64>,
-    /// Whether the states between layers are wanted.
+    /// Whether the states between layers are wanted. Without them the last layer computes only the tokens that the model's head reads,
+    /// and a YOLOS gives no `last_hidden_state` beside its boxes.
     pub hidden_states: bool,
     /// Whether the probabilities of attentions are wanted.
     pub attentions: bool,
@@ -74,6 +75,11 @@ impl Inputs {
         self.tensors.get(name)
     }
 
+    /// Whether states or probabilities of layers are wanted, which are those of all tokens.
+    pub(crate) fn shows_layers(&self) -> bool {
+        self.hidden_states || self.attentions
+    }
+
     /// The tensor `name`, or an error that names it.
     pub fn need(&self, name: &'static str) -> OpResult<&Tensor> {
         let what = || TensorError::Unsupported { op: "forward", what: format!("input `{name}` is missing") };
@@ -92,6 +98,11 @@ impl Outputs {
     /// Adds a tensor.
     pub fn put(&mut self, name: impl Into<String>, tensor: Tensor) {
         self.tensors.insert(name.into(), tensor);
+    }
+
+    /// All that was computed, by names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, x)| (name.as_str(), x))
     }
 
     /// The tensor `name`, if it was computed.

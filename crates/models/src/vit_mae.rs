@@ -190,7 +190,7 @@ impl VitMae {
             None => first,
         };
         let x = ops::concat_tokens(&[&class, &x], batch, ctx)?;
-        let x = self.stack.run(x, inputs, out, ctx)?;
+        let x = self.stack.run(x, None, inputs, out, ctx)?;
         let restored = mask.restored();
         let hidden = restored.iter().flatten().map(|&place| f32::from(u8::from(place >= mask.kept)));
         out.put("mask", Tensor::from_slice(&hidden.collect::<Vec<_>>(), [batch, n]));
@@ -248,7 +248,7 @@ impl Decoder {
             positions = ops::resize_grid(&positions, line, [1, n], ctx)?;
         }
         let x = ops::add_to_each(&x, &positions, ctx)?;
-        self.stack.run(x, &Inputs::default(), &mut Outputs::default(), ctx)
+        self.stack.run(x, None, &Inputs::default(), &mut Outputs::default(), ctx)
     }
 }
 

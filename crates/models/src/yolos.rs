@@ -1,6 +1,6 @@
 //! YOLOS, [Fang et al. 2021](https://arxiv.org/abs/2106.00666): a ViT whose last tokens become boxes.
 
-use bedstone_nn::{Builder, Init, PreNormBlock};
+use bedstone_nn::{Builder, Init, PreNormBlock, Span};
 use bedstone_tensor::{Ctx, ParamId, Result as OpResult, TensorError, ops};
 
 use crate::{
@@ -81,13 +81,18 @@ impl Network for Yolos {
     fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
         let mut out = Outputs::default();
         let (x, size) = self.embeddings.forward(inputs, ctx)?;
-        let [b, t, c] = x.dims("yolos")?;
+        let [_, t, _] = x.dims("yolos")?;
         let between = match self.between {
             Some(id) => Some(self.embeddings.resized(id, size, ctx)?),
             None => None,
         };
         let blocks = self.stack.blocks.len();
-        let x = self.stack.run_with(x, inputs, &mut out, ctx, |i, x, ctx| match &between {
+        let learns_patches = inputs.patch_loss > 0.0 && inputs.get("labels.0.boxes").is_some();
+        let wanted = match &self.head {
+            Head::Detection { tokens, .. } if !learns_patches => Some(Span { first: t - tokens, count: *tokens }),
+            _ => None,
+        };
+        let x = self.stack.run_with(x, wanted, inputs, &mut out, ctx, |i, x, ctx| match &between {
             Some(positions) if i + 1 < blocks => {
                 let rows: Vec<i32> = (i * t..(i + 1) * t).map(|row| row as i32).collect();
                 let positions = ops::rows(positions, &rows, ctx)?;
@@ -101,22 +106,24 @@ impl Network for Yolos {
                 if config.auxiliary_loss && inputs.get("labels.0.boxes").is_some() {
                     return Err(unsupported("inner layers of yolos predict nothing, set auxiliary_loss to false"));
                 }
-                // What tokens `from..to` of each picture say.
-                let said = |from: usize, to: usize, ctx: &mut Ctx<'_>| {
-                    let rows = (0..b).flat_map(|k| k * t + from..k * t + to);
-                    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
-                    let last = ops::rows(&x, &rows, ctx)?.reshape([b, to - from, c])?;
+                // What some tokens of each picture say.
+                let said = |first: usize, count: usize, ctx: &mut Ctx<'_>| {
+                    let last = Span { first, count }.of(&x, ctx)?;
                     let logits = classes.forward(&last, ctx)?;
                     let boxes = ops::sigmoid(&boxes.forward(&last, ctx)?, ctx)?;
                     Ok::<_, TensorError>(Predictions { logits, boxes })
                 };
-                let patches = match inputs.patch_loss > 0.0 && inputs.get("labels.0.boxes").is_some() {
-                    true => Some((said(1, t - tokens, ctx)?, size)),
+                // The last of the states that there are.
+                let [_, states, _] = x.dims("yolos")?;
+                let patches = match learns_patches {
+                    true => Some((said(1, t - 1 - tokens, ctx)?, size)),
                     false => None,
                 };
-                let found = said(t - tokens, t, ctx)?;
+                let found = said(states - tokens, *tokens, ctx)?;
                 config.put(found, &[], patches, inputs, &mut out, ctx)?;
-                out.put("last_hidden_state", x);
+                if states == t {
+                    out.put("last_hidden_state", x);
+                }
             }
         }
         Ok(out)

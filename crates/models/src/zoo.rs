@@ -1,6 +1,6 @@
 //! Tests that every registered architecture passes without a line of its own.
 
-use bedstone_tensor::{Cache, Ctx, Env, Isa, Precision, Tensor, Training, gradcheck};
+use bedstone_tensor::{Cache, Ctx, Dtype, Env, Isa, Precision, Tensor, Training, gradcheck};
 use serde_json::{Map, Value};
 
 use crate::{ARCHITECTURES, Architecture, Class, ImageInfo, Inputs, Logits, Model, load, load_head, save};
@@ -267,6 +267,25 @@ fn padding_on_the_right_changes_nothing_for_encoders() {
         let inputs = Inputs::new("input_ids", Tensor::from_slice(&padded, [1, 9]))
             .with("attention_mask", Tensor::from_slice(&[1i32, 1, 1, 1, 1, 1, 0, 0, 0], [1, 9]));
         close(&name, &states(&inputs)[..want.len()], &want);
+    }
+}
+
+#[test]
+fn tokens_that_no_head_reads_change_nothing() {
+    for (name, model) in encoders() {
+        let mut inputs = labelled(&model, 2, 9);
+        if model.info().image.is_none() {
+            let mask: Vec<i32> = (0..18).map(|i| i32::from(i < 14)).collect();
+            inputs = inputs.with("attention_mask", Tensor::from_slice(&mask, [2, 9]));
+        }
+        let run = |inputs: &Inputs| model.forward(inputs, &mut Ctx::inference(env(&model, Isa::detect()))).unwrap();
+        let alone = run(&inputs);
+        // States between layers are those of all tokens.
+        inputs.hidden_states = true;
+        let all = run(&inputs);
+        for (what, x) in alone.iter().filter(|(_, x)| x.dtype() == Dtype::F32) {
+            close(&format!("{name} {what}"), x.f32s(), all.get(what).unwrap().f32s());
+        }
     }
 }
 

@@ -117,6 +117,38 @@ pub struct AttentionInput<'a> {
     pub rotation: Option<&'a Rotation>,
     /// `[B, keys]` of u8, 0 for padding; with a cache, of all keys from its start.
     pub mask: Option<&'a Tensor>,
+    /// The tokens whose states anybody reads, all if `None`: they see all tokens, but nothing else is computed for the others.
+    pub wanted: Option<Span>,
+}
+
+/// Some tokens of each sequence: `count` from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first of them.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Span {
+    /// The states of these tokens: `x: [B, T, C]` to `[B, count, C]`.
+    pub fn of(self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let [b, t, c] = x.dims("span")?;
+        let Span { first, count } = self;
+        if first.checked_add(count).is_none_or(|end| end > t) {
+            let wanted = format!("{count} tokens from {first} on");
+            return Err(TensorError::Shape { op: "span", got: x.shape(), wanted });
+        }
+        let rows: Vec<i32> = (0..b).flat_map(|k| k * t + first..k * t + first + count).map(|row| row as i32).collect();
+        ops::rows(x, &rows, ctx)?.reshape([b, count, c])
+    }
+}
+
+impl AttentionInput<'_> {
+    /// The states of `x: [B, T, C]` that go on: of the tokens that are wanted.
+    pub fn kept(&self, x: &Tensor, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        self.wanted.map_or_else(|| Ok(x.clone()), |span| span.of(x, ctx))
+    }
 }
 
 impl Attention {
@@ -126,13 +158,13 @@ impl Attention {
         Ok(Attention { projections, out, norms, spec })
     }
 
-    /// `x: [B, T, C]` to `[B, T, C]`.
+    /// `x: [B, T, C]` to `[B, T, C]`, or to `[B, count, C]` of the tokens that are wanted.
     pub fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
         let y = self.heads(x, input, ctx)?;
         self.out.forward(&y, ctx)
     }
 
-    /// `residual + dropout(attention(x))`.
+    /// `residual + dropout(attention(x))`, of as many tokens as are wanted.
     pub fn forward_residual(
         &self,
         x: &Tensor,
@@ -146,6 +178,9 @@ impl Attention {
 
     /// The heads' outputs, `[B, T, heads · head_dim]`.
     fn heads(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        if let Some(span) = input.wanted {
+            return self.heads_of(span, x, input, ctx);
+        }
         let s = &self.spec;
         let (k_first, v_first) = (s.q_width(), s.q_width() + s.kv_width());
         let maps: Vec<ops::Linear> = self.projections.iter().map(|p| p.op).collect();
@@ -184,4 +219,25 @@ impl Attention {
         }
         ops::attention(q, k, Part { x: &qkv, first: v_first }, args, ctx)
     }
+
+    /// The heads' outputs of some tokens, `[B, count, heads · head_dim]`.
+    fn heads_of(&self, span: Span, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let s = &self.spec;
+        let alike = !s.causal && s.window.is_none() && input.rotation.is_none() && self.norms.is_none();
+        let [q, k, v] = &self.projections[..] else { return Err(not_for_spans()) };
+        if !alike || ctx.packed.is_some() || ctx.cache.is_some() || ctx.attentions.is_some() {
+            return Err(not_for_spans());
+        }
+        let seen = ops::linear(x, &[k.op, v.op], LinearArgs::default(), ctx)?;
+        let queries = q.forward(&span.of(x, ctx)?, ctx)?;
+        let args = s.args(input.mask, ctx);
+        let [q, k, v] = [(&queries, 0), (&seen, 0), (&seen, s.kv_width())].map(|(x, first)| Part { x, first });
+        ops::attention(q, k, v, args, ctx)
+    }
+}
+
+/// Places of queries matter where a query does not see every key, so that those of a span would have to be told.
+fn not_for_spans() -> TensorError {
+    let what = "states of some tokens only need three maps, and every query to see every key".to_owned();
+    TensorError::Unsupported { op: "attention", what }
 }

@@ -9,7 +9,7 @@ pub trait Block: Clone + Send + Sync + 'static {
     /// Whether it serves sequences of different lengths one after another, see [`Ctx::packed`].
     const PACKS: bool = false;
 
-    /// `x: [B, T, C]` to `[B, T, C]`.
+    /// `x: [B, T, C]` to `[B, T, C]`, or to `[B, count, C]` of the tokens that are wanted.
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor>;
 
     /// [`Self::forward`], computed again in the backward pass where the context says so.
@@ -17,9 +17,10 @@ pub trait Block: Clone + Send + Sync + 'static {
         if !ctx.recomputes() {
             return self.forward(x, input, ctx);
         }
-        let (block, rotation, mask) = (self.clone(), input.rotation.cloned(), input.mask.cloned());
+        let (block, rotation, mask, wanted) =
+            (self.clone(), input.rotation.cloned(), input.mask.cloned(), input.wanted);
         let again = move |x: &Tensor, ctx: &mut Ctx<'_>| {
-            block.forward(x, AttentionInput { rotation: rotation.as_ref(), mask: mask.as_ref() }, ctx)
+            block.forward(x, AttentionInput { rotation: rotation.as_ref(), mask: mask.as_ref(), wanted }, ctx)
         };
         ops::checkpoint(x, again, ctx)
     }
@@ -44,14 +45,15 @@ pub struct PreNormBlock {
 
 impl Block for PreNormBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let kept = input.kept(x, ctx)?;
         if self.drop_path > 0.0 && ctx.is_training() {
             let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
-            let x = ops::add(x, &ops::drop_path(&y, self.drop_path, ctx)?, ctx)?;
+            let x = ops::add(&kept, &ops::drop_path(&y, self.drop_path, ctx)?, ctx)?;
             let y = self.mlp.forward(&self.mlp_norm.operand(&x, ctx)?, ctx)?;
             let y = ops::dropout(&y, self.dropout, ctx)?;
             return ops::add(&x, &ops::drop_path(&y, self.drop_path, ctx)?, ctx);
         }
-        let x = self.attn.forward_residual(&self.attn_norm.operand(x, ctx)?, input, x, ctx)?;
+        let x = self.attn.forward_residual(&self.attn_norm.operand(x, ctx)?, input, &kept, ctx)?;
         self.mlp.forward_residual(&self.mlp_norm.operand(&x, ctx)?, self.dropout, &x, ctx)
     }
 }
@@ -78,9 +80,10 @@ pub struct ScaledBlock {
 
 impl Block for ScaledBlock {
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+        let kept = input.kept(x, ctx)?;
         let y = self.attn.forward(&self.attn_norm.operand(x, ctx)?, input, ctx)?;
         let y = ops::drop_path(&y, self.drop_path, ctx)?;
-        let h = ops::layer_scale(&y, self.attn_scale, x, ctx)?;
+        let h = ops::layer_scale(&y, self.attn_scale, &kept, ctx)?;
         let y = self.mlp.forward(&self.mlp_norm.operand(&h, ctx)?, ctx)?;
         let y = ops::drop_path(&y, self.drop_path, ctx)?;
         ops::layer_scale(&y, self.mlp_scale, &h, ctx)
@@ -106,7 +109,8 @@ impl Block for PostNormBlock {
     const PACKS: bool = true;
 
     fn forward(&self, x: &Tensor, input: AttentionInput<'_>, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        let h = self.attn_norm.forward(&self.attn.forward_residual(x, input, x, ctx)?, ctx)?;
+        let kept = input.kept(x, ctx)?;
+        let h = self.attn_norm.forward(&self.attn.forward_residual(x, input, &kept, ctx)?, ctx)?;
         self.mlp_norm.forward(&self.mlp.forward_residual(&h, self.dropout, &h, ctx)?, ctx)
     }
 }

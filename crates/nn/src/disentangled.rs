@@ -79,7 +79,7 @@ impl Buckets {
 }
 
 impl DisentangledAttention {
-    /// `residual + dropout(attention(x))`, `x: [B, T, C]`.
+    /// `residual + dropout(attention(x))`, `x: [B, T, C]`; of as many tokens as are wanted.
     pub fn forward_residual(
         &self,
         x: &Tensor,
@@ -107,6 +107,7 @@ impl DisentangledAttention {
             dropout: ctx.dropout(self.dropout),
         };
         let y = ops::disentangled_attention(&qkv, positions, args, ctx)?;
+        let y = input.kept(&y, ctx)?;
         self.out.forward_residual(&y, self.out_dropout, residual, ctx)
     }
 }

@@ -15,7 +15,7 @@ mod norm;
 mod positioned;
 mod rotary;
 
-pub use attention::{Attention, AttentionInput, AttentionSpec};
+pub use attention::{Attention, AttentionInput, AttentionSpec, Span};
 pub use block::{Block, PostNormBlock, PreNormBlock, ScaledBlock};
 pub use builder::{Builder, Init, NnError, Random, Result, Source};
 pub use conv::{BatchNorm, Conv2d, ConvSpec};

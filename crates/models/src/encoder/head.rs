@@ -1,6 +1,6 @@
 //! What an encoder's states are used for.
 
-use bedstone_nn::{Builder, Linear};
+use bedstone_nn::{Builder, Linear, Span};
 use bedstone_tensor::{
     Activation, Ctx, IGNORE, Result as OpResult, Tensor, TensorError,
     ops::{self, LossArgs, TargetLoss},
@@ -122,7 +122,15 @@ impl Head {
         })
     }
 
-    /// From the last states `x: [B, T, C]`: the outputs that `transformers` gives, and `loss` if there are labels.
+    /// The tokens whose last states it reads, if not all.
+    pub(crate) fn wanted(&self) -> Option<Span> {
+        match self {
+            Head::NextSentence { .. } | Head::Sequence { .. } => Some(Span { first: 0, count: 1 }),
+            _ => None,
+        }
+    }
+
+    /// From the last states `x: [B, T, C]`, or those of the tokens that are wanted: the outputs that `transformers` gives, and `loss` if there are labels.
     pub(crate) fn forward(
         &self,
         x: &Tensor,

@@ -351,10 +351,14 @@ impl<B: Block> Network for Encoder<B> {
         if inputs.attentions {
             ctx.attentions = Some(Vec::new());
         }
+        // Sequences that stand one after another have their first tokens anywhere.
+        let whole = inputs.shows_layers() || ctx.packed.is_some();
+        let wanted = if whole { None } else { self.head.wanted() };
         let mut states = HiddenStates::new(inputs);
-        for &block in &self.order {
+        for (i, &block) in self.order.iter().enumerate() {
             states.push(&x);
-            x = self.blocks[block].run(&x, AttentionInput { rotation: None, mask: mask.as_ref() }, ctx)?;
+            let wanted = wanted.filter(|_| i + 1 == self.order.len());
+            x = self.blocks[block].run(&x, AttentionInput { rotation: None, mask: mask.as_ref(), wanted }, ctx)?;
         }
         states.push(&x);
         let mut out = Outputs::default();

@@ -1,6 +1,6 @@
 //! What the states of a vision transformer are used for.
 
-use bedstone_nn::{Builder, Linear};
+use bedstone_nn::{Builder, Linear, Span};
 use bedstone_tensor::{Activation, Ctx, Result as OpResult, Tensor, ops};
 
 use super::VisionConfig;
@@ -43,11 +43,11 @@ impl Summary {
     }
 }
 
-/// Token `i` of each picture: `[B, T, C]` to `[B, C]`.
-fn token(x: &Tensor, i: usize, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-    let [b, t, _] = x.dims("token")?;
-    let rows: Vec<i32> = (0..b).map(|k| (k * t + i) as i32).collect();
-    ops::rows(x, &rows, ctx)
+/// Token `first` of each picture: `[B, T, C]` to `[B, C]`.
+fn token(x: &Tensor, first: usize, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
+    let one = Span { first, count: 1 }.of(x, ctx)?;
+    let [b, _, c] = one.dims("token")?;
+    one.reshape([b, c])
 }
 
 /// A layer on the class token, `pooler`, if the checkpoint has one.
@@ -79,7 +79,18 @@ pub(crate) enum VisionHead {
 }
 
 impl VisionHead {
-    /// From the last states `x: [B, T, C]`: the outputs that `transformers` gives, and `loss` if there are labels.
+    /// The tokens whose last states it reads, if not all.
+    pub(crate) fn wanted(&self) -> Option<Span> {
+        match self {
+            VisionHead::Classifier { summary: Summary::Class | Summary::Dense(..), .. } => {
+                Some(Span { first: 0, count: 1 })
+            }
+            VisionHead::Distilled { .. } => Some(Span { first: 0, count: 2 }),
+            VisionHead::Base { .. } | VisionHead::Classifier { summary: Summary::ClassAndMean, .. } => None,
+        }
+    }
+
+    /// From the last states `x: [B, T, C]`, or those of the tokens that are wanted: the outputs that `transformers` gives, and `loss` if there are labels.
     pub(crate) fn forward(&self, x: &Tensor, inputs: &Inputs, out: &mut Outputs, ctx: &mut Ctx<'_>) -> OpResult<()> {
         let labels = inputs.get("labels");
         match self {

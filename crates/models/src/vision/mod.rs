@@ -3,7 +3,9 @@
 mod embeddings;
 mod head;
 
-use bedstone_nn::{Attention, AttentionSpec, Block, Builder, Linear, LinearSpec, Mlp, Norm, PreNormBlock};
+use bedstone_nn::{
+    Attention, AttentionInput, AttentionSpec, Block, Builder, Linear, LinearSpec, Mlp, Norm, PreNormBlock, Span,
+};
 use bedstone_tensor::{Activation, Ctx, Result as OpResult, Tensor, ops::Layout};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -211,15 +213,24 @@ pub(crate) struct Stack<B> {
 }
 
 impl<B: Block> Stack<B> {
-    /// `x: [B, T, C]` to the last states, normalised, as f32; states and probabilities go to `out` where they are wanted.
-    pub(crate) fn run(&self, x: Tensor, inputs: &Inputs, out: &mut Outputs, ctx: &mut Ctx<'_>) -> OpResult<Tensor> {
-        self.run_with(x, inputs, out, ctx, |_, x, _| Ok(x))
+    /// `x: [B, T, C]` to the last states, normalised, as f32, of the tokens that are wanted; those between layers and probabilities
+    /// go to `out` where they are asked for.
+    pub(crate) fn run(
+        &self,
+        x: Tensor,
+        wanted: Option<Span>,
+        inputs: &Inputs,
+        out: &mut Outputs,
+        ctx: &mut Ctx<'_>,
+    ) -> OpResult<Tensor> {
+        self.run_with(x, wanted, inputs, out, ctx, |_, x, _| Ok(x))
     }
 
     /// The same with `behind(i, x)` after block `i`.
     pub(crate) fn run_with<'p>(
         &self,
         mut x: Tensor,
+        wanted: Option<Span>,
         inputs: &Inputs,
         out: &mut Outputs,
         ctx: &mut Ctx<'p>,
@@ -230,8 +241,10 @@ impl<B: Block> Stack<B> {
         }
         let mut states = HiddenStates::new(inputs);
         states.push(&x);
+        let (wanted, last) = (wanted.filter(|_| !inputs.shows_layers()), self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.run(&x, Default::default(), ctx)?;
+            let within = wanted.filter(|_| i + 1 == last);
+            x = block.run(&x, AttentionInput { wanted: within, ..AttentionInput::default() }, ctx)?;
             states.push(&x);
             x = behind(i, x, ctx)?;
         }
@@ -255,7 +268,7 @@ impl<B: Block> Network for VisionTransformer<B> {
     fn forward(&self, inputs: &Inputs, ctx: &mut Ctx<'_>) -> OpResult<Outputs> {
         let mut out = Outputs::default();
         let (x, _) = self.embeddings.forward(inputs, ctx)?;
-        let x = self.stack.run(x, inputs, &mut out, ctx)?;
+        let x = self.stack.run(x, self.head.wanted(), inputs, &mut out, ctx)?;
         self.head.forward(&x, inputs, &mut out, ctx)?;
         Ok(out)
     }

@@ -16,7 +16,7 @@ pub fn rows(x: &Tensor, which: &[i32], ctx: &mut Ctx<'_>) -> Result<Tensor> {
             let mut dx = grads.begin::<f32>(self.x.var(), self.x.shape(), env.isa)?;
             let to = dx.tensor.f32s_mut();
             if !dx.accumulate {
-                to.fill(0.0);
+                kernel::zero(to);
             }
             let width = grad.shape().width();
             with_number!(grad.dtype(), T => {

@@ -11,7 +11,7 @@ pub(super) fn check(fixture: &Fixture, model: &Model, runtime: Runtime, case: &s
     let mut inputs = fixture.inputs(case)?;
     let mut expected = fixture.outputs(case)?;
     expected.retain(|(name, _)| !sentences::is_output(fixture, case, name));
-    inputs.hidden_states = expected.iter().any(|(name, _)| name.contains("hidden_states."));
+    inputs.hidden_states = expected.iter().any(|(name, _)| name.contains("hidden_state"));
     inputs.attentions = expected.iter().any(|(name, _)| name.starts_with("attentions"));
     let mut ctx = Ctx::inference(model.env(runtime.isa, runtime.precision));
     let mut out = model.forward(&inputs, &mut ctx)?;
