@@ -14,7 +14,7 @@ use crate::{
         Mat,
         half::{
             KR, NR, pack,
-            tile::{Block, HalfTile, Lines, block_len},
+            tile::{Block, HalfTile, Lines, Next, Start, block_len},
             token,
         },
     },
@@ -154,6 +154,19 @@ unsafe fn product<K: HalfTile>(
 ) {
     let tiles = rows.div_ceil(K::MR);
     assert!(acc.len() >= tiles * count * block_len(K::MR));
+    let acc = acc.as_mut_ptr();
+    let mut coming: Option<(Block, usize)> = None;
+    let mut held = false;
+    // The one that comes next knows what follows it.
+    let mut follow = |next: Option<(Block, usize)>| {
+        let following = next.filter(|_| K::HOLDS).map(|(next, _)| Next { acc: next.acc, zeros: start });
+        if let Some((block, rows)) = std::mem::replace(&mut coming, next) {
+            let begin = if held { Start::Held } else { block.start };
+            held = following.is_some();
+            // SAFETY: the caller's word, and the slices below.
+            unsafe { kernel.tile(Block { start: begin, next: following, ..block }, rows) };
+        }
+    };
     for j in 0..count {
         for i in 0..tiles {
             let row = i * K::MR;
@@ -173,12 +186,16 @@ unsafe fn product<K: HalfTile>(
                 },
                 b: panel.as_ptr(),
                 pairs: depth.len().div_ceil(2),
-                acc: acc[(j * tiles + i) * block_len(K::MR)..].as_mut_ptr(),
+                // SAFETY: one of as many blocks as there are.
+                acc: unsafe { acc.add((j * tiles + i) * block_len(K::MR)) },
+                once: false,
+                start: if start { Start::Zeros } else { Start::Sums },
+                next: None,
             };
-            // SAFETY: the caller's word, and the slices above.
-            unsafe { kernel.tile(block, K::MR.min(rows - row), start) };
+            follow(Some((block, K::MR.min(rows - row))));
         }
     }
+    follow(None);
 }
 
 /// The part of `0..limit` that `from..to`, counted from `origin`, covers, widened to begin at a multiple of 32.

@@ -4,33 +4,38 @@ use std::arch::x86_64::*;
 
 use super::{
     NR,
-    tile::{Block, HalfTile, Lines},
+    tile::{Block, HalfTile, Lines, Start},
 };
 use crate::isa::Avx512Bf16;
 
 impl HalfTile for Avx512Bf16 {
     const MR: usize = 12;
-    // A panel of 16 KiB.
-    const KC: usize = 256;
+    const PANELS: usize = 2;
     const WHOLE: bool = false;
+    const HOLDS: bool = false;
+
+    /// A panel of 16 KiB.
+    fn most(_: usize, _: bool) -> usize {
+        256
+    }
 
     #[inline(always)]
-    unsafe fn tile(self, block: Block, rows: usize, start: bool) {
+    unsafe fn tile(self, block: Block, rows: usize) {
         // SAFETY: the token proves the instructions; the rest is the caller's word.
         unsafe {
             match rows {
-                12 => tile::<12>(block, start),
-                11 => tile::<11>(block, start),
-                10 => tile::<10>(block, start),
-                9 => tile::<9>(block, start),
-                8 => tile::<8>(block, start),
-                7 => tile::<7>(block, start),
-                6 => tile::<6>(block, start),
-                5 => tile::<5>(block, start),
-                4 => tile::<4>(block, start),
-                3 => tile::<3>(block, start),
-                2 => tile::<2>(block, start),
-                1 => tile::<1>(block, start),
+                12 => tile::<12>(block),
+                11 => tile::<11>(block),
+                10 => tile::<10>(block),
+                9 => tile::<9>(block),
+                8 => tile::<8>(block),
+                7 => tile::<7>(block),
+                6 => tile::<6>(block),
+                5 => tile::<5>(block),
+                4 => tile::<4>(block),
+                3 => tile::<3>(block),
+                2 => tile::<2>(block),
+                1 => tile::<1>(block),
                 _ => unreachable!("1 to 12 rows"),
             }
         }
@@ -40,12 +45,12 @@ impl HalfTile for Avx512Bf16 {
 /// # Safety
 /// As [`HalfTile::tile`] for `R` rows; AVX512-BF16 is present.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn tile<const R: usize>(block: Block, start: bool) {
-    let Block { a: Lines { start: a, ld: lda, .. }, b, pairs, acc } = block;
+unsafe fn tile<const R: usize>(block: Block) {
+    let Block { a: Lines { start: a, ld: lda, .. }, b, pairs, acc, start, .. } = block;
     // SAFETY: the caller's word; every read and write below stays within what it names.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; R];
-        if !start {
+        if !matches!(start, Start::Zeros) {
             for (r, c) in c.iter_mut().enumerate() {
                 *c = [_mm512_loadu_ps(acc.add(r * NR)), _mm512_loadu_ps(acc.add(r * NR + 16))];
             }

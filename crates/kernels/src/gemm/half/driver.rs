@@ -188,9 +188,63 @@ fn square<K: HalfTile>(m: usize, n: usize) -> (usize, usize) {
     (rows, cols)
 }
 
+/// The order of [`beside`]: some panels at a time, for which all parts of the depth come before the next.
+struct Order {
+    row_tiles: usize,
+    panels: usize,
+    parts: usize,
+    /// Panels at a time.
+    group: usize,
+    /// What comes next: a row of tiles, the first panel of a group, a part, a panel of the group; and the tiles before the group.
+    at: (usize, usize, usize, usize),
+    tiles: usize,
+}
+
+/// A pass of an [`Order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At {
+    tile: (usize, usize),
+    part: usize,
+    slot: usize,
+}
+
+impl Order {
+    fn new(row_tiles: usize, panels: usize, parts: usize, group: usize) -> Self {
+        Order { row_tiles, panels, parts, group, at: (0, 0, 0, 0), tiles: 0 }
+    }
+
+    /// Slots of sums: the last tile of a group is written while the next group is worked on.
+    const fn slots(group: usize) -> usize {
+        2 * group
+    }
+}
+
+impl Iterator for Order {
+    type Item = At;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<At> {
+        let (i, first, part, j) = self.at;
+        if i == self.row_tiles || first == self.panels || part == self.parts {
+            return None;
+        }
+        let group = self.group.min(self.panels - first);
+        let at = At { tile: (i, first + j), part, slot: (self.tiles + j) % Self::slots(self.group) };
+        self.at = if j + 1 < group {
+            (i, first, part, j + 1)
+        } else if part + 1 < self.parts {
+            (i, first, part + 1, 0)
+        } else {
+            self.tiles += group;
+            if first + group < self.panels { (i, first + group, 0, 0) } else { (i + 1, 0, 0, 0) }
+        };
+        Some(at)
+    }
+}
+
 half_fn! {
-    /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by two panels at a time, of which
-    /// they meet all parts of the depth, so that sums never leave the first cache.
+    /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by some panels at a time, of
+    /// which they meet all parts of the depth, so that neither they nor sums leave the first cache.
     fn beside<[C: Number, K: HalfTile]>(
         s, kernel: K, half: Avx512Bf16, m: usize, sources: &[Source<'_>], place: Place, work: &Work<'_, C>,
     ) {
@@ -205,7 +259,7 @@ half_fn! {
                 }
             });
         }
-        let parts = parts::<K>(sources, place);
+        let parts = parts::<K>(sources, place, true);
         let mut lefts = Vec::with_capacity(parts.len());
         for part in &parts {
             let Source { left, turned, .. } = sources[part.source];
@@ -218,24 +272,20 @@ half_fn! {
             });
         }
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
-        // Of three tiles in a row two are worked on while one is written.
-        let mut acc = Buf::<f32>::for_overwrite(4 * block_len(K::MR));
-        let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
+        let mut acc = Buf::<f32>::for_overwrite(Order::slots(K::PANELS) * block_len(K::MR));
+        let mut passes = Passes::new(place, work, acc.as_mut_ptr());
         if parts.is_empty() {
             passes.without_depth(s, kernel, row_tiles, panels);
         }
-        let mut tile = 0;
-        for i in 0..row_tiles {
-            for first in (0..panels).step_by(2) {
-                let two = 2.min(panels - first);
-                for p in 0..parts.len() {
-                    for j in 0..two {
-                        let slot = (tile + j) % 4;
-                        let (start, end) = (p == 0, p + 1 == parts.len());
-                        passes.pass(s, kernel, &parts[p], lefts[p], (i, first + j), slot, start, end);
-                    }
-                }
-                tile += two;
+        let mut order = Order::new(row_tiles, panels, parts.len(), K::PANELS);
+        loop {
+            let next = order.next();
+            let pass = next.map(|At { tile, part: p, slot }| {
+                passes.pass::<K>(&parts[p], lefts[p], tile, slot, (p == 0, p + 1 == parts.len()))
+            });
+            passes.follow(s, kernel, pass);
+            if next.is_none() {
+                break;
             }
         }
         passes.end(s, kernel);
@@ -249,14 +299,14 @@ half_fn! {
         s, kernel: K, half: Avx512Bf16, m: usize, sources: &[Source<'_>], place: Place, work: &Work<'_, C>,
         wanted: Option<(&mut [f32], &mut [f32])>,
     ) {
-        let parts = parts::<K>(sources, place);
+        let parts = parts::<K>(sources, place, false);
         let (row_tiles, panels) = (place.rows.div_ceil(K::MR), place.cols.div_ceil(NR));
         let mut acc = Buf::<f32>::for_overwrite(row_tiles * panels * block_len(K::MR));
-        let mut passes = Passes { place, work, acc: acc.as_mut_ptr(), done: None };
+        let mut passes = Passes::new(place, work, acc.as_mut_ptr());
         if parts.is_empty() {
             passes.without_depth(s, kernel, row_tiles, panels);
         }
-        let deepest = K::KC.next_multiple_of(KR);
+        let deepest = parts.iter().map(|part| part.depth).max().unwrap_or(0);
         let mut rows = Buf::for_overwrite(copy_len(place, deepest));
         let packs = sources.iter().any(|source| matches!(source.right, Right::Rows(..)));
         let mut columns = Buf::for_overwrite(if packs { panels * NR * deepest } else { 0 });
@@ -275,15 +325,41 @@ half_fn! {
             source.copy::<K>(half, &mut rows, m, place, (part.from, part.k), &mut row_sums);
             let left = Tiles::copied::<K>(&rows, part.depth, 0);
             let (start, end) = (p == 0, p + 1 == parts.len());
-            for n in 0..row_tiles * panels {
+            let all = row_tiles * panels;
+            // What is copied for the next part takes the place of this one's: nothing may follow its last pass.
+            for n in 0..=all {
                 // A panel stays in the first cache while tiles of rows pass by, which lie one after another; but results are written
                 // row by row.
                 let (i, j) = if end { (n / panels, n % panels) } else { (n % row_tiles, n / row_tiles) };
-                passes.pass(s, kernel, &part, left, (i, j), i * panels + j, start, end);
+                let next = (n < all).then(|| passes.pass::<K>(&part, left, (i, j), i * panels + j, (start, end)));
+                passes.follow(s, kernel, next);
             }
         }
         passes.end(s, kernel);
         of_rows.copy_from_slice(&row_sums[..of_rows.len()]);
         of_columns.copy_from_slice(&column_sums[..of_columns.len()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_has_all_parts_of_a_tile_before_its_slot_is_taken_again() {
+        for (row_tiles, panels, parts, group) in
+            [(3, 7, 2, 4), (2, 5, 3, 2), (1, 1, 4, 4), (4, 4, 1, 2), (0, 3, 2, 4), (2, 3, 0, 2)]
+        {
+            let mut done = vec![0; row_tiles * panels];
+            let mut slots = vec![None; Order::slots(group)];
+            for At { tile: (i, j), part, slot } in Order::new(row_tiles, panels, parts, group) {
+                let tile = i * panels + j;
+                assert_eq!(done[tile], part);
+                done[tile] += 1;
+                let before = slots[slot].replace(tile);
+                assert!(before == Some(tile) || part == 0 && before.is_none_or(|before| done[before] == parts));
+            }
+            assert!(done.iter().all(|&n| n == parts));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! AMX in software, for tests on machines without it: a handler of the signal that an unknown instruction raises.
 //!
-//! Follows the description of LDTILECFG, TILELOADD, TILESTORED, TILEZERO and TDPBF16PS in the Intel 64 and IA-32
+//! Follows the description of LDTILECFG, TILELOADD, TILELOADDT1, TILESTORED, TILEZERO and TDPBF16PS in the Intel 64 and IA-32
 //! Architectures Software Developer's Manual, volume 2. An instruction that faults on real tiles (no configuration, tiles
 //! that do not fit each other) is fatal here too.
 
@@ -92,16 +92,17 @@ unsafe fn execute(tiles: &mut Tiles, code: *const u8, registers: &[i64]) -> Opti
             Some(5)
         }
         // Only with an index, which is the distance of rows.
-        (0x4b, 2 | 3, true) if modrm & 7 == 4 => {
+        (0x4b, 1..=3, true) if modrm & 7 == 4 => {
+            let loads = prefix != 2;
             let (rows, bytes) = configured(tiles, register)?;
             let (base, stride, length) = address(code, registers);
-            if prefix == 3 {
+            if loads {
                 tiles.data[register] = [[0; LINE]; ROWS];
             }
             for row in 0..rows {
                 let line = base.wrapping_add(stride.wrapping_mul(row as i64)) as *mut u8;
                 let tile = tiles.data[register][row].as_mut_ptr();
-                let (from, to) = if prefix == 3 { (line.cast_const(), tile) } else { (tile.cast_const(), line) };
+                let (from, to) = if loads { (line.cast_const(), tile) } else { (tile.cast_const(), line) };
                 // SAFETY: the memory is what the instruction would access.
                 unsafe { ptr::copy_nonoverlapping(from, to, bytes) };
             }

@@ -91,10 +91,12 @@ pub(super) struct Part {
     /// The part of the first panel of the block, and from there to that of the next; null where panels are packed on the way.
     pub(super) b: *const bf16,
     pub(super) panel: usize,
+    /// See [`Block::once`](super::tile::Block).
+    pub(super) once: bool,
 }
 
-/// The parts of all terms, each of a depth that leaves a panel in the first cache.
-pub(super) fn parts<K: HalfTile>(sources: &[Source<'_>], place: Place) -> Vec<Part> {
+/// The parts of all terms, each of a depth that leaves a panel in the first cache, or rows if panels are read `once`.
+pub(super) fn parts<K: HalfTile>(sources: &[Source<'_>], place: Place, once: bool) -> Vec<Part> {
     let mut parts = Vec::new();
     let (first, panels) = (place.col / NR, place.cols.div_ceil(NR));
     for (at, source) in sources.iter().enumerate() {
@@ -107,7 +109,7 @@ pub(super) fn parts<K: HalfTile>(sources: &[Source<'_>], place: Place) -> Vec<Pa
             }
             Right::Rows(..) => None,
         };
-        let most = depth.div_ceil(depth.div_ceil(K::KC).max(1)).next_multiple_of(KR).max(KR);
+        let most = depth.div_ceil(depth.div_ceil(K::most(depth, once)).max(1)).next_multiple_of(KR).max(KR);
         for from in (0..depth).step_by(most) {
             parts.push(Part {
                 source: at,
@@ -116,6 +118,7 @@ pub(super) fn parts<K: HalfTile>(sources: &[Source<'_>], place: Place) -> Vec<Pa
                 depth: most.min(depth - from),
                 b: panels.map_or(std::ptr::null(), |b| b[from * NR..].as_ptr()),
                 panel: NR * depth,
+                once,
             });
         }
     }

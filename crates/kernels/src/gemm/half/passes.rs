@@ -3,7 +3,7 @@
 use super::{
     Forms, NR,
     parts::{Part, Tiles},
-    tile::{Block, HalfTile, Lines, block_len},
+    tile::{Block, HalfTile, Lines, Next, Start, block_len},
 };
 use crate::{
     gemm::epilogue::{Block as Place, Epilogue},
@@ -23,46 +23,82 @@ pub(super) struct Work<'a, C: Number> {
 
 /// Passes of a kernel over the tiles of a block, whose sums lie in slots.
 pub(super) struct Passes<'a, C: Number> {
-    pub(super) place: Place,
-    pub(super) work: &'a Work<'a, C>,
-    pub(super) acc: *mut f32,
+    place: Place,
+    work: &'a Work<'a, C>,
+    acc: *mut f32,
+    /// The pass that comes next: a kernel that knows the one after it brings its sums on the way.
+    coming: Option<Pass>,
+    /// Whether the kernel holds the sums of the pass that comes next.
+    held: bool,
     /// A tile whose sums are whole and not written yet, and its slot.
-    pub(super) done: Option<((usize, usize), usize)>,
+    done: Option<((usize, usize), usize)>,
+}
+
+/// A part of the depth for the sums of a tile.
+pub(super) struct Pass {
+    block: Block,
+    rows: usize,
+    /// Row and column among the tiles.
+    pub(super) tile: (usize, usize),
+    /// Where the sums lie.
+    pub(super) slot: usize,
+    /// Whether the sums are whole afterwards.
+    pub(super) end: bool,
 }
 
 impl<'a, C: Number> Passes<'a, C> {
-    /// Adds a part of the depth to the sums of a tile, of which it is the `start` or the `end`, and writes those of the tile that was done
-    /// before meanwhile: a kernel leaves most of a processor idle.
+    /// Over the block at `place`, whose slots are at `acc`.
+    pub(super) fn new(place: Place, work: &'a Work<'a, C>, acc: *mut f32) -> Self {
+        Passes { place, work, acc, coming: None, held: false, done: None }
+    }
+
+    /// A part of the depth for a tile, of which it is the first where `start` says so.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn pass<S: Simd, K: HalfTile>(
-        &mut self,
-        s: S,
-        kernel: K,
+    pub(super) fn pass<K: HalfTile>(
+        &self,
         part: &Part,
         left: Tiles,
         (i, j): (usize, usize),
         slot: usize,
-        start: bool,
-        end: bool,
-    ) {
-        let mut sums = self.done.take().map(|(tile, slot)| self.sums::<K>(tile, slot));
+        (start, end): (bool, bool),
+    ) -> Pass {
         let block = Block {
             // SAFETY: the rows are some of the block's, of which a part has all.
             a: Lines { start: unsafe { left.lines.start.add(i * left.next) }, ..left.lines },
             // SAFETY: the panel is one of the block's, of which a part has all.
             b: unsafe { part.b.add(j * part.panel) },
             pairs: part.k.div_ceil(2),
-            // SAFETY: one of the slots, and not that of the tile that is written.
+            // SAFETY: one of the slots.
             acc: unsafe { self.acc.add(slot * block_len(K::MR)) },
+            once: part.once,
+            start: if start { Start::Zeros } else { Start::Sums },
+            next: None,
         };
-        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs.
-        unsafe { kernel.tile_beside(s, block, K::MR.min(self.place.rows - i * K::MR), start, &mut sums) };
+        Pass { block, rows: K::MR.min(self.place.rows - i * K::MR), tile: (i, j), slot, end }
+    }
+
+    /// Takes the pass that came before, and what follows it in, and writes the sums of the tile that was done before meanwhile: a kernel
+    /// leaves most of a processor idle. The last pass of operands has none that follows it. A pass has another slot than the tile that is
+    /// done when it comes.
+    #[inline(always)]
+    pub(super) fn follow<S: Simd, K: HalfTile>(&mut self, s: S, kernel: K, next: Option<Pass>) {
+        let Some(Pass { mut block, rows, tile, slot, end }) = std::mem::replace(&mut self.coming, next) else { return };
+        if std::mem::take(&mut self.held) {
+            block.start = Start::Held;
+        }
+        if let Some(next) = self.coming.as_ref().filter(|_| K::HOLDS) {
+            block.next = Some(Next { acc: next.block.acc, zeros: matches!(next.block.start, Start::Zeros) });
+            self.held = true;
+        }
+        let mut sums = self.done.take().map(|(tile, slot)| self.sums::<K>(tile, slot));
+        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs, slots are those of this block, and
+        // what is held is what the pass before was told.
+        unsafe { kernel.tile_beside(s, block, rows, &mut sums) };
         if let Some(sums) = &mut sums {
             sums.write(s, K::MR);
         }
         if end {
-            self.done = Some(((i, j), slot));
+            self.done = Some((tile, slot));
         }
     }
 

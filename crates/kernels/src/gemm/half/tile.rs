@@ -9,36 +9,34 @@ use crate::{number::Number, simd::Simd};
 pub(crate) trait HalfTile: Copy + Send + Sync + 'static {
     /// Rows of a block.
     const MR: usize;
-    /// Depth of one pass over a block's panels, so that a panel stays in the first cache.
-    const KC: usize;
+    /// Panels that meet a part of the depth of some rows one after another, where these stay in the first cache.
+    const PANELS: usize;
     /// Whether rows must be readable up to a multiple of 32 numbers, all `MR` of them, and begin on a cache line.
     const WHOLE: bool;
+    /// Whether sums are held from one block to the [next](Block::next): those of the one leave while those of the other come.
+    const HOLDS: bool;
+
+    /// The depth of one pass, at most, of all `depth`: where panels stay in the first cache, or where they are read [once](Block::once)
+    /// while rows stay.
+    fn most(depth: usize, once: bool) -> usize;
 
     /// `acc[r, c] (+)= Σ_p a[r, p] b[p, c]` over `2 · pairs` numbers; rows of `acc` are 32 apart.
-    ///
-    /// `start` says that `acc` holds nothing yet.
     ///
     /// # Safety
     /// `rows` (at most `MR`) rows can be read at `a`, each `2 · pairs` numbers; `MR` rows up to a multiple of 16 pairs where
     /// [`Self::WHOLE`], and elsewhere `a` is [`Lines::of`] rows. `b` has 64 numbers for each pair, up to a multiple of 16 pairs. `acc`
-    /// has `MR · 32` numbers, which nobody else uses meanwhile.
-    unsafe fn tile(self, block: Block, rows: usize, start: bool);
+    /// has `MR · 32` numbers, which nobody else uses meanwhile, and so has that of `next`. Sums that are [`Start::Held`] are those of this
+    /// thread's last block, whose `next` was this one.
+    unsafe fn tile(self, block: Block, rows: usize);
 
     /// [`Self::tile`], and meanwhile some of another tile's `sums` are written, if that is of use.
     ///
     /// # Safety
     /// As [`Self::tile`].
     #[inline(always)]
-    unsafe fn tile_beside<S: Simd, C: Number>(
-        self,
-        _: S,
-        block: Block,
-        rows: usize,
-        start: bool,
-        _: &mut Option<Sums<'_, C>>,
-    ) {
+    unsafe fn tile_beside<S: Simd, C: Number>(self, _: S, block: Block, rows: usize, _: &mut Option<Sums<'_, C>>) {
         // SAFETY: the caller's word.
-        unsafe { self.tile(block, rows, start) }
+        unsafe { self.tile(block, rows) }
     }
 }
 
@@ -49,6 +47,29 @@ pub(crate) struct Block {
     pub(crate) b: *const bf16,
     pub(crate) pairs: usize,
     pub(crate) acc: *mut f32,
+    /// Whether `b` comes from the second cache and is not wanted again soon: it leaves `a` in the first one.
+    pub(crate) once: bool,
+    pub(crate) start: Start,
+    /// The block whose sums are held when this one is done, if any.
+    pub(crate) next: Option<Next>,
+}
+
+/// What a block's sums begin with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// Nothing.
+    Zeros,
+    /// What `acc` has.
+    Sums,
+    /// What the kernel holds since the block before; `acc` may have less.
+    Held,
+}
+
+/// Where the sums of the next block are, and whether it begins with zeros.
+#[derive(Clone, Copy)]
+pub(crate) struct Next {
+    pub(crate) acc: *mut f32,
+    pub(crate) zeros: bool,
 }
 
 /// Where the rows of a left operand lie.
