@@ -4,12 +4,12 @@ use half::bf16;
 
 use super::{KR, NR, Panels};
 #[cfg(target_arch = "x86_64")]
-use super::{pack, token};
-use crate::{
-    gemm::{Mat, epilogue::Block},
-    isa::Isa,
-    out::Out,
+use super::{
+    pack,
+    square::{SQUARE, Square},
+    token,
 };
+use crate::{gemm::epilogue::Block, isa::Isa, out::Out};
 
 /// The packed forms of a weight `[rows, cols]` that somebody keeps: as it is stored, and its transpose.
 #[derive(Default)]
@@ -82,27 +82,19 @@ impl Forms<'_> {
         if let Some(half) = self.half {
             let Block { row, col, rows, cols } = place;
             debug_assert!(row.is_multiple_of(KR) && col.is_multiple_of(NR) && rows <= KR && cols <= NR);
-            let mut block = [[0.0; NR]; KR];
-            for (r, to) in block.iter_mut().enumerate().take(rows) {
-                // SAFETY: the caller's word.
-                let from = unsafe { self.w.row(row + r, col, cols) };
-                match <&[f32; NR]>::try_from(&*from) {
-                    Ok(whole) => *to = *whole,
-                    Err(_) => to[..cols].copy_from_slice(from),
-                }
-            }
-            let block = block.as_flattened();
             // 32 by 32 numbers of either form lie together, at a place of their own.
             let at = |panel: usize, depth: usize, from: usize| (panel / NR * depth.next_multiple_of(KR) + from) * NR;
-            if let Some(form) = &self.stored {
-                // SAFETY: as above.
-                let to = unsafe { form.row(at(col, self.rows, row), 0, KR * NR) };
-                pack::square(half, to, Mat::new(block, NR), rows, cols);
-            }
-            if let Some(form) = &self.transposed {
-                // SAFETY: as above.
-                let to = unsafe { form.row(at(row, self.cols, col), 0, KR * NR) };
-                pack::square(half, to, Mat::t(block, NR), cols, rows);
+            let (start, ld) = (row * self.w.ld() + col, self.w.ld());
+            assert!(start + rows.saturating_sub(1) * ld + cols <= self.w.len(), "a block of the weight");
+            // SAFETY: the assertion and the caller's word; the token proves the instructions.
+            unsafe {
+                let square = Square::of(half, self.w.ptr().add(start), ld, rows, cols);
+                if let Some(form) = &self.stored {
+                    square.put_down(half, form.row(at(col, self.rows, row), 0, SQUARE));
+                }
+                if let Some(form) = &self.transposed {
+                    square.put_across(half, form.row(at(row, self.cols, col), 0, SQUARE));
+                }
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

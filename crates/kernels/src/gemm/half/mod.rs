@@ -4,6 +4,7 @@
 //! mod.rs      operands, the entry
 //! pack.rs     from matrices to operands: two ways to load, an optional transpose
 //! forms.rs    packed forms of a weight that changes
+//! square.rs   a block of these
 //! driver.rs   tasks, and the order in which they go through the operands
 //! parts.rs    parts of the depth, rows and panels as a block takes them
 //! passes.rs   a kernel's passes over the tiles of a block, epilogues beside it
@@ -29,6 +30,8 @@ pub(crate) mod pack;
 mod parts;
 #[cfg(target_arch = "x86_64")]
 mod passes;
+#[cfg(target_arch = "x86_64")]
+mod square;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tile;
 

@@ -136,15 +136,6 @@ pub(crate) fn panels_of<T: Number>(
     }
 }
 
-/// A part of a panel: `k` by `n` numbers, at most 32 by 32, with zeros around them. It goes past the caches; see [`fence`].
-pub(super) fn square(token: Avx512Bf16, to: &mut [bf16], x: Mat<'_, f32>, k: usize, n: usize) {
-    let to = &mut to[..KR * NR];
-    let view = View { x, depth: 0, depths: k, other: 0, others: n };
-    let stream = (to.as_ptr() as usize).is_multiple_of(64);
-    // SAFETY: the token proves the instructions; `to` has all lines.
-    unsafe { blocks(token, view, true, Lines { stream, ..Lines::of_panel(to, Sums::NONE) }) };
-}
-
 /// Ends what went past the caches.
 pub(super) fn fence() {
     // SAFETY: every x86-64 processor has it.
