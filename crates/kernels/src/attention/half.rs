@@ -74,28 +74,45 @@ pub fn attention_half(
     let half = token(isa);
     let sizes = Sizes::of(a);
     let each = sizes.key_rows() + sizes.value_rows();
-    let mut packed = Buf::for_overwrite(a.b * a.kv_heads * each);
-    pool::for_chunks(&mut packed, each, |unit, to| {
+    let pack = |unit: usize, to: &mut [bf16]| {
         let (b, h) = (unit / a.kv_heads, unit % a.kv_heads);
         let (keys, values) = to.split_at_mut(sizes.key_rows());
         pack::rows_of(half, keys, k.head(b, h, a.d), a.tk, a.d, 0);
         pack::rows_of(half, values, v.head(b, h, a.d).t_view(), a.d, a.tk, 0);
-    });
+    };
     let (out, lse) = (Out::new(out, width), Out::new(lse, 1));
-    let tasks = a.tq.div_ceil(QUERIES);
-    pool::for_each(a.b * a.heads * tasks, |task| {
-        let (unit, from) = (task / tasks, task % tasks * QUERIES);
-        let (b, h) = (unit / a.heads, unit % a.heads);
-        let packed = &packed[(b * a.kv_heads + h / a.group()) * each..][..each];
-        for q0 in (from..a.tq.min(from + QUERIES)).step_by(NR) {
+    let attend = |(b, h): (usize, usize), range: Range<usize>, packed: &[bf16]| {
+        for q0 in range.step_by(NR) {
             let place = Place { b, h, q0 };
             match isa.amx() {
                 Some(amx) => queries(half, amx, half, a, place, packed, out, lse, q),
                 None => queries(half, half, half, a, place, packed, out, lse, q),
             }
         }
+    };
+    let units = a.b * a.kv_heads;
+    if units >= MANY * pool::threads() {
+        // What is packed stays in the caches of the thread that needs it.
+        return pool::for_each(units, |unit| {
+            let mut packed = Buf::for_overwrite(each);
+            pack(unit, &mut packed);
+            let (b, kv) = (unit / a.kv_heads, unit % a.kv_heads);
+            (0..a.group()).for_each(|i| attend((b, kv * a.group() + i), 0..a.tq, &packed));
+        });
+    }
+    let mut packed = Buf::for_overwrite(units * each);
+    pool::for_chunks(&mut packed, each, pack);
+    let tasks = a.tq.div_ceil(QUERIES);
+    pool::for_each(a.b * a.heads * tasks, |task| {
+        let (unit, from) = (task / tasks, task % tasks * QUERIES);
+        let (b, h) = (unit / a.heads, unit % a.heads);
+        let packed = &packed[(b * a.kv_heads + h / a.group()) * each..][..each];
+        attend((b, h), from..a.tq.min(from + QUERIES), packed);
     });
 }
+
+/// From so many heads of keys a thread on each is a task's alone.
+const MANY: usize = 8;
 
 /// Queries of a task.
 const QUERIES: usize = 4 * NR;
