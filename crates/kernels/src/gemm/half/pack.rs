@@ -328,43 +328,117 @@ unsafe fn put(to: *mut bf16, v: __m512i, stream: bool) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn blocks<T: Number>(token: Avx512Bf16, view: View<'_, T>, across: bool, to: Lines) {
     let View { x, depth, depths, other, others } = view;
-    let whole = depth + KR <= depths && other + 32 <= others;
-    if !(T::IS_BF16 && !x.transposed && whole) {
-        // SAFETY: the caller's word.
+    let (deep, wide) = (depths.saturating_sub(depth).min(KR), others.saturating_sub(other).min(32));
+    // Rows of memory, and how many numbers of each count.
+    let (rows, numbers) = if x.transposed { (wide, deep) } else { (deep, wide) };
+    if T::IS_BF16 && rows == 32 && numbers > 0 && numbers.is_multiple_of(8) {
+        let start = if x.transposed { other * x.ld + depth } else { depth * x.ld + other };
+        let rows = x.data[start..start + 31 * x.ld + numbers].as_ptr().cast::<bf16>();
+        // SAFETY: there are 32 rows of so many numbers of bf16; the rest is the caller's word.
         unsafe {
-            block(token, view, across, to.start, to.ld, to.stream, to.sums);
-            block(
-                token,
-                View { other: other + 16, ..view },
-                across,
-                to.start.add(to.second),
-                to.ld,
-                to.stream,
-                to.sums.from(16),
-            );
+            match (x.transposed, across) {
+                (false, true) => put_across(rows, x.ld, numbers, to, true),
+                (false, false) => {
+                    if !to.sums.0.is_null() {
+                        put_across(rows, x.ld, numbers, to, false);
+                    }
+                    put_turned(rows, x.ld, numbers, to);
+                }
+                (true, true) => put_pairs(rows, x.ld, numbers, to),
+                (true, false) => put_rows(rows, x.ld, numbers, to),
+            }
         }
         return;
     }
-    let start = depth * x.ld + other;
-    let rows = x.data[start..start + (KR - 1) * x.ld + 32].as_ptr().cast::<bf16>();
-    // SAFETY: there are 32 rows of 32 numbers of bf16; the rest is the caller's word.
+    // SAFETY: the caller's word.
     unsafe {
-        if across || !to.sums.0.is_null() {
-            put_across(rows, x.ld, to, across);
-        }
-        if !across {
-            put_turned(rows, x.ld, to);
+        block(token, view, across, to.start, to.ld, to.stream, to.sums);
+        let behind = View { other: other + 16, ..view };
+        block(token, behind, across, to.start.add(to.second), to.ld, to.stream, to.sums.from(16));
+    }
+}
+
+/// The mask of the first `n` of 32 numbers.
+#[inline(always)]
+fn first_of_32(n: usize) -> __mmask32 {
+    ((1u64 << n.min(32)) - 1) as __mmask32
+}
+
+/// Puts the first `n` numbers of 32 rows as lines, zeros behind them.
+///
+/// # Safety
+/// There are 32 rows of `n` numbers at `rows`, `ld` apart; and as for [`blocks`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn put_rows(rows: *const bf16, ld: usize, n: usize, to: Lines) {
+    debug_assert!(to.sums.0.is_null(), "pairs lie along the columns");
+    let mask = first_of_32(n);
+    for i in 0..32 {
+        // SAFETY: the caller's word, and the mask keeps the load within the row.
+        unsafe {
+            let v = _mm512_maskz_loadu_epi16(mask, rows.add(i * ld).cast());
+            put(to.start.add(i / 16 * to.second + i % 16 * to.ld), v, to.stream);
         }
     }
 }
 
-/// Puts 32 rows of 32 numbers as pairs, if they are to be put, and adds the numbers of each column to its sum.
+/// Puts the first `n` numbers, a multiple of 8, of 32 rows as pairs across: line `p` has pair `p` of all rows; zeros behind the last.
 ///
 /// # Safety
-/// There are 32 rows of 32 numbers at `rows`, `ld` apart; and as for [`blocks`].
+/// As [`put_rows`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn put_pairs(rows: *const bf16, ld: usize, n: usize, to: Lines) {
+    debug_assert!(to.sums.0.is_null(), "pairs lie along the columns");
+    for half in 0..2 {
+        let start = to.start.wrapping_add(half * to.second);
+        for q in 0..4 {
+            let line = start.wrapping_add(4 * q * to.ld);
+            if 8 * q >= n {
+                for p in 0..4 {
+                    // SAFETY: the caller's word.
+                    unsafe { put(line.add(p * to.ld), _mm512_setzero_si512(), to.stream) };
+                }
+                continue;
+            }
+            // Four pairs of each of 16 rows. Loads put rows 4, 8 and 12 further down beside a row, so that nothing goes across 128 bits
+            // afterwards.
+            let mut v = [_mm512_setzero_si512(); 4];
+            for (r, v) in v.iter_mut().enumerate() {
+                // SAFETY: the caller's word.
+                unsafe {
+                    let x = rows.add((16 * half + r) * ld + 8 * q);
+                    *v = _mm512_castsi128_si512(_mm_loadu_si128(x.cast()));
+                    *v = _mm512_inserti32x4::<1>(*v, _mm_loadu_si128(x.add(4 * ld).cast()));
+                    *v = _mm512_inserti32x4::<2>(*v, _mm_loadu_si128(x.add(8 * ld).cast()));
+                    *v = _mm512_inserti32x4::<3>(*v, _mm_loadu_si128(x.add(12 * ld).cast()));
+                }
+            }
+            for (p, v) in turned_pairs(v).into_iter().enumerate() {
+                // SAFETY: the caller's word.
+                unsafe { put(line.add(p * to.ld), v, to.stream) };
+            }
+        }
+    }
+}
+
+/// Pairs of four vectors, of which each has those of four rows, by pairs: vector `p` has pair `p` of all 16 rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn turned_pairs(v: [__m512i; 4]) -> [__m512i; 4] {
+    let [a, b] = [_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1])];
+    let [c, d] = [_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3])];
+    [_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c), _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)]
+}
+
+/// Puts 32 rows of `n` numbers, with zeros behind these, as pairs, if they are to be put, and adds the numbers of each column to its sum.
+///
+/// # Safety
+/// As [`put_rows`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn put_across(rows: *const bf16, ld: usize, to: Lines, puts: bool) {
+unsafe fn put_across(rows: *const bf16, ld: usize, n: usize, to: Lines, puts: bool) {
+    let mask = first_of_32(n);
     // Numbers of the first row at even places, those of the second, which count from 32, at odd ones.
     let first =
         _mm512_add_epi16(_mm512_set1_epi32(32 << 16), _mm512_mullo_epi32(counting(), _mm512_set1_epi32(0x1_0001)));
@@ -380,7 +454,7 @@ unsafe fn put_across(rows: *const bf16, ld: usize, to: Lines, puts: bool) {
             // program sees.
             unsafe {
                 let row = rows.add(2 * i * ld);
-                let (a, b) = (_mm512_loadu_si512(row.cast()), _mm512_loadu_si512(row.add(ld).cast()));
+                let [a, b] = [row, row.add(ld)].map(|row| _mm512_maskz_loadu_epi16(mask, row.cast()));
                 let (low, high) = (_mm512_permutex2var_epi16(a, first, b), _mm512_permutex2var_epi16(a, after, b));
                 if puts {
                     let next = row.wrapping_add(32 * ld);
@@ -409,16 +483,25 @@ unsafe fn put_across(rows: *const bf16, ld: usize, to: Lines, puts: bool) {
     }
 }
 
-/// Puts the columns of 32 rows of 32 numbers as lines.
+/// Puts the first `n` columns, a multiple of 8, of 32 rows as lines, and zeros for what is left of 32.
 ///
 /// # Safety
-/// As [`put_across`].
+/// As [`put_rows`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn put_turned(rows: *const bf16, ld: usize, to: Lines) {
+unsafe fn put_turned(rows: *const bf16, ld: usize, n: usize, to: Lines) {
     // Eight columns at a time. Loads put rows 8, 16 and 24 further down beside a row, so that nothing goes across 128 bits afterwards.
     let line = 2 * ld;
     for q in 0..4 {
+        let mut to_line = to.start.wrapping_add(q / 2 * to.second + 8 * (q % 2) * to.ld);
+        if 8 * q >= n {
+            for _ in 0..8 {
+                // SAFETY: the caller's word.
+                unsafe { put(to_line, _mm512_setzero_si512(), to.stream) };
+                to_line = to_line.wrapping_add(to.ld);
+            }
+            continue;
+        }
         let mut v = [_mm512_setzero_si512(); 8];
         let mut row = rows.cast::<u8>().wrapping_add(16 * q);
         let (mut far, near) = (row.wrapping_add(16 * line), 8 * line);
@@ -453,11 +536,10 @@ unsafe fn put_turned(rows: *const bf16, ld: usize, to: Lines) {
             t[2 * i] = _mm512_unpacklo_epi64(v[i], v[i + 4]);
             t[2 * i + 1] = _mm512_unpackhi_epi64(v[i], v[i + 4]);
         }
-        let mut line = to.start.wrapping_add(q / 2 * to.second + 8 * (q % 2) * to.ld);
         for t in t {
             // SAFETY: the caller's word.
-            unsafe { put(line, t, to.stream) };
-            line = line.wrapping_add(to.ld);
+            unsafe { put(to_line, t, to.stream) };
+            to_line = to_line.wrapping_add(to.ld);
         }
     }
 }

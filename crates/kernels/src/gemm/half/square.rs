@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{KR, NR};
+use super::{KR, NR, pack::turned_pairs};
 use crate::isa::Avx512Bf16;
 
 /// 32 rows of 32 numbers, rounded; zeros where there are none.
@@ -72,15 +72,7 @@ impl Square {
                     *v = _mm512_inserti32x4::<2>(*v, four(2));
                     *v = _mm512_inserti32x4::<3>(*v, four(3));
                 }
-                let [a, b] = [_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1])];
-                let [c, d] = [_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3])];
-                let lines = [
-                    _mm512_unpacklo_epi64(a, c),
-                    _mm512_unpackhi_epi64(a, c),
-                    _mm512_unpacklo_epi64(b, d),
-                    _mm512_unpackhi_epi64(b, d),
-                ];
-                for (p, v) in lines.into_iter().enumerate() {
+                for (p, v) in turned_pairs(v).into_iter().enumerate() {
                     put(&mut to[(4 * q + p) * 2 * NR..][..2 * NR], half * NR, v);
                 }
             }
