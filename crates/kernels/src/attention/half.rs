@@ -153,7 +153,7 @@ impl<'a> Heads<'a, bf16> {
 
 /// `acc (+)= A B` for `rows` rows of `a` and `count` panels of `b`, `stride` apart.
 ///
-/// `depths(rows of a tile, panel)` says which part of the depth counts there, beginning at a multiple of 32: what masks make
+/// `start(rows of a tile, panel)` says whether there are no sums yet, and `depths` which part of the depth counts there, beginning at a multiple of 32: what masks make
 /// void is left out. Where none does, a first product leaves sums of an earlier use, which the caller does not read. Block
 /// `(i, j)` of rows and panel is number `j · tiles + i`.
 ///
@@ -167,7 +167,7 @@ unsafe fn product<K: HalfTile>(
     (b, stride, count): (&[bf16], usize, usize),
     depths: impl Fn(Range<usize>, usize) -> Range<usize>,
     acc: &mut [f32],
-    start: bool,
+    start: impl Fn(Range<usize>, usize) -> bool,
 ) {
     let tiles = rows.div_ceil(K::MR);
     assert!(acc.len() >= tiles * count * block_len(K::MR));
@@ -176,7 +176,9 @@ unsafe fn product<K: HalfTile>(
     let mut held = false;
     // The one that comes next knows what follows it.
     let mut follow = |next: Option<(Block, usize)>| {
-        let following = next.filter(|_| K::HOLDS).map(|(next, _)| Next { acc: next.acc, zeros: start });
+        let following = next
+            .filter(|_| K::HOLDS)
+            .map(|(next, _)| Next { acc: next.acc, zeros: matches!(next.start, Start::Zeros) });
         if let Some((block, rows)) = std::mem::replace(&mut coming, next) {
             let begin = if held { Start::Held } else { block.start };
             held = following.is_some();
@@ -187,7 +189,8 @@ unsafe fn product<K: HalfTile>(
     for j in 0..count {
         for i in 0..tiles {
             let row = i * K::MR;
-            let depth = depths(row..rows.min(row + K::MR), j);
+            let tile = row..rows.min(row + K::MR);
+            let depth = depths(tile.clone(), j);
             if depth.is_empty() {
                 continue;
             }
@@ -206,7 +209,7 @@ unsafe fn product<K: HalfTile>(
                 // SAFETY: one of as many blocks as there are.
                 acc: unsafe { acc.add((j * tiles + i) * block_len(K::MR)) },
                 once: false,
-                start: if start { Start::Zeros } else { Start::Sums },
+                start: if start(tile, j) { Start::Zeros } else { Start::Sums },
                 next: None,
             };
             follow(Some((block, K::MR.min(rows - row))));
@@ -331,7 +334,7 @@ half_fn! {
             let some = |r: Range<usize>, _: usize| if r.end <= from { 0..0 } else { 0..a.d };
             let left = (keys[k0 * sizes.depth..].as_ptr(), sizes.depth);
             // SAFETY: the packed keys go on to a multiple of 32.
-            unsafe { product(kernel, left, n, (&*right, 0, 1), some, &mut scores, true) };
+            unsafe { product(kernel, left, n, (&*right, 0, 1), some, &mut scores, |_, _| true) };
             let mut new = [nothing; VECTORS];
             for r in from..n {
                 let x: &mut [f32; NR] = scores[r * NR..].first_chunk_mut().expect("a key's scores");
@@ -394,7 +397,7 @@ half_fn! {
             }
             let left = (values[k0..].as_ptr(), sizes.keys * NR);
             // SAFETY: the packed values have rows up to a multiple of 32, and keys too.
-            unsafe { product(kernel, left, a.d, (&*powers, 0, 1), |_, _| begin..n, &mut sums, !begun) };
+            unsafe { product(kernel, left, a.d, (&*powers, 0, 1), |_, _| begin..n, &mut sums, |_, _| !begun) };
             begun = true;
         }
         let ld = a.d.next_multiple_of(8);
@@ -476,8 +479,11 @@ half_fn! {
         // A block of keys has sums of its own: `blocks` times `wide` panels of it.
         let blocks = padded / ROWS;
         let each = ROWS * sizes.wide * NR;
-        let mut dk = Buf::<f32>::zeroed(blocks * each);
-        let mut dv = Buf::<f32>::zeroed(blocks * each);
+        // Sums begin with the first queries that see some of a tile's keys; keys that none sees have zeros.
+        let seen_by = |keys: Range<usize>| (a.queries(keys.start).0, a.queries(keys.end - 1).1);
+        let all_seen = (0..a.tk).step_by(K::MR).all(|k| seen_by(k..a.tk.min(k + K::MR)).0 < seen_by(k..a.tk.min(k + K::MR)).1);
+        let sums = || if all_seen { Buf::<f32>::for_overwrite(blocks * each) } else { Buf::zeroed(blocks * each) };
+        let (mut dk, mut dv) = (sums(), sums());
         // Queries and gradients of the output as right operands, both ways; COLUMNS are the depth the other way.
         let across = COLUMNS / NR * NR * sizes.depth;
         let down = sizes.wide * NR * COLUMNS;
@@ -515,13 +521,18 @@ half_fn! {
                     delta[i] = dot(s, &task.dout[row..row + a.d], &task.out[row..row + a.d]);
                     lse[i] = task.lse[(b * a.heads + h) * a.tq + q0 + i];
                 }
-                dq.fill(0.0);
                 let seen = a.keys(q0, q0 + n);
+                // The same for queries that see some keys.
+                let sees = |j: usize| (a.row(q0 + j * NR).0, a.row(q0 + n.min((j + 1) * NR) - 1).1);
+                let all_see = (0..count).all(|j| sees(j).0 < sees(j).1);
+                if !all_see {
+                    dq.fill(0.0);
+                }
                 for k0 in (seen.start / ROWS * ROWS..seen.end).step_by(ROWS) {
                     let rows = ROWS.min(a.tk - k0);
                     let left = |x: &Buf<bf16>| (x[k0 * sizes.depth..].as_ptr(), sizes.depth);
                     let stride = NR * sizes.depth;
-                    let seers = |r: &Range<usize>| (a.queries(k0 + r.start).0, a.queries(k0 + r.end - 1).1);
+                    let seers = |r: &Range<usize>| seen_by(k0 + r.start..k0 + r.end);
                     let mut visible = [(0, 0); ROWS];
                     for (r, visible) in visible[..rows].iter_mut().enumerate() {
                         let hidden = padding.is_some_and(|m| m[k0 + r] == 0);
@@ -536,8 +547,8 @@ half_fn! {
                         let (qt, dot_t) = ((&qt[j * stride..], stride, 1), (&dot_t[j * stride..], stride, 1));
                         // SAFETY: the packed rows go on to the end of the block.
                         unsafe {
-                            product(kernel, left(&left_keys), rows, qt, whole, &mut scores, true);
-                            product(kernel, left(&left_values), rows, dot_t, whole, &mut slopes, true);
+                            product(kernel, left(&left_keys), rows, qt, whole, &mut scores, |_, _| true);
+                            product(kernel, left(&left_values), rows, dot_t, whole, &mut slopes, |_, _| true);
                         }
                         let lse: &[f32; NR] = lse[j * NR..].first_chunk().expect("a panel of queries");
                         let delta: &[f32; NR] = delta[j * NR..].first_chunk().expect("a panel of queries");
@@ -589,20 +600,21 @@ half_fn! {
                         let (from, to) = seers(&r);
                         part(from, to, q0, n)
                     };
+                    let first = |r: Range<usize>, _: usize| {
+                        all_seen && h == kv * a.group() && seers(&r).0 / COLUMNS * COLUMNS == q0
+                    };
                     // SAFETY: probabilities and slopes have all rows of the block.
                     unsafe {
                         let (p, ds) = ((p.as_ptr(), COLUMNS), (ds.as_ptr(), COLUMNS));
-                        product(kernel, p, rows, (&*don, stride, sizes.wide), some, &mut dv[sums.clone()], false);
-                        product(kernel, ds, rows, (&*qn, stride, sizes.wide), some, &mut dk[sums], false);
+                        product(kernel, p, rows, (&*don, stride, sizes.wide), some, &mut dv[sums.clone()], first);
+                        product(kernel, ds, rows, (&*qn, stride, sizes.wide), some, &mut dk[sums], first);
                     }
                     // The gradient of the queries, transposed. Keys beyond the last have no part in it: the left operand is zero there.
                     let (left, stride) = ((turned_keys[k0..].as_ptr(), sizes.keys * NR), ROWS * NR);
-                    let some = |_: Range<usize>, j: usize| {
-                        let (first, last) = (q0 + j * NR, q0 + n.min((j + 1) * NR) - 1);
-                        part(a.row(first).0, a.row(last).1, k0, rows)
-                    };
+                    let some = |_: Range<usize>, j: usize| part(sees(j).0, sees(j).1, k0, rows);
+                    let first = |_: Range<usize>, j: usize| all_see && sees(j).0 / ROWS * ROWS == k0;
                     // SAFETY: the packed rows are as many as a multiple of 32, and so are their numbers.
-                    unsafe { product(kernel, left, a.d, (&*ds_pairs, stride, count), some, &mut dq, false) };
+                    unsafe { product(kernel, left, a.d, (&*ds_pairs, stride, count), some, &mut dq, first) };
                 }
                 let l = task.places.q;
                 let ld = a.d.next_multiple_of(8);
