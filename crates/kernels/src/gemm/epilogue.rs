@@ -3,6 +3,8 @@
 mod gelu;
 mod wide;
 
+pub(super) use wide::Memory;
+
 use crate::{
     isa::Isa,
     number::{Lanes, Number},

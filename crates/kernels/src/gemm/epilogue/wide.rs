@@ -25,6 +25,16 @@ mod form {
     pub(super) const ANY: u8 = 4;
 }
 
+/// How the rows of a block meet memory.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gemm) struct Memory {
+    /// Results go past the caches.
+    pub(in crate::gemm) stream: bool,
+    /// What the block on the right will read is asked for: 32 rows are more than a processor follows by itself. Where a product is so deep
+    /// that blocks come seldom, it only stands in the way.
+    pub(in crate::gemm) ahead: bool,
+}
+
 /// The first numbers of `x`.
 #[inline(always)]
 fn array<T>(x: &[T]) -> &[T; WIDE] {
@@ -48,7 +58,7 @@ impl<C: Number> Epilogue<'_, C> {
         large && !self.accumulate && lines(out) && self.keep.as_ref().is_none_or(|(_, kept)| lines(kept))
     }
 
-    /// [`Self::write`] for rows of 32 sums, one after another, past the caches if they `stream`.
+    /// [`Self::write`] for rows of 32 sums, one after another.
     ///
     /// # Safety
     /// As [`Self::write`].
@@ -59,7 +69,7 @@ impl<C: Number> Epilogue<'_, C> {
         acc: &[f32],
         block: Block,
         out: &Out<'_, C>,
-        stream: bool,
+        memory: Memory,
     ) {
         // SAFETY: the caller's word.
         unsafe {
@@ -68,15 +78,15 @@ impl<C: Number> Epilogue<'_, C> {
             } else if let Some(step) = &self.step {
                 self.step(s, step, acc, block, out);
             } else if self.activation != Activation::None || self.keep.is_some() {
-                self.rows::<S, { form::ANY }>(s, acc, block, out, stream);
+                self.rows::<S, { form::ANY }>(s, acc, block, out, memory);
             } else if self.factors.is_some() {
-                self.rows::<S, { form::FACTORS }>(s, acc, block, out, stream);
+                self.rows::<S, { form::FACTORS }>(s, acc, block, out, memory);
             } else if self.residual.is_some() {
-                self.rows::<S, { form::RESIDUAL }>(s, acc, block, out, stream);
+                self.rows::<S, { form::RESIDUAL }>(s, acc, block, out, memory);
             } else if self.accumulate {
-                self.rows::<S, { form::ACCUMULATE }>(s, acc, block, out, stream);
+                self.rows::<S, { form::ACCUMULATE }>(s, acc, block, out, memory);
             } else {
-                self.rows::<S, { form::BIAS }>(s, acc, block, out, stream);
+                self.rows::<S, { form::BIAS }>(s, acc, block, out, memory);
             }
         }
     }
@@ -118,8 +128,8 @@ impl<C: Number> Epilogue<'_, C> {
     /// # Safety
     /// As [`Self::write`], for a block of 32 columns and an epilogue of the form.
     #[inline(always)]
-    unsafe fn rows<S: Simd, const FORM: u8>(&self, s: S, acc: &[f32], block: Block, out: &Out<'_, C>, stream: bool) {
-        let Block { row, col, rows, .. } = block;
+    unsafe fn rows<S: Simd, const FORM: u8>(&self, s: S, acc: &[f32], block: Block, out: &Out<'_, C>, memory: Memory) {
+        let (Block { row, col, rows, .. }, Memory { stream, ahead }) = (block, memory);
         let acc = &acc[..rows * WIDE];
         let mut bias = [s.zero(); VECTORS];
         if let Some(x) = self.bias {
@@ -147,6 +157,13 @@ impl<C: Number> Epilogue<'_, C> {
                     }
                     _ => None,
                 };
+                if let Some(residual) = residual.filter(|_| ahead) {
+                    s.prefetch(residual.as_ptr().wrapping_add(WIDE));
+                    s.prefetch(residual.as_ptr().wrapping_add(WIDE + 16));
+                }
+                if let Some(factors) = factors.filter(|_| ahead) {
+                    s.prefetch(factors.as_ptr().wrapping_add(WIDE).cast());
+                }
                 let mut keep = match (FORM, &self.keep) {
                     (form::ANY, Some((_, k))) => Some(&mut *k.ptr().add(at(k.ld())).cast::<[C; WIDE]>()),
                     _ => None,

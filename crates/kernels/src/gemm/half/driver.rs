@@ -23,7 +23,7 @@ use super::{
 use crate::{
     gemm::{
         Mat,
-        epilogue::{Block as Place, Epilogue},
+        epilogue::{Block as Place, Epilogue, Memory},
         tasks,
     },
     isa::{Avx512Bf16, Isa},
@@ -46,8 +46,9 @@ pub(super) fn gemm<C: Number>(
     let half = token(isa);
     let turned = terms.iter().any(|t| matches!(t.a, Left::Transposed(_)));
     let stream = epilogue.streams(&out, if turned { STREAMED_GRADIENT } else { STREAMED });
-    let work = Work { out, epilogue, stream, forms: None };
     let sources: Vec<Source<'_>> = terms.iter().map(|&term| Source::of(term)).collect();
+    let depth: usize = sources.iter().map(Source::depth).sum();
+    let work = Work { out, epilogue, memory: Memory { stream, ahead: depth <= SHALLOW }, forms: None };
     match isa.amx() {
         Some(amx) => sum(amx, half, m, n, &sources, turned, &work),
         None => sum(half, half, m, n, &sources, turned, &work),
@@ -84,7 +85,8 @@ pub(super) fn cross<C: Number>(
 ) {
     let half = token(isa);
     let stream = epilogue.streams(&out, STREAMED_GRADIENT);
-    let work = Work { out, epilogue, stream, forms: forms.filter(|f| f.any()) };
+    let memory = Memory { stream, ahead: cross.k <= SHALLOW };
+    let work = Work { out, epilogue, memory, forms: forms.filter(|f| f.any()) };
     match isa.amx() {
         Some(amx) => one(amx, half, cross, &work),
         None => one(half, half, cross, &work),
@@ -158,6 +160,9 @@ fn columns(sources: &[Source<'_>], n: usize) -> usize {
     let most = (RESIDENT / (2 * depth.max(1))).clamp(4 * NR, 1024);
     n.div_ceil(n.div_ceil(most)).next_multiple_of(NR)
 }
+
+/// Depth of products whose blocks come fast enough to ask for what the next one reads.
+const SHALLOW: usize = 1536;
 
 /// Depth of which columns stay in the second cache, at most.
 const DEEP: usize = 4096;

@@ -6,7 +6,7 @@ use super::{
     tile::{Block, HalfTile, Lines, Next, Start, block_len},
 };
 use crate::{
-    gemm::epilogue::{Block as Place, Epilogue},
+    gemm::epilogue::{Block as Place, Epilogue, Memory},
     number::Number,
     out::Out,
     simd::Simd,
@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Work<'a, C: Number> {
     pub(super) out: Out<'a, C>,
     pub(super) epilogue: &'a Epilogue<'a, C>,
-    pub(super) stream: bool,
+    pub(super) memory: Memory,
     /// Packed forms of the result.
     pub(super) forms: Option<&'a Forms<'a>>,
 }
@@ -105,10 +105,10 @@ impl<'a, C: Number> Passes<'a, C> {
     /// The sums of a tile, on their way.
     #[inline(always)]
     fn sums<K: HalfTile>(&self, (i, j): (usize, usize), slot: usize) -> Sums<'a, C> {
-        let Work { out, epilogue, stream, forms } = *self.work;
+        let Work { out, epilogue, memory, forms } = *self.work;
         // SAFETY: as many sums as a slot has, which nobody writes before they are on their way.
         let sums = unsafe { std::slice::from_raw_parts(self.acc.add(slot * block_len(K::MR)), block_len(K::MR)) };
-        Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, stream, forms }
+        Sums { sums, place: tile_of::<K>(self.place, i, j), row: 0, out, epilogue, memory, forms }
     }
 
     /// Writes all tiles of a product without depth: no sums.
@@ -133,7 +133,7 @@ impl<'a, C: Number> Passes<'a, C> {
         if let Some((tile, slot)) = self.done.take() {
             self.write(s, kernel, tile, slot);
         }
-        if self.work.stream {
+        if self.work.memory.stream {
             // Others see what went past the caches when they see that this task is done.
             s.fence();
         }
@@ -163,7 +163,7 @@ pub(crate) struct Sums<'a, C: Number> {
     row: usize,
     out: Out<'a, C>,
     epilogue: &'a Epilogue<'a, C>,
-    stream: bool,
+    memory: Memory,
     forms: Option<&'a Forms<'a>>,
 }
 
@@ -177,7 +177,7 @@ impl<C: Number> Sums<'_, C> {
         }
         let place = Place { row: self.place.row + self.row, rows, ..self.place };
         // SAFETY: tiles cover `C` without overlap, and the entries checked the epilogue against it.
-        unsafe { self.epilogue.write_wide(s, &self.sums[self.row * NR..], place, &self.out, self.stream) };
+        unsafe { self.epilogue.write_wide(s, &self.sums[self.row * NR..], place, &self.out, self.memory) };
         self.row += rows;
         if self.row == self.place.rows
             && let Some(forms) = self.forms
