@@ -302,6 +302,7 @@ impl<B: Block> Network for Decoder<B> {
             // Two norms' outputs, the residual stream twice, the projection, the attention's output, gate, up and their
             // product.
             kept_per_layer: 4 * c.hidden_size + 2 * q + 2 * kv + 3 * c.intermediate_size,
+            read: None,
             masked: None,
             image: None,
         }

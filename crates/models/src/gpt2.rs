@@ -198,6 +198,7 @@ impl Network for Gpt2 {
             // Two norms' outputs, the residual stream twice, the projection, the attention's output, the inner states
             // before and after their activation.
             kept_per_layer: 8 * c.n_embd + 2 * c.inner(),
+            read: None,
             masked: None,
             image: None,
         }

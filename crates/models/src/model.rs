@@ -35,9 +35,12 @@ pub struct Inputs {
     pub patch_loss: f32,
     /// What that loss is divided by: patches that have an object, [`covered_patches`](crate::covered_patches); by their number if `None`.
     pub patch_divisor: Option<f64>,
-    /// Whether the states between layers are wanted. Without them the last layer computes only the tokens that the model's head reads,
-    /// and a YOLOS gives no `last_hidden_state` beside its boxes.
+    /// Whether the states between layers are wanted.
     pub hidden_states: bool,
+    /// Whether the last states of tokens are wanted that the model's head does not read, such as those of a YOLOS's patches: without them, and
+    /// without states or probabilities of layers, the last layer computes what the head reads only, of encoders and vision transformers
+    /// without [`Self::lengths`].
+    pub last_states: bool,
     /// Whether the probabilities of attentions are wanted.
     pub attentions: bool,
 }
@@ -75,9 +78,9 @@ impl Inputs {
         self.tensors.get(name)
     }
 
-    /// Whether states or probabilities of layers are wanted, which are those of all tokens.
-    pub(crate) fn shows_layers(&self) -> bool {
-        self.hidden_states || self.attentions
+    /// Whether all tokens' states are wanted from the last layer.
+    pub(crate) fn wants_all_tokens(&self) -> bool {
+        self.last_states || self.hidden_states || self.attentions
     }
 
     /// The tensor `name`, or an error that names it.
@@ -151,6 +154,8 @@ pub struct Info {
     pub kept_per_layer: usize,
     /// The pictures that it takes, if it takes any.
     pub image: Option<ImageInfo>,
+    /// Tokens of a sequence that the model's head reads from the last layer, if not all, for estimates.
+    pub read: Option<usize>,
     /// What is different in a masked autoencoder, for estimates.
     pub masked: Option<MaskedInfo>,
 }

@@ -368,6 +368,7 @@ impl Network for ResNet {
             width: self.config.width(),
             attention_width: 0,
             kept_per_layer: 8 * self.config.width(),
+            read: None,
             masked: None,
             image: Some(ImageInfo {
                 channels: self.config.num_channels,

@@ -130,6 +130,10 @@ impl Network for Yolos {
     }
 
     fn info(&self) -> Info {
-        self.info
+        let read = match &self.head {
+            Head::Detection { tokens, .. } => Some(*tokens),
+            Head::Base(_) => None,
+        };
+        Info { read, ..self.info }
     }
 }

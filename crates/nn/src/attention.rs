@@ -117,7 +117,8 @@ pub struct AttentionInput<'a> {
     pub rotation: Option<&'a Rotation>,
     /// `[B, keys]` of u8, 0 for padding; with a cache, of all keys from its start.
     pub mask: Option<&'a Tensor>,
-    /// The tokens whose states anybody reads, all if `None`: they see all tokens, but nothing else is computed for the others.
+    /// The tokens whose states anybody reads, all if `None`: they see all tokens, and what else there is to
+    /// compute for the others is left out where that can be.
     pub wanted: Option<Span>,
 }
 
@@ -238,6 +239,8 @@ impl Attention {
 
 /// Places of queries matter where a query does not see every key, so that those of a span would have to be told.
 fn not_for_spans() -> TensorError {
-    let what = "states of some tokens only need three maps, and every query to see every key".to_owned();
+    let what = "states of some tokens only need three maps and every query to see every key, without rotations and norms of these; and go \
+                neither with a cache or packed sequences nor with probabilities that are shown"
+        .to_owned();
     TensorError::Unsupported { op: "attention", what }
 }

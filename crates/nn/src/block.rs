@@ -114,3 +114,120 @@ impl Block for PostNormBlock {
         self.mlp_norm.forward(&self.mlp.forward_residual(&h, self.dropout, &h, ctx)?, ctx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bedstone_tensor::{Activation, Dtype, Env, Isa, Packing, Params, Precision, Training, ops::Layout};
+
+    use super::*;
+    use crate::{AttentionSpec, Builder, Init, Linear, LinearSpec, Random, Span};
+
+    const WIDTH: usize = 32;
+
+    fn linear(b: &mut Builder<'_>, name: &str, n_in: usize, n_out: usize) -> Linear {
+        Linear::new(b.at(name), LinearSpec { n_in, n_out, bias: true, layout: Layout::OutIn, std: 0.3 }).unwrap()
+    }
+
+    fn attention(b: &mut Builder<'_>, causal: bool) -> Attention {
+        let spec = AttentionSpec { causal, ..AttentionSpec::bidirectional(0, WIDTH, 2) };
+        let projections = ["q", "k", "v"].map(|name| linear(b, name, WIDTH, WIDTH)).to_vec();
+        Attention::new(spec, projections, linear(b, "o", WIDTH, WIDTH), None).unwrap()
+    }
+
+    fn mlp(b: &mut Builder<'_>) -> Mlp {
+        let (up, down) = (linear(b, "up", WIDTH, 48), linear(b, "down", 48, WIDTH));
+        Mlp::Plain { up, down, activation: Activation::Gelu }
+    }
+
+    fn norm(b: &mut Builder<'_>, name: &str) -> Norm {
+        Norm::layer(b.at(name), WIDTH, 1e-5).unwrap()
+    }
+
+    /// `make` a block beside an input `x: [2, 7, C]`.
+    fn with<B>(make: impl FnOnce(&mut Builder<'_>) -> B) -> (Params, ParamId, B) {
+        let mut params = Params::default();
+        let mut source = Random { seed: 3 };
+        let mut b = Builder::new(&mut params, &mut source);
+        let x = b.param("x", [2, 7, WIDTH], Init::Normal { std: 1.0 }).unwrap();
+        let block = make(&mut b);
+        (params, x, block)
+    }
+
+    fn pre_norm(b: &mut Builder<'_>, drop_path: f32) -> PreNormBlock {
+        let (attn_norm, mlp_norm) = (norm(b, "before"), norm(b, "after"));
+        PreNormBlock { attn_norm, attn: attention(b, false), mlp_norm, mlp: mlp(b), dropout: 0.0, drop_path }
+    }
+
+    /// The states of some tokens, computed alone, are those of all tokens, and so are all gradients.
+    fn check<B: Block>(what: &str, make: impl FnOnce(&mut Builder<'_>) -> B) {
+        let (params, x, block) = with(make);
+        let mask = Tensor::from_slice(&[1u8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0], [2, 7]);
+        let span = Span { first: 2, count: 3 };
+        for isa in Isa::available() {
+            for (precision, near) in [(Precision::F32, 1e-4), (Precision::Bf16, 4e-2)] {
+                if precision == Precision::Bf16 && !isa.has_bf16() {
+                    continue;
+                }
+                let run = |alone: bool, again: bool| {
+                    let env = Env { isa, precision, packing: Packing::Passing, params: &params };
+                    let ctx = Ctx::training(env, Training { key: 5, first_sample: 0 });
+                    let mut ctx = if again { ctx.recomputing() } else { ctx };
+                    let x = ctx.leaf(x);
+                    let input = AttentionInput { mask: Some(&mask), wanted: alone.then_some(span), rotation: None };
+                    let y = block.run(&x, input, &mut ctx).unwrap();
+                    let y = if alone { y } else { span.of(&y, &mut ctx).unwrap() };
+                    let weights: Vec<f32> = (0..y.shape().numel()).map(|i| (i * 7 % 11) as f32 / 11.0 - 0.4).collect();
+                    let weights = Tensor::from_slice(&weights, y.shape()).to_dtype(Dtype::F32, isa).unwrap();
+                    let mut all = vec![("the result".to_owned(), y.to_f32(isa).unwrap())];
+                    let grads = ctx.backward_from(&y, weights).unwrap();
+                    all.extend(params.iter().map(|(id, p)| (p.name.clone(), grads.param(id).unwrap().clone())));
+                    all
+                };
+                let want = run(false, false);
+                for again in [false, true] {
+                    for ((name, got), (_, want)) in run(true, again).iter().zip(&want) {
+                        let largest = want.f32s().iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                        for (a, b) in got.f32s().iter().zip(want.f32s()) {
+                            let allowed = near * (0.05 + largest);
+                            assert!((a - b).abs() <= allowed, "{what} {isa} {precision:?} {name}: {a}, want {b}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn some_tokens_alone_are_those_of_all() {
+        check("pre norm", |b| pre_norm(b, 0.0));
+        check("pre norm, dropped", |b| pre_norm(b, 0.4));
+        check("post norm", |b| {
+            let (attn_norm, mlp_norm) = (norm(b, "one"), norm(b, "two"));
+            PostNormBlock { attn: attention(b, false), attn_norm, mlp: mlp(b), mlp_norm, dropout: 0.0 }
+        });
+        check("scaled", |b| ScaledBlock {
+            attn_norm: norm(b, "before"),
+            attn: attention(b, false),
+            attn_scale: b.param("a", [WIDTH], Init::Constant(0.7)).unwrap(),
+            mlp_norm: norm(b, "after"),
+            mlp: mlp(b),
+            mlp_scale: b.param("b", [WIDTH], Init::Constant(0.4)).unwrap(),
+            drop_path: 0.0,
+        });
+    }
+
+    #[test]
+    fn some_tokens_where_places_matter_are_an_error() {
+        let (params, x, attn) = with(|b| attention(b, true));
+        let run = |attn: &Attention, first: usize| {
+            let env = Env { isa: Isa::detect(), precision: Precision::F32, packing: Packing::Passing, params: &params };
+            let mut ctx = Ctx::inference(env);
+            let x = ctx.leaf(x);
+            let input = AttentionInput { wanted: Some(Span { first, count: 2 }), ..AttentionInput::default() };
+            attn.forward(&x, input, &mut ctx).unwrap_err().to_string()
+        };
+        assert!(run(&attn, 0).contains("states of some tokens"), "{}", run(&attn, 0));
+        let (_, _, attn) = with(|b| attention(b, false));
+        assert!(run(&attn, 6).contains("2 tokens from 6 on"), "{}", run(&attn, 6));
+    }
+}

@@ -214,6 +214,21 @@ fn multiplied(model: &Model) -> u64 {
     sizes().sum::<u64>() - looked_up
 }
 
+/// Multiplications a token, forwards, that the last layer leaves out: all but keys and values of tokens that no head reads. Of layers that
+/// share parameters it is not told.
+fn unread(model: &Model, context: usize) -> f64 {
+    let (info, context) = (model.info(), context.max(1));
+    let Some(read) = info.read.filter(|&read| read < context) else { return 0.0 };
+    let last = info.layers.saturating_sub(1).to_string();
+    let of_last = model.params().iter().filter(|(_, p)| {
+        p.value.shape().len() == 2 && p.name.split('.').any(|part| part == last) && !p.name.starts_with("classifier")
+    });
+    let matrices: usize = of_last.map(|(_, p)| p.value.shape().numel()).sum();
+    let keys_and_values = 2 * info.width * info.attention_width;
+    let rest = matrices.saturating_sub(keys_and_values) + info.attention_width * context;
+    if matrices == 0 { 0.0 } else { rest as f64 * (1.0 - read as f64 / context as f64) }
+}
+
 /// Multiplications and additions of forward and backward pass, a token.
 pub(crate) fn flops_per_token(model: &Model, context: usize) -> f64 {
     let info = model.info();
@@ -242,7 +257,7 @@ pub(crate) fn flops_per_token(model: &Model, context: usize) -> f64 {
     let untied = model.params().iter().any(|(_, p)| p.name.starts_with("lm_head"));
     let head = if untied { info.vocab_size * info.width } else { 0 };
     let attention = info.layers * info.attention_width * context;
-    6.0 * (matrices - tables - head) as f64 + 6.0 * attention as f64
+    6.0 * ((matrices - tables - head) as f64 + attention as f64 - unread(model, context))
 }
 
 /// Operations a second that steps of this model will reach: a product of its middle size, timed for a moment.

@@ -182,7 +182,8 @@ unsafe fn product<K: HalfTile>(
         if let Some((block, rows)) = std::mem::replace(&mut coming, next) {
             let begin = if held { Start::Held } else { block.start };
             held = following.is_some();
-            // SAFETY: the caller's word, and the slices below.
+            // SAFETY: the caller's word, and the slices below; sums that are held are those of the block before, which was told of this
+            // one.
             unsafe { kernel.tile(Block { start: begin, next: following, ..block }, rows) };
         }
     };
@@ -481,7 +482,10 @@ half_fn! {
         let each = ROWS * sizes.wide * NR;
         // Sums begin with the first queries that see some of a tile's keys; keys that none sees have zeros.
         let seen_by = |keys: Range<usize>| (a.queries(keys.start).0, a.queries(keys.end - 1).1);
-        let all_seen = (0..a.tk).step_by(K::MR).all(|k| seen_by(k..a.tk.min(k + K::MR)).0 < seen_by(k..a.tk.min(k + K::MR)).1);
+        let all_seen = (0..a.tk).step_by(K::MR).all(|k| {
+            let (from, to) = seen_by(k..a.tk.min(k + K::MR));
+            from < to
+        });
         let sums = || if all_seen { Buf::<f32>::for_overwrite(blocks * each) } else { Buf::zeroed(blocks * each) };
         let (mut dk, mut dv) = (sums(), sums());
         // Queries and gradients of the output as right operands, both ways; COLUMNS are the depth the other way.
@@ -725,6 +729,9 @@ mod tests {
         }
         check(1, (1, 1), (300, 300), 32, Attention { causal: true, ..Default::default() });
         check(1, (2, 2), (40, 13), 16, Attention::default());
+        // Some tokens that see all.
+        check(2, (2, 2), (1, 197), 64, Attention::default());
+        check(1, (3, 3), (2, 198), 48, Attention::default());
     }
 
     #[test]
@@ -733,6 +740,7 @@ mod tests {
         for causal in [false, true] {
             check(2, (2, 2), (70, 70), 24, Attention { causal, mask: Some(&mask), ..Default::default() });
         }
+        check(2, (2, 2), (1, 70), 24, Attention { mask: Some(&mask), ..Default::default() });
         // Nobody sees anything.
         check(1, (1, 1), (5, 9), 8, Attention { mask: Some(&[0; 9]), ..Default::default() });
     }

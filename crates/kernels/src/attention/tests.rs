@@ -263,6 +263,7 @@ fn padding_bias_caps_and_dropout() {
     check(Case { bias: true, ..plain([2, 3, 3, 7, 9, 5]) });
     check(Case { causal: true, softcap: Some(2.0), ..plain([1, 2, 2, 9, 9, 8]) });
     check(Case { causal: true, dropout: true, ..plain([2, 2, 1, 140, 140, 6]) });
+    check(Case { dropout: true, mask: true, ..plain([2, 4, 2, 1, 140, 6]) });
     check(Case {
         causal: true,
         softcap: Some(2.0),

@@ -153,6 +153,7 @@ impl Network for Detr {
             width: c.d_model,
             attention_width: c.d_model,
             kept_per_layer: 12 * c.d_model + 2 * c.encoder_ffn_dim,
+            read: None,
             masked: None,
             image: Some(ImageInfo { channels: c.resnet.num_channels, size: [800; 2], patch: [step; 2], resizes: true }),
         }

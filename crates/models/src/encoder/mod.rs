@@ -328,6 +328,7 @@ impl<B: Block> Encoder<B> {
             // The residual stream twice, two sums before norms, the projection, the attention's output, the inner
             // states before and after their activation.
             kept_per_layer: 8 * c + 2 * inner,
+            read: head.wanted().map(|span| span.count),
             masked: None,
             image: None,
         };
@@ -352,7 +353,7 @@ impl<B: Block> Network for Encoder<B> {
             ctx.attentions = Some(Vec::new());
         }
         // Sequences that stand one after another have their first tokens anywhere.
-        let whole = inputs.shows_layers() || ctx.packed.is_some();
+        let whole = inputs.wants_all_tokens() || ctx.packed.is_some();
         let wanted = if whole { None } else { self.head.wanted() };
         let mut states = HiddenStates::new(inputs);
         for (i, &block) in self.order.iter().enumerate() {

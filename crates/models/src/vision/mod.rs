@@ -195,6 +195,7 @@ impl VisionConfig {
             // Two norms' outputs, the residual stream twice, the projection, the attention's output, the inner states
             // before and after their activation.
             kept_per_layer: 8 * c + 2 * self.intermediate_size,
+            read: None,
             masked: None,
             image: Some(ImageInfo {
                 channels: self.num_channels,
@@ -241,7 +242,7 @@ impl<B: Block> Stack<B> {
         }
         let mut states = HiddenStates::new(inputs);
         states.push(&x);
-        let (wanted, last) = (wanted.filter(|_| !inputs.shows_layers()), self.blocks.len());
+        let (wanted, last) = (wanted.filter(|_| !inputs.wants_all_tokens()), self.blocks.len());
         for (i, block) in self.blocks.iter().enumerate() {
             let within = wanted.filter(|_| i + 1 == last);
             x = block.run(&x, AttentionInput { wanted: within, ..AttentionInput::default() }, ctx)?;
@@ -274,6 +275,6 @@ impl<B: Block> Network for VisionTransformer<B> {
     }
 
     fn info(&self) -> Info {
-        self.info
+        Info { read: self.head.wanted().map(|span| span.count), ..self.info }
     }
 }

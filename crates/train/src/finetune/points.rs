@@ -65,8 +65,7 @@ pub(super) fn begin_at_points(
         objects.extend((0..records.len()).flat_map(|i| batch.boxes(i).1));
         let mut ctx = Ctx::inference(model.env(isa, Precision::F32));
         let mut inputs = inputs(&batch.pixels, 0..records.len());
-        // A detector computes the last states of its patches for those only who ask for states.
-        inputs.hidden_states = true;
+        inputs.last_states = true;
         let states = model.forward(&inputs, &mut ctx)?;
         let states = states.need("last_hidden_state")?;
         let [_, length, _] = states.dims("states")?;

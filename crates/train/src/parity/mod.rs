@@ -47,6 +47,15 @@ impl Error {
 }
 
 impl Case {
+    /// The one that went worse of two comparisons of the same.
+    fn worse(self, other: Case) -> Case {
+        match (self.error, other.error) {
+            (Some(a), Some(b)) if self.passed() && other.passed() => Case { error: Some(a.or(b)), ..self },
+            _ if self.passed() => other,
+            _ => self,
+        }
+    }
+
     /// Whether nothing was wrong.
     pub fn passed(&self) -> bool {
         self.failure.is_none()

@@ -28,7 +28,8 @@ impl HalfTile for Amx {
     unsafe fn tile(self, block: Block, _rows: usize) {
         configure(self);
         // SAFETY: the token proves the instructions, and this thread's tiles are configured. Reads and writes are those
-        // that the caller's word covers: 32 rows of `a`, 16 lines of 128 bytes of `b` a step, 32 lines of `acc`.
+        // that the caller's word covers: 32 rows of `a`, 16 lines of 128 bytes of `b` a step, 32 lines of `acc` and of the next block's; so
+        // are sums that are held.
         unsafe {
             begin(self, block);
             for i in 0..steps(block.pairs) {
@@ -59,8 +60,8 @@ impl HalfTile for Amx {
     }
 }
 
-/// Adds the products of the pass `i` over 16 pairs to the sums in tiles, which stay there from one statement to the next: no code of
-/// the compiler has any use for tiles, and nothing that is called in between has either.
+/// Adds the products of the pass `i` over 16 pairs to the sums in tiles, which stay there from one statement to the next, and
+/// from one block to the next: no code of the compiler has any use for tiles, and nothing that is called in between has either.
 ///
 /// # Safety
 /// 32 rows of `a` and 16 lines of `b` are there for the pass, and this thread's tiles are configured.

@@ -1,7 +1,7 @@
 //! From operands to a result: tasks, and the order in which they go through the operands.
 //!
-//! A task takes a block of `C` and goes through the depth in parts short enough that a part of a panel, that of the rows of a tile
-//! and the sums stay in the first cache. Which blocks, and in which order, depends on what would come from memory again and again:
+//! A task takes a block of `C` and goes through the depth in parts short enough that one operand, a part of a panel or that of the rows of
+//! a tile, stays in the first cache ([`HalfTile::most`]). Which blocks, and in which order, depends on what would come from memory again and again:
 //!
 //! - Rows that are read where they lie pass by columns of the right operand that stay in the second cache ([`beside`]): all blocks
 //!   of some columns come before those of the next.
@@ -249,7 +249,7 @@ impl Iterator for Order {
 
 half_fn! {
     /// A block whose columns of the right operand stay in the second cache. The rows of a tile pass by some panels at a time, of
-    /// which they meet all parts of the depth, so that neither they nor sums leave the first cache.
+    /// which they meet all parts of the depth, so that neither they nor sums leave the caches nearest to the kernel.
     fn beside<[C: Number, K: HalfTile]>(
         s, kernel: K, half: Avx512Bf16, m: usize, sources: &[Source<'_>], place: Place, work: &Work<'_, C>,
     ) {
@@ -353,13 +353,17 @@ mod tests {
     #[test]
     fn an_order_has_all_parts_of_a_tile_before_its_slot_is_taken_again() {
         for (row_tiles, panels, parts, group) in
-            [(3, 7, 2, 4), (2, 5, 3, 2), (1, 1, 4, 4), (4, 4, 1, 2), (0, 3, 2, 4), (2, 3, 0, 2)]
+            [(3, 7, 2, 4), (2, 5, 3, 2), (1, 1, 4, 4), (4, 4, 1, 2), (0, 3, 2, 4), (2, 3, 0, 2), (2, 3, 2, 1)]
         {
             let mut done = vec![0; row_tiles * panels];
             let mut slots = vec![None; Order::slots(group)];
+            // Of a tile that is written while the next pass is taken.
+            let mut written = None;
             for At { tile: (i, j), part, slot } in Order::new(row_tiles, panels, parts, group) {
                 let tile = i * panels + j;
                 assert_eq!(done[tile], part);
+                assert!(written.take().is_none_or(|other| other != slot));
+                written = (part + 1 == parts).then_some(slot);
                 done[tile] += 1;
                 let before = slots[slot].replace(tile);
                 assert!(before == Some(tile) || part == 0 && before.is_none_or(|before| done[before] == parts));

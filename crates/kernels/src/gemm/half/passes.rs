@@ -39,11 +39,11 @@ pub(super) struct Pass {
     block: Block,
     rows: usize,
     /// Row and column among the tiles.
-    pub(super) tile: (usize, usize),
+    tile: (usize, usize),
     /// Where the sums lie.
-    pub(super) slot: usize,
+    slot: usize,
     /// Whether the sums are whole afterwards.
-    pub(super) end: bool,
+    end: bool,
 }
 
 impl<'a, C: Number> Passes<'a, C> {
@@ -90,9 +90,11 @@ impl<'a, C: Number> Passes<'a, C> {
             block.next = Some(Next { acc: next.block.acc, zeros: matches!(next.block.start, Start::Zeros) });
             self.held = true;
         }
+        debug_assert!(self.done.is_none_or(|(_, other)| other != slot), "sums that are still on their way");
         let mut sums = self.done.take().map(|(tile, slot)| self.sums::<K>(tile, slot));
-        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs, slots are those of this block, and
-        // what is held is what the pass before was told.
+        // SAFETY: parts are made of checked operands and of copies in the form that the kernel needs; slots are those of this block, and
+        // that of the tile on its way is another one by the caller's word; what is held is what the pass before was told, and this thread
+        // runs no other pass in between.
         unsafe { kernel.tile_beside(s, block, rows, &mut sums) };
         if let Some(sums) = &mut sums {
             sums.write(s, K::MR);
@@ -130,6 +132,7 @@ impl<'a, C: Number> Passes<'a, C> {
     /// Writes what is left.
     #[inline(always)]
     pub(super) fn end<S: Simd, K: HalfTile>(mut self, s: S, kernel: K) {
+        debug_assert!(self.coming.is_none() && !self.held, "a pass that nobody took");
         if let Some((tile, slot)) = self.done.take() {
             self.write(s, kernel, tile, slot);
         }

@@ -175,8 +175,9 @@ fn lines(n: usize, seed: u32) -> Buf<bf16> {
 
 #[test]
 fn operands_in_place_and_results_past_the_caches() {
-    // Several parts of the depth, slices of it, tiles and panels; results of less and of more than what goes past the caches.
-    for (m, n, k) in [(64, 96, 320), (96, 64, 8224), (1056, 1024, 32), (544, 2048, 320)] {
+    // Several parts of the depth, slices of it, tiles, panels, and groups of panels of which the last has one; results of less and of more
+    // than what goes past the caches.
+    for (m, n, k) in [(64, 96, 320), (96, 64, 8224), (1056, 1024, 32), (544, 2048, 320), (1536, 288, 800)] {
         let (a, b) = (lines(m * k, 1), lines(k * n, 2));
         let (bias, residual, factors) = (numbers(n, 3), numbers(m * n, 4), lines(m * n, 5));
         for isa in Isa::with_half() {

@@ -26,7 +26,7 @@ pub(crate) trait HalfTile: Copy + Send + Sync + 'static {
     /// `rows` (at most `MR`) rows can be read at `a`, each `2 · pairs` numbers; `MR` rows up to a multiple of 16 pairs where
     /// [`Self::WHOLE`], and elsewhere `a` is [`Lines::of`] rows. `b` has 64 numbers for each pair, up to a multiple of 16 pairs. `acc`
     /// has `MR · 32` numbers, which nobody else uses meanwhile, and so has that of `next`. Sums that are [`Start::Held`] are those of this
-    /// thread's last block, whose `next` was this one.
+    /// thread's last block, whose `next` was this one: between the two it runs no other block.
     unsafe fn tile(self, block: Block, rows: usize);
 
     /// [`Self::tile`], and meanwhile some of another tile's `sums` are written, if that is of use.
@@ -50,7 +50,7 @@ pub(crate) struct Block {
     /// Whether `b` comes from the second cache and is not wanted again soon: it leaves `a` in the first one.
     pub(crate) once: bool,
     pub(crate) start: Start,
-    /// The block whose sums are held when this one is done, if any.
+    /// The block whose sums are held when this one is done, if any. If it goes on with the same sums, `acc` does not get them.
     pub(crate) next: Option<Next>,
 }
 
