@@ -176,22 +176,34 @@ const STREAMED: usize = 2 << 20;
 /// The same for the gradient of a weight, which is read at once.
 const STREAMED_GRADIENT: usize = 32 << 20;
 
-/// Rows and columns of a task whose sums stay in the second cache: as square as can be, since each row and each column of the
-/// operands comes from memory once for each task that has it.
+/// Rows and columns of a task whose sums stay in the second cache. Each row and each column of the operands comes from memory once for
+/// each task that has it, and is brought into the form of the kernel: of the cuts into as many tasks for each thread the one with the
+/// least of that.
 fn square<K: HalfTile>(m: usize, n: usize) -> (usize, usize) {
-    const SIDE: usize = 384;
     // How a product is cut does not change what it is: tasks may be as large as threads leave them.
-    let least = 2 * pool::threads();
-    let even = |x: usize, most: usize, unit: usize| x.div_ceil(x.div_ceil(most)).next_multiple_of(unit);
-    let (mut rows, mut cols) = (even(m, SIDE, K::MR), even(n, SIDE, NR));
-    while m.div_ceil(rows) * n.div_ceil(cols) < least && (rows > 2 * K::MR || cols > 2 * NR) {
-        match rows >= cols {
-            true => rows = even(m, rows - K::MR, K::MR),
-            false => cols = even(n, cols - NR, NR),
+    let threads = pool::threads();
+    let even = |x: usize, parts: usize, unit: usize| x.div_ceil(parts).next_multiple_of(unit);
+    let most = |x: usize, unit: usize| x.div_ceil(2 * unit).clamp(1, 64);
+    let mut best = None;
+    for down in 1..=most(m, K::MR) {
+        for across in 1..=most(n, NR) {
+            let (rows, cols) = (even(m, down, K::MR), even(n, across, NR));
+            let tasks = m.div_ceil(rows) * n.div_ceil(cols);
+            // Those that all threads take at the same time, and the last ones alone.
+            let rounds = tasks.div_ceil(threads) * threads;
+            let cost = (rounds * (rows + cols)) as f64 + (rounds * rows * cols) as f64 * PASS;
+            if rows * cols <= SUMS && best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, (rows, cols)));
+            }
         }
     }
-    (rows, cols)
+    best.map_or((even(m, m.div_ceil(384), K::MR), even(n, n.div_ceil(384), NR)), |(_, size)| size)
 }
+
+/// Sums of a task, at most.
+const SUMS: usize = 576 * 288;
+/// What a sum costs beside bringing a row or a column into form, both for each number of the depth.
+const PASS: f64 = 0.0035;
 
 /// The order of [`beside`]: some panels at a time, for which all parts of the depth come before the next.
 struct Order {
