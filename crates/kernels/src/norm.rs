@@ -115,7 +115,7 @@ rounding_fn! {
         let n = x.len() as f32;
         let (mean, rstd, offset) = match norm {
             Norm::Layer { eps } => {
-                let mean = crate::simd::sum(s, x) / n;
+                let mean = sum(s, x) / n;
                 (mean, 1.0 / (sum_squares_about(s, x, mean) / n + eps).sqrt(), 0.0)
             }
             Norm::Rms { eps, offset } => (0.0, 1.0 / (crate::simd::dot(s, x, x) / n + eps).sqrt(), offset),
@@ -138,15 +138,46 @@ rounding_fn! {
     }
 }
 
+/// Sums of vectors that are added beside each other: one alone would wait for itself.
+const SUMS: usize = 4;
+
+/// `Σ x`.
+#[inline(always)]
+fn sum<S: Simd, T: Number>(s: S, x: &[T]) -> f32 {
+    let (mut acc, mut i) = ([s.zero(); SUMS], 0);
+    while i + SUMS * S::LANES <= x.len() {
+        for (k, acc) in acc.iter_mut().enumerate() {
+            *acc = s.add(*acc, T::load(s, &x[i + k * S::LANES..]));
+        }
+        i += SUMS * S::LANES;
+    }
+    while i + S::LANES <= x.len() {
+        acc[0] = s.add(acc[0], T::load(s, &x[i..]));
+        i += S::LANES;
+    }
+    if i < x.len() {
+        acc[1] = s.add(acc[1], T::load_part(s, &x[i..]));
+    }
+    s.sum(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
+}
+
 /// `Σ (x - mean)²`.
 #[inline(always)]
 fn sum_squares_about<S: Simd, T: Number>(s: S, x: &[T], mean: f32) -> f32 {
-    let (m, mut acc, mut i) = (s.splat(mean), s.zero(), 0);
+    let (m, mut acc, mut i) = (s.splat(mean), [s.zero(); SUMS], 0);
+    while i + SUMS * S::LANES <= x.len() {
+        for (k, acc) in acc.iter_mut().enumerate() {
+            let d = s.sub(T::load(s, &x[i + k * S::LANES..]), m);
+            *acc = s.fma(d, d, *acc);
+        }
+        i += SUMS * S::LANES;
+    }
     while i + S::LANES <= x.len() {
         let d = s.sub(T::load(s, &x[i..]), m);
-        acc = s.fma(d, d, acc);
+        acc[0] = s.fma(d, d, acc[0]);
         i += S::LANES;
     }
+    let acc = s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3]));
     if i == x.len() {
         return s.sum(acc);
     }
